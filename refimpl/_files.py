@@ -1,0 +1,66 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Open a temporary neighbour of `path` for writing; it takes the name `path` on success only."""
+    target = Path(path)
+    # Not tempfile: its files are private to the user, and results are to be shared.
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_npz(path: str | os.PathLike[str], **arrays: Any) -> None:
+    """Write arrays to exactly `path` as an uncompressed .npz without pickle."""
+    with atomic_write(path) as file:
+        np.savez(file, **{name: np.asarray(array) for name, array in arrays.items()})
+
+
+def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, Any]]:
+    """Every array of an .npz file; `ValueError` naming the path if it is not one. Never unpickles."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except OSError as error:
+        if error.errno is not None:  # the file system's word: missing, a directory, unreadable
+            raise
+        raise ValueError(f"{path}: expected an .npz file of arrays, got {error}") from None
+    except Exception as error:  # zipfile, zlib and numpy.lib.format each raise their own
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{path}: expected an .npz file of arrays, got {reason}") from None
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write `value` as indented JSON; NaN and infinities are refused, since JSON has none."""
+    text = json.dumps(value, indent=2, allow_nan=False)
+    with atomic_write(path) as file:
+        file.write(text.encode() + b"\n")
+
+
+def output_directory(path: str | os.PathLike[str]) -> Path:
+    """Make the directory if it is missing, and see that it can be written to."""
+    directory = Path(path)
+    directory.mkdir(parents=True, exist_ok=True)
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise PermissionError(f"--out: expected a writable directory, got {directory}")
+    return directory

@@ -1,0 +1,121 @@
+"""Checks of arguments, all in one style: ``name: expected ..., got ...``.
+
+Every function returns the value in the form that the mathematics uses (float64 or int64, exactly
+converted) or raises `ValueError`. Nothing is clipped, cast with loss or guessed.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+def fail(name: str, expected: str, got: object) -> NoReturn:
+    """Raise the one error that bad input gets."""
+    raise ValueError(f"{name}: expected {expected}, got {got}")
+
+
+def real_array(name: str, value: Any, shape: tuple[int | str, ...]) -> Array:
+    """Finite float64 array of the given shape, equal to `value` exactly.
+
+    A string in `shape` names a free dimension of at least one entry, an int fixes it.
+    """
+    array = _numeric(name, value)
+    expected = f"real numbers of shape ({', '.join(map(str, shape))})"
+    if array.ndim != len(shape) or any(
+        got != want if isinstance(want, int) else got == 0
+        for got, want in zip(array.shape, shape, strict=True)
+    ):
+        fail(name, expected, f"shape {array.shape}")
+    result = array.astype(np.float64, copy=False)
+    if array.dtype != np.float64 and not np.array_equal(result.astype(array.dtype), array):
+        fail(name, "numbers that float64 holds exactly", f"{array.dtype} that it does not")
+    # A finite dot product proves every entry finite in one pass, and an overflow is looked into.
+    flat = result.ravel()
+    if not (math.isfinite(np.dot(flat, flat)) or np.isfinite(flat).all()):
+        bad = np.argwhere(~np.isfinite(result))[0]
+        fail(name, "finite numbers", f"{result[tuple(bad)]} at {tuple(int(i) for i in bad)}")
+    return result
+
+
+def _numeric(name: str, value: Any) -> NDArray[Any]:
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError) as error:  # ragged lists
+        fail(name, "an array of real numbers", f"{type(value).__name__} ({error})")
+    if array.dtype.kind not in "iuf":
+        fail(name, "an array of real numbers", f"dtype {array.dtype}")
+    return array
+
+
+def real(name: str, value: Any, *, positive: bool = False, minimum: float = -math.inf) -> float:
+    """Finite float, above 0 if `positive`, else at least `minimum`."""
+    number = float(real_array(name, value, ()))
+    if positive and not number > 0:
+        fail(name, "a positive number", number)
+    if number < minimum:
+        fail(name, f"a number of at least {minimum:g}", number)
+    return number
+
+
+def integer(name: str, value: Any, *, minimum: int) -> int:
+    """Int (NumPy's included, bool not) of at least `minimum`."""
+    if isinstance(value, (bool, np.bool_)):
+        fail(name, "an integer", value)
+    try:
+        number = operator.index(value)
+    except TypeError:
+        fail(name, "an integer", repr(value))
+    if number < minimum:
+        fail(name, f"an integer of at least {minimum}", number)
+    return number
+
+
+def signs(name: str, value: Any, n: int | str) -> IntArray:
+    """Labels in {-1, +1}, as int64 of shape (n,)."""
+    labels = real_array(name, value, (n,))
+    if not np.all(np.abs(labels) == 1):
+        fail(name, "labels in {-1, +1}", f"{labels[np.abs(labels) != 1][0]:g}")
+    return labels.astype(np.int64)
+
+
+def classes(name: str, value: Any, n: int, n_classes: int) -> IntArray:
+    """Class integers 0 .. n_classes - 1, as int64 of shape (n,)."""
+    labels = real_array(name, value, (n,))
+    bad = (labels != np.floor(labels)) | (labels < 0) | (labels >= n_classes)
+    if bad.any():
+        fail(name, f"class integers from 0 to {n_classes - 1}", f"{labels[bad][0]:g}")
+    return labels.astype(np.int64)
+
+
+def choice(name: str, value: Any, options: tuple[str, ...]) -> str:
+    """One of the given strings."""
+    if not (isinstance(value, str) and value in options):
+        fail(name, " or ".join(map(repr, options)), repr(value))
+    return value
+
+
+def generator(rng: Any) -> np.random.Generator:
+    """Return the generator itself, or a new one from a non-negative int seed (SPEC 7)."""
+    if isinstance(rng, np.random.Generator):
+        return rng
+    if isinstance(rng, np.random.SeedSequence):
+        return np.random.default_rng(rng)
+    try:
+        return np.random.default_rng(integer("rng", rng, minimum=0))
+    except ValueError:
+        fail("rng", "a non-negative int seed or a numpy.random.Generator", repr(rng))
+
+
+def frozen(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a read-only copy, so that an object of the paper cannot change under its user."""
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy
