@@ -15,7 +15,7 @@ import numpy as np
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open a temporary neighbour of `path` for writing; it takes the name `path` on success only."""
+    """Open a temporary neighbour of `path`, which takes the name `path` on success only."""
     target = Path(path)
     # Not tempfile: its files are private to the user, and results are to be shared.
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
@@ -33,11 +33,11 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 def write_npz(path: str | os.PathLike[str], **arrays: Any) -> None:
     """Write arrays to exactly `path` as an uncompressed .npz without pickle."""
     with atomic_write(path) as file:
-        np.savez(file, **{name: np.asarray(array) for name, array in arrays.items()})
+        np.savez(file, **arrays)
 
 
 def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, Any]]:
-    """Every array of an .npz file; `ValueError` naming the path if it is not one. Never unpickles."""
+    """Read every array of an .npz file, never unpickling; a `ValueError` names a bad file."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}

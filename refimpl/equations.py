@@ -3,7 +3,7 @@
 A line of code that computes an equation carries its tag in a comment, ``# (E12)``, so that
 ``grep -rn '(E12)' refimpl`` finds it. "Paper" is Li, Pan, Lyu and Li, *Feature Averaging: An
 Implicit Bias of Gradient Descent Leading to Non-Robustness in Neural Networks*, ICLR 2025,
-arXiv:2410.10322; "derived" statements are this package's own, and `proofs_numeric` holds the evidence.
+arXiv:2410.10322; "derived" statements are this package's own; `proofs_numeric` holds the evidence.
 """
 
 from __future__ import annotations

@@ -1,0 +1,37 @@
+"""Reference implementation of feature averaging in two-layer ReLU networks, in NumPy.
+
+Start with `ClusterDistribution`, `TwoLayerReLU`, `gradient_descent` and `robust_radius`; the
+equations behind them are listed in `refimpl.equations`. The submodules `theory`, `interop`,
+`datasets`, `strategies` and `conformance` are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from refimpl.decisions import GroupMax, GroupSum
+from refimpl.distribution import ClusterDistribution, Sample
+from refimpl.gradients import Gradients, input_gradient, loss_and_gradients
+from refimpl.network import TwoLayerReLU
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ClusterDistribution",
+    "Gradients",
+    "GroupMax",
+    "GroupSum",
+    "Sample",
+    "TwoLayerReLU",
+    "input_gradient",
+    "loss_and_gradients",
+]
+
+_SUBMODULES = ("conformance", "datasets", "equations", "interop", "strategies", "theory")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return import_module(f"refimpl.{name}")
+    raise AttributeError(f"module 'refimpl' has no attribute {name!r}")

@@ -1,0 +1,109 @@
+"""Hand-derived gradients of the loss and of the outputs (E11, E12)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from refimpl import _validation as check
+from refimpl._validation import Array, IntArray
+from refimpl.losses import loss_and_derivative
+from refimpl.network import TwoLayerReLU, relu, relu_derivative
+
+
+@dataclass(frozen=True, eq=False)
+class Gradients:
+    """dL/dW (M,d) and dL/db (M,), the latter None for a network without biases."""
+
+    W: Array
+    b: Array | None
+
+
+def loss_and_gradients(net: TwoLayerReLU, x: Any, targets: Any) -> tuple[float, Gradients]:
+    """Mean loss over the rows of x and its gradient in the hidden layer.
+
+    K = 1: L = (1/n) sum_i log(1 + exp(-y_i f(x_i))).
+    K > 1: L = -(1/n) sum_i log softmax(F(x_i))_{y_i}.
+
+    Parameters
+    ----------
+    net : TwoLayerReLU
+    x : (n,d) array
+    targets : (n,) array
+        K = 1: labels in {-1, +1}; K > 1: class integers 0..K-1.
+
+    Returns
+    -------
+    loss : float
+    gradients : Gradients
+        W (M,d), b (M,) or None. A and c are not trained.
+
+    Raises
+    ------
+    ValueError
+        Shapes, values or targets that do not fit the network.
+
+    Notes
+    -----
+    Source: E8 to E11. A neuron at exactly z = 0 contributes nothing, ReLU'(0) = 0.
+
+    Examples
+    --------
+    >>> net = TwoLayerReLU([[1.0, 0.0]], [0.0], [[2.0]])
+    >>> loss, grad = loss_and_gradients(net, [[0.5, 3.0]], [1])
+    >>> p = 1 / (1 + np.exp(1.0))  # sigmoid(-f), f = 1
+    >>> np.allclose(grad.W, [[-2 * p * 0.5, -2 * p * 3.0]]), np.allclose(grad.b, -2 * p)
+    (True, True)
+    """
+    x = check.real_array("x", x, ("n", net.dim))
+    y = check_targets(targets, len(x), net.n_outputs)
+    z = net.preactivations(x)
+    loss, hidden = hidden_gradient(net, z, y)
+    bias = None if net.b is None else hidden.sum(axis=0)
+    return loss, Gradients(hidden.T @ x, bias)  # (E11)
+
+
+def hidden_gradient(net: TwoLayerReLU, z: Array, y: IntArray) -> tuple[float, Array]:
+    """Loss and G = (dL/dF A) * 1[Z > 0] (n,M) from preactivations z, not reading W and b."""
+    loss, derivative = loss_and_derivative(relu(z) @ net.A.T + net.c, y)
+    return loss, (derivative @ net.A) * relu_derivative(z)  # (E11)
+
+
+def input_gradient(net: TwoLayerReLU, x: Any, cotangent: Any) -> Array:
+    """Gradient of <v, F(x)> with respect to x, row by row.
+
+    Parameters
+    ----------
+    net : TwoLayerReLU
+    x : (n,d) array
+    cotangent : (K,) or (n,K) array
+        v, one for all rows or one for each.
+
+    Returns
+    -------
+    (n,d) array
+        W^T (1[W x + b > 0] * A^T v).
+
+    Notes
+    -----
+    Source: E12.
+
+    Examples
+    --------
+    >>> net = TwoLayerReLU([[1.0, 2.0], [3.0, 4.0]], [0.0, -100.0], [[5.0, 6.0]])
+    >>> input_gradient(net, [[1.0, 1.0]], [1.0]).tolist()
+    [[5.0, 10.0]]
+    """
+    x = check.real_array("x", x, ("n", net.dim))
+    shape = (net.n_outputs,) if np.ndim(cotangent) == 1 else (len(x), net.n_outputs)
+    v = check.real_array("cotangent", cotangent, shape)
+    return (relu_derivative(net.preactivations(x)) * (v @ net.A)) @ net.W  # (E12)
+
+
+def check_targets(targets: Any, n: int, n_outputs: int) -> IntArray:
+    """Labels in {-1, +1} for K = 1, class integers for K > 1."""
+    if n_outputs == 1:
+        return check.signs("targets", targets, n)
+    return check.classes("targets", targets, n, n_outputs)

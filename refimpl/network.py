@@ -1,0 +1,294 @@
+"""Two-layer ReLU networks (E4 to E7) and the idealised ones of the paper's Figure 1 (E17, E18)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from refimpl import _validation as check
+from refimpl import decisions
+from refimpl._files import read_npz, write_npz
+from refimpl._validation import Array, IntArray
+from refimpl.decisions import Decision
+from refimpl.distribution import ClusterDistribution
+
+FORMAT_VERSION = 1
+
+
+def relu(z: Array) -> Array:
+    """max(z, 0), elementwise."""
+    return np.maximum(z, 0.0)
+
+
+def relu_derivative(z: Array) -> Array:
+    """1[z > 0] as float64: the one place that sets ReLU'(0) = 0.
+
+    >>> relu_derivative(np.array([-1.0, 0.0, 2.0])).tolist()
+    [0.0, 0.0, 1.0]
+    """
+    return (z > 0).astype(np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class TwoLayerReLU:
+    """F(x) = A ReLU(W x + b) + c, from R^d to R^K with M hidden neurons.
+
+    Parameters
+    ----------
+    W : (M,d) array
+        Hidden weights, a neuron a row.
+    b : (M,) array or None
+        Hidden biases. None: the network has none; it is read as zeros and never trained.
+    A : (K,M) array
+        Output weights.
+    c : (K,) array, optional
+        Output biases, by default zeros.
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not match, or entries that are not finite real numbers.
+
+    Notes
+    -----
+    Source: E4; paper, section 3.2. Arrays are kept as read-only float64 copies.
+
+    Examples
+    --------
+    >>> net = TwoLayerReLU(W=[[1, 0], [0, 1]], b=None, A=[[1, -1]])
+    >>> net.outputs([[3, 1], [-1, 2]]).tolist()
+    [[2.0], [-2.0]]
+    """
+
+    W: Array
+    b: Array | None
+    A: Array
+    c: Array = None  # type: ignore[assignment]  # __post_init__ makes it zeros
+
+    def __post_init__(self) -> None:
+        W = check.real_array("W", self.W, ("M", "d"))
+        A = check.real_array("A", self.A, ("K", len(W)))
+        b = None if self.b is None else check.real_array("b", self.b, (len(W),))
+        c = np.zeros(len(A)) if self.c is None else check.real_array("c", self.c, (len(A),))
+        for name, value in (("W", W), ("b", b), ("A", A), ("c", c)):
+            object.__setattr__(self, name, None if value is None else check.frozen(value))
+
+    @classmethod
+    def binary(
+        cls, dim: int, m: int, *, sigma_w: float = 1e-5, sigma_b: float = 1e-5, rng: Any
+    ) -> TwoLayerReLU:
+        """Paper's binary network at small initialisation: K = 1, M = 2m, A = [1/m .., -1/m ..].
+
+        Parameters
+        ----------
+        dim, m : int
+            d, and the number of neurons of each sign.
+        sigma_w, sigma_b : float, at least 0
+            Standard deviations of the entries of W and of b.
+        rng : int or numpy.random.Generator
+
+        Notes
+        -----
+        Source: E5, E7; paper, section 3.2. W and b are trained, A is fixed.
+
+        Examples
+        --------
+        >>> TwoLayerReLU.binary(3, 2, rng=0).A.tolist()
+        [[0.5, 0.5, -0.5, -0.5]]
+        """
+        d = check.integer("dim", dim, minimum=1)
+        m = check.integer("m", m, minimum=1)
+        A = np.repeat([[1 / m, -1 / m]], m, axis=1)  # (E5)
+        rng = check.generator(rng)
+        W = _gaussian(rng, (2 * m, d), "sigma_w", sigma_w)
+        return cls(W, _gaussian(rng, (2 * m,), "sigma_b", sigma_b), A)
+
+    @classmethod
+    def multiclass(
+        cls, dim: int, n_classes: int, h: int = 1, *, sigma_w: float = 1e-5, rng: Any
+    ) -> TwoLayerReLU:
+        """Paper's multi-class network: F_j(x) = (1/h) sum_r ReLU(<w_{j,r}, x>), without biases.
+
+        Parameters
+        ----------
+        dim, n_classes, h : int
+            d, K >= 2, and the neurons of each class; class j owns rows j h .. j h + h - 1.
+        sigma_w : float, at least 0
+            Standard deviation of the entries of W.
+        rng : int or numpy.random.Generator
+
+        Notes
+        -----
+        Source: E6, E7; paper, section 3.2.
+
+        Examples
+        --------
+        >>> TwoLayerReLU.multiclass(3, 2, 2, rng=0).A.tolist()
+        [[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]]
+        """
+        d = check.integer("dim", dim, minimum=1)
+        k = check.integer("n_classes", n_classes, minimum=2)
+        h = check.integer("h", h, minimum=1)
+        A = np.repeat(np.eye(k) / h, h, axis=1)  # (E6)
+        return cls(_gaussian(check.generator(rng), (k * h, d), "sigma_w", sigma_w), None, A)
+
+    @classmethod
+    def feature_averaging(cls, dist: ClusterDistribution) -> TwoLayerReLU:
+        """Idealised averaging: f(x) = ReLU(<v+, x>) - ReLU(<v-, x>), v_s = sum_{j in J_s} mu_j.
+
+        Source: E17; paper, Figure 1.
+
+        >>> dist = ClusterDistribution(np.eye(3), [1, 1, -1])
+        >>> TwoLayerReLU.feature_averaging(dist).W.tolist()
+        [[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+        """
+        positive = dist.labels > 0
+        v = [dist.features[side].sum(axis=0) for side in (positive, ~positive)]
+        return cls(np.stack(v), None, np.array([[1.0, -1.0]]))  # (E17)
+
+    @classmethod
+    def feature_decoupling(cls, dist: ClusterDistribution, bias: float = 0.0) -> TwoLayerReLU:
+        """Idealised decoupling: F_j(x) = ReLU(<mu_j, x> + bias).
+
+        Read out by group_max or group_sum.
+
+        Source: E18; paper, Figure 1.
+
+        >>> dist = ClusterDistribution(np.eye(2), [1, -1])
+        >>> TwoLayerReLU.feature_decoupling(dist, bias=-0.5).outputs([[2, 0]]).tolist()
+        [[1.5, 0.0]]
+        """
+        k = dist.n_clusters
+        return cls(dist.features, np.full(k, check.real("bias", bias)), np.eye(k))  # (E18)
+
+    @property
+    def dim(self) -> int:
+        """Input dimension d."""
+        return int(self.W.shape[1])
+
+    @property
+    def n_hidden(self) -> int:
+        """Hidden neurons M."""
+        return int(self.W.shape[0])
+
+    @property
+    def n_outputs(self) -> int:
+        """Outputs K."""
+        return int(self.A.shape[0])
+
+    @property
+    def bias(self) -> Array:
+        """The hidden biases b, zeros where the network has none."""
+        return np.zeros(self.n_hidden) if self.b is None else self.b
+
+    def preactivations(self, x: Any) -> Array:
+        """Z = X W^T + b of shape (n,M), for rows x (n,d)."""
+        z = check.real_array("x", x, ("n", self.dim)) @ self.W.T
+        return z if self.b is None else z + self.b
+
+    def outputs(self, x: Any) -> Array:
+        """F(x) = A ReLU(W x + b) + c of shape (n,K), for rows x (n,d)."""
+        return relu(self.preactivations(x)) @ self.A.T + self.c  # (E4)
+
+    def predict(self, x: Any, decision: Decision) -> IntArray:
+        """Decided labels (n,): 0 at a sign tie, the lowest index at an argmax tie.
+
+        Whether a sample counts as correct follows `ties` where a function has it, never this.
+
+        >>> TwoLayerReLU([[1.0]], None, [[1.0]]).predict([[2.0], [-1.0]], "sign").tolist()
+        [1, 0]
+        """
+        return decisions.predict(
+            self.outputs(x), decisions.check_decision(decision, self.n_outputs)
+        )
+
+    def group_sum(self, labels: Any) -> TwoLayerReLU:
+        """Scalar network sum_j labels_j F_j: A' = labels^T A, c' = labels^T c.
+
+        Parameters
+        ----------
+        labels : (K,) array in {-1, +1}
+            Both groups have a class.
+        """
+        rows = _group_row(labels, self.n_outputs)
+        return TwoLayerReLU(self.W, self.b, rows @ self.A, rows @ self.c)
+
+    def fold_input(self, mean: Any, std: Any) -> TwoLayerReLU:
+        """Network that takes raw inputs where this one takes (x - mean) / std: radii in raw units.
+
+        Parameters
+        ----------
+        mean, std : float or (d,) array
+            std > 0.
+
+        Returns
+        -------
+        TwoLayerReLU
+            W' = W / std, b' = b - W' mean, with a bias even where this one has none.
+
+        Examples
+        --------
+        >>> net = TwoLayerReLU([[1.0]], None, [[1.0]])
+        >>> net.fold_input(mean=1.0, std=2.0).outputs([[5.0]]).tolist()
+        [[2.0]]
+        """
+        mean, std = (
+            np.broadcast_to(
+                check.real_array(name, value, () if np.ndim(value) == 0 else (self.dim,)),
+                (self.dim,),
+            )
+            for name, value in (("mean", mean), ("std", std))
+        )
+        if not (std > 0).all():
+            check.fail("std", "positive numbers", std.min())
+        W = self.W / std
+        return TwoLayerReLU(W, self.bias - W @ mean, self.A, self.c)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write W, b (if any), A, c and format_version as .npz to exactly `path`, whole or not.
+
+        Raises
+        ------
+        OSError
+            The directory is missing or not writable.
+        """
+        bias = {} if self.b is None else {"b": self.b}
+        write_npz(path, format_version=FORMAT_VERSION, W=self.W, A=self.A, c=self.c, **bias)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> TwoLayerReLU:
+        """Read a network from .npz: W, A, optionally b, c and format_version. Never unpickles.
+
+        A plain ``np.savez(path, W=W, b=b, A=A)`` works; float32 arrays are taken exactly.
+
+        Raises
+        ------
+        ValueError
+            The file is no such archive, lacks an array, has one of another name, or is newer.
+        OSError
+            It is missing or unreadable.
+        """
+        arrays = read_npz(path)
+        version = arrays.pop("format_version", FORMAT_VERSION)
+        if not np.array_equal(version, FORMAT_VERSION):
+            check.fail(f"{path}: format_version", str(FORMAT_VERSION), version)
+        if not {"W", "A"} <= arrays.keys() <= {"W", "b", "A", "c"}:
+            names = ", ".join(sorted(arrays)) or "none"
+            check.fail(str(path), "arrays W, A and optionally b, c", names)
+        try:
+            return cls(arrays["W"], arrays.get("b"), arrays["A"], arrays.get("c"))  # type: ignore[arg-type]  # c None is zeros
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+
+def _group_row(labels: Any, n_outputs: int) -> Array:
+    """Validate labels and return them as the (1,K) row that sums outputs by group."""
+    decision = decisions.check_decision(decisions.GroupSum(labels), n_outputs)
+    return decisions.targets(1, decision, n_outputs)[0]
+
+
+def _gaussian(rng: np.random.Generator, shape: tuple[int, ...], name: str, sigma: float) -> Array:
+    return check.real(name, sigma, minimum=0) * rng.standard_normal(shape)  # (E7)
