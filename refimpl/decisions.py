@@ -136,6 +136,6 @@ def targets(y: int, decision: Decision, n_outputs: int) -> Array:
     unit = np.eye(n_outputs)
     if isinstance(decision, GroupSum):
         return (y * decision.labels).astype(np.float64)[None, None]
-    grouped = isinstance(decision, GroupMax)
-    own = decision.labels == y if grouped else np.arange(n_outputs) == y
+    classes = decision.labels if isinstance(decision, GroupMax) else np.arange(n_outputs)
+    own = classes == y
     return unit[own][None] - unit[~own][:, None]  # (E30)
