@@ -11,19 +11,26 @@ from importlib import import_module
 from typing import Any
 
 from refimpl.decisions import GroupMax, GroupSum
+from refimpl.decomposition import Decomposition, cosine_matrix, decompose
 from refimpl.distribution import ClusterDistribution, Sample
 from refimpl.gradients import Gradients, input_gradient, loss_and_gradients
 from refimpl.network import TwoLayerReLU
+from refimpl.training import Trajectory, gradient_descent
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ClusterDistribution",
+    "Decomposition",
     "Gradients",
     "GroupMax",
     "GroupSum",
     "Sample",
+    "Trajectory",
     "TwoLayerReLU",
+    "cosine_matrix",
+    "decompose",
+    "gradient_descent",
     "input_gradient",
     "loss_and_gradients",
 ]
