@@ -34,15 +34,32 @@ def real_array(name: str, value: Any, shape: tuple[int | str, ...]) -> Array:
         for got, want in zip(array.shape, shape, strict=True)
     ):
         fail(name, expected, f"shape {array.shape}")
-    result = array.astype(np.float64, copy=False)
-    if array.dtype != np.float64 and not np.array_equal(result.astype(array.dtype), array):
+    with np.errstate(over="ignore"):  # a long double out of range is refused right below
+        result = array.astype(np.float64, copy=False)
+    if not _same(array, result):
         fail(name, "numbers that float64 holds exactly", f"{array.dtype} that it does not")
-    # A finite dot product proves every entry finite in one pass, and an overflow is looked into.
-    flat = result.ravel()
-    if not (math.isfinite(np.dot(flat, flat)) or np.isfinite(flat).all()):
+    if not _all_finite(result):
         bad = np.argwhere(~np.isfinite(result))[0]
         fail(name, "finite numbers", f"{result[tuple(bad)]} at {tuple(int(i) for i in bad)}")
     return result
+
+
+def _same(array: NDArray[Any], result: Array) -> bool:
+    """Whether a conversion to float64 changed no entry; only long types can lose any."""
+    if array.dtype.itemsize < 8 or array.dtype == np.float64:
+        return True
+    if array.dtype.kind == "f":
+        return np.array_equal(result.astype(array.dtype), array, equal_nan=True)
+    large = np.abs(result) >= 2.0**53  # compared as Python ints: casting back may overflow
+    return all(int(a) == int(r) for a, r in zip(array[large], result[large], strict=True))
+
+
+def _all_finite(array: Array) -> bool:
+    flat = array.ravel()
+    with np.errstate(over="ignore"):
+        squares = float(np.dot(flat, flat))
+    # A finite dot product proves every entry finite in one pass, and an overflow is looked into.
+    return math.isfinite(squares) or bool(np.isfinite(flat).all())
 
 
 def _numeric(name: str, value: Any) -> NDArray[Any]:

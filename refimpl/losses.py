@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import expit, log_softmax
+from scipy.special import expit
 
 from refimpl._validation import Array, IntArray
 
@@ -25,15 +25,22 @@ def logistic(f: Array, y: IntArray) -> tuple[float, Array]:
 def cross_entropy(F: Array, y: IntArray) -> tuple[float, Array]:
     """L = -(1/n) sum_i log softmax(F_i)_{y_i} and dL/dF (n,K), for class integers y (n,).
 
+    In differences D_t = F_t - F_y: L = log(1 + sum_{t != y} exp(D_t)), the logistic loss for K = 2,
+    and as accurate where it is small.
+
     >>> loss, gradient = cross_entropy(np.array([[0.0, 0.0]]), np.array([1]))
     >>> round(loss, 6), gradient.tolist()
     (0.693147, [[0.5, -0.5]])
     """
     rows = np.arange(len(y))
-    log_probability = log_softmax(F, axis=1)
-    gradient = np.exp(log_probability)
-    gradient[rows, y] -= 1.0
-    return float(-log_probability[rows, y].mean()), gradient / len(y)  # (E10)
+    D = F - F[rows, y][:, None]
+    D[rows, y] = -np.inf
+    top = D.max(axis=1)
+    others = top + np.log(np.exp(D - top[:, None]).sum(axis=1))  # log sum_{t != y} exp(D_t)
+    loss = np.logaddexp(0.0, others)  # (E10)
+    gradient = np.exp(D - loss[:, None])
+    gradient[rows, y] = -gradient.sum(axis=1)  # softmax_y - 1, without its cancellation
+    return float(loss.mean()), gradient / len(y)
 
 
 def loss_and_derivative(F: Array, y: IntArray) -> tuple[float, Array]:
