@@ -38,16 +38,23 @@ def write_npz(path: str | os.PathLike[str], **arrays: Any) -> None:
 
 def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, Any]]:
     """Read every array of an .npz file, never unpickling; a `ValueError` names a bad file."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except OSError as error:
-        if error.errno is not None:  # the file system's word: missing, a directory, unreadable
-            raise
-        raise ValueError(f"{path}: expected an .npz file of arrays, got {error}") from None
-    except Exception as error:  # zipfile, zlib and numpy.lib.format each raise their own
-        reason = str(error) or type(error).__name__
-        raise ValueError(f"{path}: expected an .npz file of arrays, got {reason}") from None
+    # Opened here: np.load leaves a file that is no archive open, and the file system's own errors
+    # (missing, a directory, unreadable) pass through as they are.
+    with Path(path).open("rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                return {name: _member(archive, name) for name in archive.files}
+        except Exception as error:  # zipfile, zlib and numpy.lib.format each raise their own
+            reason = str(error) or type(error).__name__
+            raise ValueError(f"{path}: expected an .npz file of arrays, got {reason}") from None
+
+
+def _member(archive: Any, name: str) -> np.ndarray[Any, Any]:
+    """Return an array of the archive; NumPy hands out anything else in it as bytes."""
+    value = archive[name]
+    if not isinstance(value, np.ndarray):
+        raise ValueError(f"{name}, which is no array")
+    return value
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

@@ -1,0 +1,138 @@
+"""Files appear whole or not at all, and bad ones are named."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import stat
+import zipfile
+
+import numpy as np
+import pytest
+
+from refimpl import _files
+
+
+def test_atomic_write_replaces_the_old_file_at_the_end_only(tmp_path):
+    path = tmp_path / "result.bin"
+    path.write_bytes(b"old")
+    with _files.atomic_write(path) as file:
+        file.write(b"new")
+        file.flush()
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_atomic_write_leaves_nothing_behind_when_interrupted(tmp_path, error):
+    path = tmp_path / "result.bin"
+    path.write_bytes(b"old")
+    with pytest.raises(error), _files.atomic_write(path) as file:
+        file.write(b"half")
+        raise error
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_atomic_write_gives_the_permissions_of_an_ordinary_file(tmp_path):
+    (tmp_path / "plain").write_bytes(b"")
+    with _files.atomic_write(tmp_path / "atomic"):
+        pass
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "atomic")}
+    assert len(modes) == 1
+
+
+def test_atomic_write_into_a_missing_directory(tmp_path):
+    with pytest.raises(FileNotFoundError), _files.atomic_write(tmp_path / "none" / "x"):
+        pass
+
+
+def test_npz_round_trip_keeps_name_dtype_and_bits(tmp_path):
+    path = tmp_path / "arrays.dat"  # no .npz is appended
+    W = np.array([[0.1, -0.0], [5e-324, 1e308]])
+    _files.write_npz(path, W=W, n=np.int64(3))
+    arrays = _files.read_npz(path)
+    assert arrays.keys() == {"W", "n"}
+    assert arrays["W"].tobytes() == W.tobytes()
+    assert arrays["n"].dtype == np.int64
+
+
+def _npz(**arrays) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def _npy() -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros(3))
+    return buffer.getvalue()
+
+
+def _flipped() -> bytes:
+    """An archive with one wrong byte inside its data, which the checksum finds."""
+    content = bytearray(_npz(W=np.arange(64.0)))
+    content[300] ^= 0xFF
+    return bytes(content)
+
+
+def _zip_of_text() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("W.npy", "not an array")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"hello",
+        _npz(W=np.zeros((50, 50)))[:1000],
+        _flipped(),
+        _npz(W=np.array([{}], dtype=object)),
+        _npy(),
+        _zip_of_text(),
+    ],
+    ids=["empty", "text", "truncated", "flipped", "pickle", "npy", "zip-of-text"],
+)
+def test_read_npz_names_a_bad_file(tmp_path, content):
+    path = tmp_path / "bad.npz"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"bad\.npz: expected an \.npz file of arrays, got .+"):
+        _files.read_npz(path)
+
+
+def test_read_npz_leaves_file_system_errors_as_they_are(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        _files.read_npz(tmp_path / "missing.npz")
+    with pytest.raises(IsADirectoryError):
+        _files.read_npz(tmp_path)
+
+
+def test_write_json(tmp_path):
+    path = tmp_path / "result.json"
+    _files.write_json(path, {"median": 0.1, "rows": [1, 2]})
+    assert json.loads(path.read_text()) == {"median": 0.1, "rows": [1, 2]}
+    assert path.read_text().endswith("}\n")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_write_json_refuses_what_json_cannot_say(tmp_path, bad):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        _files.write_json(tmp_path / "result.json", {"radius": bad})
+    assert not list(tmp_path.iterdir())
+
+
+def test_output_directory(tmp_path, monkeypatch):
+    made = _files.output_directory(tmp_path / "a" / "b")
+    assert made.is_dir()
+    assert _files.output_directory(made) == made
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileExistsError):
+        _files.output_directory(tmp_path / "file")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    with pytest.raises(PermissionError, match="--out: expected a writable directory"):
+        _files.output_directory(made)

@@ -1,0 +1,161 @@
+"""Checks of arguments: exact conversion, and one clear error for every kind of bad input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refimpl import _validation as check
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [1, 2],
+        (1.0, 2.0),
+        np.array([1, 2], np.uint8),
+        np.array([1, 2], np.float16),
+        np.array([1, 2], np.float32),
+        np.array([1, 2], np.longdouble),
+        np.array([1, 2], ">f8"),
+        np.array([1, 0, 2, 0])[::2],
+    ],
+)
+def test_real_array_converts_to_native_float64(value):
+    result = check.real_array("x", value, (2,))
+    assert result.dtype == np.float64
+    assert result.dtype.isnative
+    assert result.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("value", [2**62, -(2**60), 2**53, 2**53 + 2])
+def test_real_array_takes_large_integers_that_float64_holds(value):
+    assert int(check.real_array("x", value, ())) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([1.0, np.nan], r"x: expected finite numbers, got nan at \(1,\)"),
+        ([np.inf, 0.0], r"x: expected finite numbers, got inf at \(0,\)"),
+        ([0.0, -np.inf], r"x: expected finite numbers, got -inf at \(1,\)"),
+        (np.array([1.0, np.nan], np.float32), r"x: expected finite numbers, got nan at \(1,\)"),
+        ([1j, 0], "x: expected an array of real numbers, got dtype complex128"),
+        ([True, False], "x: expected an array of real numbers, got dtype bool"),
+        (["1", "2"], "x: expected an array of real numbers, got dtype <U1"),
+        ([b"1", b"2"], r"x: expected an array of real numbers, got dtype \|S1"),
+        ([None, 1.0], "x: expected an array of real numbers, got dtype object"),
+        ([2**70, 1], "x: expected an array of real numbers, got dtype object"),
+        ([[1.0], [1.0, 2.0]], "x: expected an array of real numbers, got list"),
+        (np.array(["2020-01-01"] * 2, "M8[D]"), "x: expected an array of real numbers, got dtype"),
+        (np.array([2**63 - 1, 0]), "x: expected numbers that float64 holds exactly, got int64"),
+        (np.array([2**64 - 1, 0], np.uint64), "x: expected numbers that float64 holds exactly"),
+        (np.array([2**53 + 1, 0]), "x: expected numbers that float64 holds exactly, got int64"),
+        ([1.0], r"x: expected real numbers of shape \(2\), got shape \(1,\)"),
+        (1.0, r"x: expected real numbers of shape \(2\), got shape \(\)"),
+        ([[1.0, 2.0]], r"x: expected real numbers of shape \(2\), got shape \(1, 2\)"),
+    ],
+)
+def test_real_array_refuses(value, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        check.real_array("x", value, (2,))
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).nmant <= 52, reason="long double is float64 here")
+@pytest.mark.parametrize("value", [np.longdouble(1) / 3, np.longdouble("1e400")])
+def test_real_array_refuses_long_doubles_that_would_round(value):
+    with pytest.raises(ValueError, match="holds exactly"):
+        check.real_array("x", value, ())
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (2, 0), (0, 0)])
+def test_real_array_refuses_empty_free_dimensions(shape):
+    with pytest.raises(ValueError, match=r"x: expected real numbers of shape \(n, d\)"):
+        check.real_array("x", np.zeros(shape), ("n", "d"))
+
+
+def test_real_array_takes_numbers_whose_squares_overflow():
+    assert check.real_array("x", [1e200, -1e308], ("n",)).tolist() == [1e200, -1e308]
+
+
+def test_real_array_names_the_first_bad_entry_of_a_matrix():
+    with pytest.raises(ValueError, match=r"got nan at \(1, 0\)"):
+        check.real_array("x", [[1e300, 1.0], [np.nan, np.inf]], ("n", "d"))
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
+def test_real_array_returns_every_finite_float_unchanged(values):
+    assert check.real_array("x", values, ("n",)).tolist() == values
+
+
+def test_real():
+    assert check.real("a", np.float32(0.5)) == 0.5
+    assert check.real("a", 0, minimum=0) == 0.0
+    with pytest.raises(ValueError, match=r"a: expected a positive number, got 0\.0"):
+        check.real("a", 0, positive=True)
+    with pytest.raises(ValueError, match=r"a: expected a number of at least 1, got 0\.5"):
+        check.real("a", 0.5, minimum=1)
+    for bad in (np.nan, "1", True, None, [1.0], 1j):
+        with pytest.raises(ValueError, match="^a: expected"):
+            check.real("a", bad)
+
+
+def test_integer():
+    assert check.integer("k", np.int8(3), minimum=3) == 3
+    assert type(check.integer("k", np.uint64(3), minimum=0)) is int
+    for bad in (3.0, np.float64(3), "3", None, True, np.True_, [3], np.array([3])):
+        with pytest.raises(ValueError, match="^k: expected an integer, got"):
+            check.integer("k", bad, minimum=0)
+    with pytest.raises(ValueError, match="k: expected an integer of at least 1, got 0"):
+        check.integer("k", 0, minimum=1)
+
+
+def test_signs():
+    labels = check.signs("y", np.array([1.0, -1.0], np.float32), 2)
+    assert labels.tolist() == [1, -1]
+    assert labels.dtype == np.int64
+    for bad, got in (([0, 1], "0"), ([1, 2], "2"), ([0.5, 1], "0.5")):
+        with pytest.raises(ValueError, match=rf"y: expected labels in {{-1, \+1}}, got {got}$"):
+            check.signs("y", bad, 2)
+    with pytest.raises(ValueError, match="y: expected an array of real numbers, got dtype bool"):
+        check.signs("y", [True, False], 2)
+
+
+def test_classes():
+    labels = check.classes("y", [0.0, 2.0], 2, 3)
+    assert labels.tolist() == [0, 2]
+    assert labels.dtype == np.int64
+    for bad, got in (([0, 3], "3"), ([-1, 0], "-1"), ([0.5, 0], "0.5")):
+        with pytest.raises(ValueError, match=f"y: expected class integers from 0 to 2, got {got}$"):
+            check.classes("y", bad, 2, 3)
+
+
+def test_choice():
+    assert check.choice("ties", "robust", ("adversarial", "robust")) == "robust"
+    for bad in ("Robust", None, ["robust"], b"robust"):
+        with pytest.raises(ValueError, match="ties: expected 'adversarial' or 'robust', got"):
+            check.choice("ties", bad, ("adversarial", "robust"))
+
+
+def test_generator_takes_seeds_seed_sequences_and_generators():
+    rng = np.random.default_rng(7)
+    assert check.generator(rng) is rng
+    draws = {check.generator(seed).random() for seed in (7, np.int64(7), np.random.SeedSequence(7))}
+    assert draws == {np.random.default_rng(7).random()}
+
+
+@pytest.mark.parametrize("bad", [None, -1, 1.0, True, "7", [7], np.random.RandomState(7)])
+def test_generator_refuses(bad):
+    with pytest.raises(ValueError, match="^rng: expected a non-negative int seed or a numpy"):
+        check.generator(bad)
+
+
+def test_frozen_is_a_read_only_copy():
+    original = np.array([1.0, 2.0])
+    copy = check.frozen(original)
+    original[0] = 5.0
+    assert copy.tolist() == [1.0, 2.0]
+    with pytest.raises(ValueError, match="read-only"):
+        copy[0] = 5.0
