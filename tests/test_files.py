@@ -29,9 +29,14 @@ def test_atomic_write_replaces_the_old_file_at_the_end_only(tmp_path):
 def test_atomic_write_leaves_nothing_behind_when_interrupted(tmp_path, error):
     path = tmp_path / "result.bin"
     path.write_bytes(b"old")
-    with pytest.raises(error), _files.atomic_write(path) as file:
-        file.write(b"half")
-        raise error
+
+    def interrupted():
+        with _files.atomic_write(path) as file:
+            file.write(b"half")
+            raise error
+
+    with pytest.raises(error):
+        interrupted()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 

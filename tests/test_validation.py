@@ -98,7 +98,7 @@ def test_real():
     with pytest.raises(ValueError, match=r"a: expected a number of at least 1, got 0\.5"):
         check.real("a", 0.5, minimum=1)
     for bad in (np.nan, "1", True, None, [1.0], 1j):
-        with pytest.raises(ValueError, match="^a: expected"):
+        with pytest.raises(ValueError, match=r"^a: expected"):
             check.real("a", bad)
 
 
@@ -106,7 +106,7 @@ def test_integer():
     assert check.integer("k", np.int8(3), minimum=3) == 3
     assert type(check.integer("k", np.uint64(3), minimum=0)) is int
     for bad in (3.0, np.float64(3), "3", None, True, np.True_, [3], np.array([3])):
-        with pytest.raises(ValueError, match="^k: expected an integer, got"):
+        with pytest.raises(ValueError, match=r"^k: expected an integer, got"):
             check.integer("k", bad, minimum=0)
     with pytest.raises(ValueError, match="k: expected an integer of at least 1, got 0"):
         check.integer("k", 0, minimum=1)
@@ -148,7 +148,7 @@ def test_generator_takes_seeds_seed_sequences_and_generators():
 
 @pytest.mark.parametrize("bad", [None, -1, 1.0, True, "7", [7], np.random.RandomState(7)])
 def test_generator_refuses(bad):
-    with pytest.raises(ValueError, match="^rng: expected a non-negative int seed or a numpy"):
+    with pytest.raises(ValueError, match=r"^rng: expected a non-negative int seed or a numpy"):
         check.generator(bad)
 
 
