@@ -10,11 +10,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from refimpl.attacks import closed_form_attack, closed_form_direction, linear_region_attack
 from refimpl.decisions import GroupMax, GroupSum
 from refimpl.decomposition import Decomposition, cosine_matrix, decompose
 from refimpl.distribution import ClusterDistribution, Sample
 from refimpl.gradients import Gradients, input_gradient, loss_and_gradients
 from refimpl.network import TwoLayerReLU
+from refimpl.pgd import pgd_attack
+from refimpl.smallest_step import smallest_step
 from refimpl.training import Trajectory, gradient_descent
 
 __version__ = "0.1.0"
@@ -28,11 +31,16 @@ __all__ = [
     "Sample",
     "Trajectory",
     "TwoLayerReLU",
+    "closed_form_attack",
+    "closed_form_direction",
     "cosine_matrix",
     "decompose",
     "gradient_descent",
     "input_gradient",
+    "linear_region_attack",
     "loss_and_gradients",
+    "pgd_attack",
+    "smallest_step",
 ]
 
 _SUBMODULES = ("conformance", "datasets", "equations", "interop", "strategies", "theory")

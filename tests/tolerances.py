@@ -44,12 +44,12 @@ def cross_entropy_error(F: Iterable[float]) -> float:
     return (20 * max(sizes) + 16 + 2 * len(sizes)) * U
 
 
-# t* of the smallest step on dyadic problems: the outputs at the nodes are exact; subtraction, quotient,
-# product and sum round once each, and all terms are non-negative, so the error is relative to t*.
+# t* of the smallest step on dyadic problems: the outputs at the nodes are exact; subtraction,
+# quotient, product and sum round once each, of terms >= 0, so the error is relative to t*.
 CROSSING = 4 * U
 
-# Relative resolution at which the two sides of t* are looked at, on networks with entries of size 1, d = 4
-# and M = 12: room for outputs that carry gamma(d + M + 2) times sums a million times the slope at t*.
+# Relative resolution at which the two sides of t* are looked at, on networks with entries of size
+# 1, d = 4, M = 12: room for outputs off by gamma(d + M + 2) times sums of 1e6 times the slope.
 RAY = 1e6 * gamma(18)
 
 
@@ -111,7 +111,10 @@ def input_gradient_error(net: TwoLayerReLU, v: Array) -> Array:
 
 
 def uniform_distance(n: int) -> float:
-    """Bound on sup |empirical - true distribution function| of n draws, wrong once in 1e9 (Massart)."""
+    """Bound of sup |empirical - true distribution function|, n draws, exceeded once in 1e9.
+
+    P(sup > e) <= 2 exp(-2 n e^2), the inequality of Dvoretzky, Kiefer, Wolfowitz and Massart.
+    """
     return math.sqrt(math.log(2e9) / (2 * n))
 
 

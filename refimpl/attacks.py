@@ -1,0 +1,169 @@
+"""Attacks in closed form: along the negative averaged features (E26), and one linear step (E28)."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from refimpl import _validation as check
+from refimpl._validation import Array
+from refimpl.distribution import ClusterDistribution
+from refimpl.gradients import input_gradient
+from refimpl.network import TwoLayerReLU
+
+
+def closed_form_attack(x: Any, y: Any, features: Any, labels: Any, *, epsilon: Any) -> Array:
+    """Move each sample by its budget against the averaged features of its class.
+
+    x' = x - epsilon y v / ||v||,  v = v+ - v-,  v_s = sum_{labels_j = s} features_j.
+
+    Parameters
+    ----------
+    x : (n,d) array
+    y : (n,) array in {-1, +1}
+    features : (k,d) array
+        Cluster centres mu_j.
+    labels : (k,) array in {-1, +1}
+        Their classes, both present.
+    epsilon : float or (n,) array, at least 0
+        Budget in l2, one for all samples or one for each; ||x' - x|| is epsilon up to rounding.
+
+    Returns
+    -------
+    (n,d) array
+        x', a new array.
+
+    Raises
+    ------
+    ValueError
+        Bad shapes or values, a negative epsilon, or v = 0.
+
+    Notes
+    -----
+    Source: E26; the paper's abstract names the direction. The network is not looked at. A larger
+    step may flip a decision back: for the smallest step that flips it see `smallest_step`.
+
+    Examples
+    --------
+    >>> closed_form_attack([[3, 0]], [1], [[3, 0], [0, 4]], [1, -1], epsilon=5).tolist()
+    [[0.0, 4.0]]
+    """
+    u = closed_form_direction(y, features, labels)
+    x = check.real_array("x", x, u.shape)
+    return x + budgets(epsilon, len(x))[:, None] * u  # (E26)
+
+
+def closed_form_direction(y: Any, features: Any, labels: Any) -> Array:
+    """Return the unit direction of E26, u = -y v / ||v|| with v = v+ - v-, row by row.
+
+    Parameters
+    ----------
+    y : (n,) array in {-1, +1}
+    features, labels
+        As in `closed_form_attack`.
+
+    Returns
+    -------
+    (n,d) array
+
+    Raises
+    ------
+    ValueError
+        Bad shapes or values, or v = 0.
+
+    Notes
+    -----
+    Source: E26.
+
+    Examples
+    --------
+    >>> closed_form_direction([1, -1], [[3, 0], [0, 4]], [1, -1]).tolist()
+    [[-0.6, 0.8], [0.6, -0.8]]
+    """
+    y = check.signs("y", y, "n")
+    dist = ClusterDistribution(features, labels)
+    v = dist.labels @ dist.features
+    if not v.any():
+        check.fail("features", "sums over the two classes that differ", "v+ - v- = 0")
+    return -y[:, None] * unit_rows(v[None])  # (E26)
+
+
+def linear_region_attack(net: TwoLayerReLU, x: Any, y: Any) -> Array:
+    """Step to the zero of the affine function that f is in the sample's linear region.
+
+    x' = argmin{||x' - x|| : f(x) + <grad f(x), x' - x> = 0} = x - f(x) grad f(x)/||grad f(x)||^2.
+
+    Parameters
+    ----------
+    net : TwoLayerReLU
+        With one output, K = 1.
+    x : (n,d) array
+    y : (n,) array in {-1, +1}
+
+    Returns
+    -------
+    (n,d) array
+        x', a new array; x itself in the rows that are misclassified, y f(x) <= 0.
+
+    Raises
+    ------
+    ValueError
+        K > 1, bad shapes or values, or a correctly classified sample whose gradient is 0.
+
+    Notes
+    -----
+    Source: E28, one step of DeepFool. x' may lie in another linear region, where f(x') need not
+    be 0: the result need not be adversarial. At a kink ReLU'(0) = 0 picks the gradient.
+
+    Examples
+    --------
+    >>> net = TwoLayerReLU([[3.0, 4.0]], [-5.0], [[1.0]], [-20.0])  # 3 x1 + 4 x2 - 25
+    >>> linear_region_attack(net, [[6, 8], [1, 1]], [1, 1]).tolist()
+    [[3.0, 4.0], [1.0, 1.0]]
+    """
+    if net.n_outputs != 1:
+        check.fail("net", "K = 1 output", f"K = {net.n_outputs}")
+    x = check.real_array("x", x, ("n", net.dim))
+    y = check.signs("y", y, len(x))
+    f, gradient = net.outputs(x)[:, 0], input_gradient(net, x, [1.0])
+    correct = y * f > 0
+    stuck = correct & ~gradient.any(axis=1)
+    if stuck.any():
+        rows = np.flatnonzero(stuck).tolist()
+        check.fail("x", "a nonzero gradient where the sample is correct", f"0 in rows {rows}")
+    u = unit_rows(gradient[correct])
+    length = np.einsum("nd,nd->n", u, gradient[correct])  # ||grad f||
+    result = x.copy()
+    result[correct] -= (f[correct] / length)[:, None] * u  # (E28)
+    return result
+
+
+def budgets(epsilon: Any, n: int) -> Array:
+    """Budgets (n,), each at least 0, from one for all samples or one for each."""
+    result = per_row("epsilon", epsilon, n)
+    if result.min() < 0:
+        check.fail("epsilon", "numbers of at least 0", result.min())
+    return result
+
+
+def per_row(name: str, value: Any, n: int, row: tuple[int, ...] = ()) -> Array:
+    """Array of shape (n, *row), from a value of shape `row` for all rows or one for each."""
+    each = True
+    with suppress(ValueError):  # a ragged list, which real_array refuses by name
+        each = np.ndim(value) > len(row)
+    return np.broadcast_to(check.real_array(name, value, (n, *row) if each else row), (n, *row))
+
+
+def unit_rows(vectors: Array) -> Array:
+    """Rows divided by their l2 norms; a zero row stays zero.
+
+    >>> unit_rows(np.array([[3e-200, 4e-200], [0.0, 0.0]])).tolist()
+    [[0.6, 0.8], [0.0, 0.0]]
+    """
+    # A power of two brings the largest entry near 1, so that no square overflows or vanishes.
+    exponents = np.frexp(np.abs(vectors).max(axis=1, keepdims=True))[1]
+    scaled = np.ldexp(vectors, -exponents)
+    norms = np.linalg.norm(scaled, axis=1, keepdims=True)
+    return np.divide(scaled, norms, out=np.zeros_like(scaled), where=norms > 0)
