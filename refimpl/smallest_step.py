@@ -62,7 +62,8 @@ def smallest_step(
 
     Rounding: in a bounded piece a crossing needs outputs of different sign, computed at its two
     ends, so that none is made up far away. In the unbounded piece, and for a neuron along the ray,
-    a slope smaller than the rounding error of its own computation counts as 0.
+    a slope smaller than the rounding error of its own computation counts as 0. A tie without a
+    crossing, an output that just touches 0, is seen where float64 holds the outputs exactly.
 
     Memory is O(n (M + K^2)) for M neurons and K outputs, time O(n M^2) at most.
 
@@ -99,7 +100,8 @@ def _walk(net: TwoLayerReLU, z: Array, u: Array, matrices: Array, ties: str) -> 
     t = np.full(len(z), np.inf)
     rows, start = np.arange(len(z)), np.zeros(len(z))
     g = _constraints(net, relu(z), matrices)
-    for q in range(net.n_hidden + 1):
+    q = 0
+    while len(rows):
         last = np.isinf(nodes[rows, q])
         end = np.where(last, start, nodes[rows, q])
         # A neuron is 0 at its own breakpoint exactly, and at those that share it. Outputs are
@@ -112,9 +114,7 @@ def _walk(net: TwoLayerReLU, z: Array, u: Array, matrices: Array, ties: str) -> 
         length = np.where(last, 1.0, end - start)
         t[rows[found]] = start[found] + tau[found] * length[found]  # (E27)
         on = ~found & ~last
-        rows, start, g = rows[on], end[on], g_end[on]
-        if not len(rows):
-            break
+        rows, start, g, q = rows[on], end[on], g_end[on], q + 1
     return t
 
 

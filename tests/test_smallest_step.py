@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tolerances import CROSSING, RAY
 
@@ -89,6 +89,7 @@ def integer_problems(draw):
     return net, integers(4, 1, d), y, direction, decision
 
 
+@settings(max_examples=300)
 @given(problem=integer_problems(), ties=st.sampled_from(TIES))
 def test_e27_equals_rational_enumeration(problem, ties):
     net, x, y, u, decision = problem
