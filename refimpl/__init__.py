@@ -11,6 +11,8 @@ from importlib import import_module
 from typing import Any
 
 from refimpl.attacks import closed_form_attack, closed_form_direction, linear_region_attack
+from refimpl.certificate import Certificate, CertificateError, verify_certificate
+from refimpl.certificate_files import CertificateFile, load_certificates, save_certificates
 from refimpl.decisions import GroupMax, GroupSum
 from refimpl.decomposition import Decomposition, cosine_matrix, decompose
 from refimpl.distribution import ClusterDistribution, Sample
@@ -23,6 +25,9 @@ from refimpl.training import Trajectory, gradient_descent
 __version__ = "0.1.0"
 
 __all__ = [
+    "Certificate",
+    "CertificateError",
+    "CertificateFile",
     "ClusterDistribution",
     "Decomposition",
     "Gradients",
@@ -38,9 +43,12 @@ __all__ = [
     "gradient_descent",
     "input_gradient",
     "linear_region_attack",
+    "load_certificates",
     "loss_and_gradients",
     "pgd_attack",
+    "save_certificates",
     "smallest_step",
+    "verify_certificate",
 ]
 
 _SUBMODULES = ("conformance", "datasets", "equations", "interop", "strategies", "theory")

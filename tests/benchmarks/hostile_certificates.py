@@ -1,0 +1,109 @@
+"""Certificates of hostile networks: does the checker ever prove more than the exact radius?
+
+Weights up to 1e8 with their negatives beside them, margins near the rounding unit, samples of norm
+1e6. The exact radius r comes from rational arithmetic (`exact_radius`). Each network's certificate,
+as the multipliers of that enumeration give it and with numbers altered, is tried in both modes at
+radii R from far below r to just above. No R >= r may pass (strict ties: no R > r).
+
+    python tests/benchmarks/hostile_certificates.py [NETWORKS, by default 100000]
+
+prints how many trials were proved and how many of those wrongly; the exit status is 1 if any was.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script: tests/ holds the helpers
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from exact_radius import full_certificate, pieces, squared_radius
+
+from refimpl import (
+    Certificate,
+    CertificateError,
+    TwoLayerReLU,
+    verify_certificate,
+)
+
+SLACKS = (-1e-3, -1e-9, -1e-14, 0.0, 1e-16, 1e-14, 1e-9)
+
+
+class Tally(NamedTuple):
+    """How many of the trials were proved, and how many of those the exact radius refutes."""
+
+    trials: int
+    proved: int
+    refuted: int
+
+
+def hostile_network(rng: np.random.Generator) -> tuple[TwoLayerReLU, np.ndarray[Any, Any], int]:
+    """Network with M <= 4, d <= 2, a sample and a label, the margin often a few rounding units."""
+    pairs, d = rng.integers(1, 3), rng.integers(1, 3)
+    W = rng.normal(size=(pairs, d)) * 10.0 ** rng.integers(-8, 9, size=(pairs, 1))
+    W = np.concatenate([W, -W * rng.choice([1, 1 + 2.0**-52, 1 / 3], size=(pairs, 1))])
+    x = rng.normal(size=d) * 10.0 ** rng.choice([0, 6])
+    b = rng.choice([0.0, 1.0], size=2 * pairs) * -(W @ x) * (1 + rng.choice([0, 2.0**-52, 1e-3]))
+    A = rng.choice([-1.0, 1.0, 1e8, -1e8, 1 / 3], size=(1, 2 * pairs))
+    value = (A @ np.maximum(W @ x + b, 0))[0]
+    c = -value + rng.choice([1.0, -1.0]) * np.spacing(abs(value)) * rng.choice([1, 3, 1e3, 1e12])
+    net = TwoLayerReLU(W, b, A, [c])
+    return net, x, int(rng.choice([-1, 1]))
+
+
+def altered(certificate: Certificate, rng: np.random.Generator) -> Certificate:
+    """The certificate with one array changed, in one number or in all."""
+    name = str(rng.choice(["weights", "tau", "nu"]))
+    array = getattr(certificate, name).copy()
+    where = rng.random(array.shape) < rng.choice([0.1, 1.0])
+    array[where] *= rng.choice([0.0, 1 - 2.0**-53, 1 + 2.0**-52, 0.5, 1e8], size=where.sum())
+    return replace(certificate, **{name: np.minimum(array, 1.0) if name == "tau" else array})
+
+
+def trial(rng: np.random.Generator) -> Tally:
+    """One network under one rule for ties: two certificates, two radii, both modes."""
+    net, x, y = hostile_network(rng)
+    ties = str(rng.choice(["adversarial", "robust"]))
+    parts = pieces(net, x, y, ties=ties)
+    squared = squared_radius(parts)
+    honest = full_certificate(parts)
+    verdicts = []
+    for slack in rng.choice(SLACKS, size=2, replace=False):
+        R = (1e6 if squared is None else math.sqrt(squared)) * (1 + slack)
+        if R == 0:
+            continue  # the radius 0 has no certificate
+        excess = -1 if squared is None else Fraction(R) ** 2 - squared
+        refuted = excess > 0 or (excess == 0 and ties == "adversarial")
+        for certificate in (honest, altered(honest, rng)):
+            for exact in (False, True):
+                passed = passes(net, x, y, certificate, radius=R, ties=ties, exact=exact)
+                verdicts.append((1, passed, passed and refuted))
+    return Tally(*np.sum([(0, 0, 0), *verdicts], axis=0).tolist())
+
+
+def passes(*args: Any, **options: Any) -> bool:
+    """Whether `verify_certificate` accepts."""
+    try:
+        verify_certificate(*args, **options)
+    except CertificateError:
+        return False
+    return True
+
+
+def run(networks: int, seed: int) -> Tally:
+    """The sum over networks."""
+    tallies = [trial(np.random.default_rng([seed, index])) for index in range(networks)]
+    return Tally(*(sum(column) for column in zip(*tallies, strict=True)))
+
+
+if __name__ == "__main__":
+    total = run(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000, seed=0)
+    print(f"{total.trials} trials, {total.proved} proved, {total.refuted} of them false")
+    sys.exit(1 if total.refuted else 0)

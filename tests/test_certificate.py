@@ -1,0 +1,468 @@
+"""Certificates of the radius (E33) against exact radii from enumeration in rational arithmetic."""
+
+from __future__ import annotations
+
+import ast
+import math
+import sys
+from dataclasses import fields, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from exact_radius import constraint_rows, full_certificate, pieces, squared_radius
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from refimpl import GroupMax, GroupSum, TwoLayerReLU, certificate
+from refimpl.certificate import Certificate, CertificateError, verify_certificate
+
+sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
+import hostile_certificates
+
+MODES = pytest.mark.parametrize("exact", [False, True], ids=["fast", "exact"])
+TIES = pytest.mark.parametrize("ties", ["adversarial", "robust"])
+
+
+class Case(NamedTuple):
+    """A network with small integers, a sample, its exact r^2 (None: inf) and a certificate."""
+
+    net: TwoLayerReLU
+    x: Any
+    y: int
+    options: dict[str, Any]
+    squared: Fraction | None
+    proof: Certificate
+
+    @property
+    def radius(self) -> float:
+        return math.inf if self.squared is None else math.sqrt(self.squared)
+
+
+def passes(*args: Any, **options: Any) -> bool:
+    try:
+        verify_certificate(*args, **options)
+    except CertificateError:
+        return False
+    return True
+
+
+def case(rng: np.random.Generator, ties: str, M: int | None = None) -> Case:
+    M = int(rng.integers(1, 4)) if M is None else M
+    d, K = int(rng.integers(1, 3)), int(rng.integers(1, 4))
+    W, b, A, c = (rng.integers(-3, 4, shape) for shape in ((M, d), M, (K, M), K))
+    net = TwoLayerReLU(W, b if rng.random() < 0.8 else None, A, c)
+    labels = rng.permutation([1, -1, *rng.choice([-1, 1], size=max(K - 2, 0))])
+    decision: Any = "sign"
+    if K > 1:
+        decision = ["argmax", GroupMax(labels), GroupSum(labels)][rng.integers(3)]
+    y = int(rng.integers(K) if decision == "argmax" else rng.choice([-1, 1]))
+    x = rng.integers(-3, 4, d).astype(float)
+    parts = pieces(net, x, y, decision, ties)
+    options = {"decision": decision, "ties": ties}
+    return Case(net, x, y, options, squared_radius(parts), full_certificate(parts))
+
+
+def cases(n: int, ties: str, seed: int, **options: Any) -> list[Case]:
+    """The first n random cases with a radius above 0."""
+    found: list[Case] = []
+    for index in range(20 * n):
+        new = case(np.random.default_rng([seed, index]), ties, **options)
+        if new.squared != 0:
+            found.append(new)
+        if len(found) == n:
+            return found
+    raise AssertionError("too few cases with a positive radius")
+
+
+def one_leaf(M: int, *, n_constraints: int = 1, n_leaves: int = 1) -> Certificate:
+    """Leaves without splits, w = 1 and tau = 1."""
+    return Certificate(
+        np.full(n_leaves, -1),
+        np.ones((n_leaves, n_constraints)),
+        np.ones((n_leaves, M)),
+        np.zeros((n_leaves, M)),
+    )
+
+
+# What the certificate proves
+
+
+@MODES
+@TIES
+def test_e33_full_trees_prove_every_radius_below_the_exact_one_and_none_above(
+    exact: bool, ties: str
+) -> None:
+    finite = 0
+    for net, x, y, options, squared, proof in cases(40, ties, seed=1):
+        if squared is None:
+            for radius in (1e-3, 1e3, math.inf):
+                assert passes(net, x, y, proof, radius=radius, exact=exact, **options)
+            continue
+        finite += 1
+        r = math.sqrt(squared)
+        # Multipliers rounded to floats move the proved radius by a few 1e-16 times the condition of
+        # systems of at most 4 small integers: far below 1e-9.
+        for factor in (1e-3, 0.5, 1 - 1e-9):
+            assert passes(net, x, y, proof, radius=r * factor, exact=exact, **options)
+        for factor in (1 + 1e-9, 1 + 1e-6, 2, math.inf):
+            assert not passes(net, x, y, proof, radius=r * factor, exact=exact, **options)
+    assert 10 <= finite <= 35
+
+
+@MODES
+def test_e33_the_radius_itself_fails_with_default_ties_and_passes_with_strict_ones(
+    exact: bool,
+) -> None:
+    # f = x at x = 2: delta = -2 is adversarial, but not strictly.
+    net, proof = TwoLayerReLU([[1.0], [-1.0]], None, [[1.0, -1.0]]), one_leaf(2)
+    below, above = math.nextafter(2, 0), math.nextafter(2, 3)
+    for ties, proved in (("adversarial", [True, False, False]), ("robust", [True, True, False])):
+        options = {"ties": ties, "exact": exact}
+        assert [
+            passes(net, [2.0], 1, proof, radius=R, **options) for R in (below, 2, above)
+        ] == proved
+
+
+@MODES
+def test_e33_strict_radius_of_an_absolute_value_is_infinite(exact: bool) -> None:
+    # f = |x|: never strictly adversarial. tau = 0 gives l = 0.
+    net = TwoLayerReLU([[1.0], [-1.0]], None, [[1.0, 1.0]])
+    proof = replace(one_leaf(2), tau=np.zeros((1, 2)))
+    for radius in (1e-9, 1e9, math.inf):
+        assert passes(net, [1.0], 1, proof, radius=radius, ties="robust", exact=exact)
+        assert not passes(net, [1.0], 1, proof, radius=radius, exact=exact)
+        no_weight = replace(proof, weights=np.zeros((1, 1)))
+        assert not passes(net, [1.0], 1, no_weight, radius=radius, ties="robust", exact=exact)
+
+
+@MODES
+def test_e33_chord_by_hand(exact: bool) -> None:
+    # f = ReLU(x + 3) - ReLU(x)/2 at 0. The chord of ReLU(x) on [-R, R] is (x + R)/2, so that
+    # l = 3 + delta - (delta + R)/4, at least 3 - R: positive below r = 3.
+    net = TwoLayerReLU([[1.0], [1.0]], [3.0, 0.0], [[1.0, -0.5]])
+    for radius in (0.1, 1.0, 3 - 1e-12):
+        assert passes(net, [0.0], 1, one_leaf(2), radius=radius, exact=exact)
+    for radius in (3.0, 3 + 1e-12, 10.0, math.inf):
+        assert not passes(net, [0.0], 1, one_leaf(2), radius=radius, exact=exact)
+
+
+@MODES
+def test_e33_spec_example_of_a_hyperplane_that_is_too_far(exact: bool) -> None:
+    # f = 3 ReLU(z1) - ReLU(z2) - ReLU(z3), z = delta + (3, 0, -5): r = 2.846 = 9/sqrt(10).
+    net = TwoLayerReLU(np.eye(3), [3.0, 0.0, -5.0], [[3.0, -1.0, -1.0]])
+    parts = pieces(net, np.zeros(3), 1)
+    r = math.sqrt(8.1)
+    assert squared_radius(parts) == Fraction(81, 10)
+    proof = full_certificate(parts)
+    assert passes(net, np.zeros(3), 1, proof, radius=r * (1 - 1e-12), exact=exact)
+    assert not passes(net, np.zeros(3), 1, proof, radius=r * (1 + 1e-12), exact=exact)
+    # All branching neurons on: 9/sqrt(11) for that piece alone, no bound for the others.
+    assert not passes(net, np.zeros(3), 1, one_leaf(3), radius=4.221, exact=exact)
+
+
+@MODES
+def test_e33_without_the_ball_only_constant_neurons_have_bounds(exact: bool) -> None:
+    # f = 3 - ReLU(0 x + 2) = 1 everywhere; f = 3 - ReLU(x) has the radius 3 at 0.
+    constant = TwoLayerReLU([[0.0]], [2.0], [[-1.0]], [3.0])
+    assert passes(constant, [0.0], 1, one_leaf(1), radius=math.inf, exact=exact)
+    varying = TwoLayerReLU([[1.0]], None, [[-1.0]], [3.0])
+    assert not passes(varying, [0.0], 1, one_leaf(1), radius=math.inf, exact=exact)
+    # Nor may l1 be small instead of 0: f = 1 + 2^-500 ReLU(x), tau = 1.
+    nearly = TwoLayerReLU([[2.0**-500]], None, [[1.0]], [1.0])
+    assert not passes(nearly, [0.0], 1, one_leaf(1), radius=math.inf, exact=exact)
+    flat = replace(one_leaf(1), tau=np.zeros((1, 1)))
+    assert passes(nearly, [0.0], 1, flat, radius=math.inf, exact=exact)
+
+
+@MODES
+@TIES
+@settings(max_examples=40)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_e33_random_certificates_never_prove_more_than_the_exact_radius(
+    exact: bool, ties: str, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    net, x, y, options, squared, proof = case(rng, ties)
+    if squared is None:
+        return
+    n_targets = len(constraint_rows(y, options["decision"], net.n_outputs))
+    guess = random_certificate(rng, net.n_hidden, n_targets, proof.weights.shape[1])
+    r = math.nextafter(math.sqrt(squared), math.inf)
+    for factor in (1.0, 1 + 1e-6, 1.1, math.inf):
+        if r > 0:
+            assert not passes(net, x, y, guess, radius=r * factor, exact=exact, **options)
+
+
+def random_certificate(
+    rng: np.random.Generator, M: int, n_targets: int, n_constraints: int
+) -> Certificate:
+    """Random trees with well-formed random multipliers: chords, stable and split neurons."""
+    splits: list[int] = []
+    paths: list[set[int]] = []
+
+    def grow(path: set[int]) -> None:
+        rest = sorted(set(range(M)) - path)
+        if not rest or rng.random() < 0.4:
+            splits.append(-1)
+            paths.append(path)
+            return
+        r = int(rng.choice(rest))
+        splits.append(r)
+        grow(path | {r})
+        grow(path | {r})
+
+    for _ in range(n_targets):
+        grow(set())
+    n = len(paths)
+    on_path = np.array([[r in path for r in range(M)] for path in paths])
+    return Certificate(
+        np.array(splits),
+        rng.integers(0, 3, (n, n_constraints)).astype(float),
+        rng.choice([0.0, 0.5, 1.0], (n, M)),
+        rng.integers(0, 3, (n, M)) * on_path * 0.5,
+    )
+
+
+@TIES
+def test_e33_some_trees_with_chords_and_stable_neurons_prove_a_radius(ties: str) -> None:
+    proved = 0
+    for seed, (net, x, y, options, _, proof) in enumerate(cases(40, ties, seed=2, M=2)):
+        rng = np.random.default_rng(seed)
+        n_targets = len(constraint_rows(y, options["decision"], net.n_outputs))
+        guesses = [random_certificate(rng, 2, n_targets, proof.weights.shape[1]) for _ in range(5)]
+        unsplit = [guess for guess in guesses if len(guess.weights) < 4 * n_targets]
+        proved += any(passes(net, x, y, guess, radius=1e-3, **options) for guess in unsplit)
+    assert proved >= 5
+
+
+# Both arithmetics
+
+
+@settings(max_examples=100)
+@given(seed=st.integers(0, 2**32 - 1), ties=st.sampled_from(["adversarial", "robust"]))
+def test_floats_alone_never_prove_what_exact_arithmetic_refuses(seed: int, ties: str) -> None:
+    rng = np.random.default_rng(seed)
+    net, x, y, options, squared, proof = case(rng, ties)
+    if squared == 0:
+        return
+    if rng.random() < 0.5:  # near the boundary: anything that is a little off
+        proof = hostile_certificates.altered(proof, rng)
+    r = 1.0 if squared is None else math.sqrt(squared)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(certificate, "_proved", lambda *_, **__: False)
+        radii = [r * (1 + k * 10.0**-e) for k in (-1, 1) for e in (1, 9, 12, 13, 14, 15, 16)]
+        floats = [R for R in radii if passes(net, x, y, proof, radius=R, **options)]
+    for R in floats:
+        assert passes(net, x, y, proof, radius=R, exact=True, **options)
+        assert passes(net, x, y, proof, radius=R, **options)
+
+
+def test_floats_prove_ordinary_certificates_without_exact_arithmetic(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(certificate, "_rational_sample", None)
+    for net, x, y, options, squared, proof in cases(20, "adversarial", seed=3):
+        if squared is not None:
+            r = math.sqrt(squared)
+            verify_certificate(net, x, y, proof, radius=r * (1 - 1e-9), **options)
+
+
+def test_floats_take_leaves_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, x, y, options, squared, proof = cases(1, "adversarial", seed=4, M=3)[0]
+    monkeypatch.setattr(certificate, "_LEAVES_AT_ONCE", 3)
+    radius = 0.999 * (1.0 if squared is None else math.sqrt(squared))
+    verify_certificate(net, x, y, proof, radius=radius, **options)
+    monkeypatch.setattr(certificate, "_rational_sample", None)
+    verify_certificate(net, x, y, proof, radius=radius, **options)
+
+
+@MODES
+def test_hostile_scales_neither_overflow_nor_prove_too_much(exact: bool) -> None:
+    # f = s x with s from the ends of float64's range, or x there: r = |x| all the same.
+    for scale in (2.0**-1074, 2.0**-600, 2.0**600, 2.0**1023):
+        for x in (2.0**-1000, 1.0, 2.0**1000):
+            net = TwoLayerReLU([[scale], [-scale]], None, [[1.0, -1.0]])
+            assert passes(net, [x], 1, one_leaf(2), radius=math.nextafter(x, 0), exact=exact)
+            assert not passes(net, [x], 1, one_leaf(2), radius=x, exact=exact)
+            assert not passes(net, [x], 1, one_leaf(2), radius=1.7e308, exact=exact)
+
+
+def test_hostile_networks_never_prove_a_radius_that_enumeration_refutes() -> None:
+    tally = hostile_certificates.run(80, seed=1)
+    assert tally.refuted == 0
+    assert tally.trials > 200
+    assert tally.proved > 80
+
+
+def test_hostile_networks_would_expose_a_missing_error_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(certificate, "_UNIT", 0.0)
+    assert hostile_certificates.run(40, seed=0).refuted > 0
+
+
+# What is refused
+
+
+@MODES
+def test_e33_altering_any_number_never_proves_more_than_the_exact_radius(exact: bool) -> None:
+    finite = [one for one in cases(12, "adversarial", seed=5, M=2) if one.squared is not None]
+    for net, x, y, options, squared, proof in finite[:3]:
+        radius = math.nextafter(math.sqrt(squared or 0), math.inf)
+        for field in fields(Certificate):
+            array = getattr(proof, field.name)
+            for index in np.ndindex(array.shape):
+                old = array[index]
+                scaled = [old * factor for factor in (-1, 0, 0.5, 1 - 1e-15, 1 + 1e-15, 2)]
+                for new in [-2, 1] if field.name == "splits" else [*scaled, old + 1, math.nan]:
+                    changed = array.copy()
+                    changed[index] = new
+                    mutant = replace(proof, **{field.name: changed})
+                    assert not passes(net, x, y, mutant, radius=radius, exact=exact, **options)
+
+
+@MODES
+def test_e33_a_tree_that_lost_doubled_or_swapped_a_part_is_refused(exact: bool) -> None:
+    # f = ReLU(x) - 2 ReLU(-x) + 1 at x = 1: adversarial from x = -1/2, r = 3/2.
+    net = TwoLayerReLU([[1.0], [-1.0]], None, [[1.0, -2.0]], [1.0])
+    parts = pieces(net, [1.0], 1)
+    assert squared_radius(parts) == Fraction(9, 4)
+    proof = full_certificate(parts)
+    options = {"radius": 1.5 - 1e-12, "exact": exact}
+    assert passes(net, [1.0], 1, proof, **options)
+    # splits: 0, 1, leaf, leaf, 1, leaf, leaf
+    for keep in ([1, 2, 3], [0, 1, 3], [0, 1, 2, 2, 3], [0, 1, 2, 3, 3]):
+        rows = {name: getattr(proof, name)[keep] for name in ("weights", "tau", "nu")}
+        assert not passes(net, [1.0], 1, replace(proof, **rows), **options)
+        splits = np.delete(proof.splits, 3) if len(keep) < 4 else np.insert(proof.splits, 3, -1)
+        assert not passes(net, [1.0], 1, replace(proof, splits=splits, **rows), **options)
+    swapped = {name: getattr(proof, name)[[2, 3, 0, 1]] for name in ("weights", "tau", "nu")}
+    assert not passes(net, [1.0], 1, replace(proof, **swapped), **options)
+
+
+@MODES
+def test_e33_a_certificate_of_something_else_is_refused(exact: bool) -> None:
+    net = TwoLayerReLU([[1.0], [-1.0]], None, [[1.0, -1.0]])
+    options = {"radius": 1.9, "exact": exact}
+    assert passes(net, [2.0], 1, one_leaf(2), **options)
+    assert not passes(net, [1.0], 1, one_leaf(2), **options)  # another sample, r = 1
+    assert not passes(net, [2.0], -1, one_leaf(2), **options)  # another label, r = 0
+    tilted = TwoLayerReLU([[1.0], [-1.0]], None, [[1.0, -1.0]], [-1.0])
+    assert not passes(tilted, [2.0], 1, one_leaf(2), **options)  # another network, r = 1
+    # F = (ReLU(x), 0, 1) at x = 2: group_sum with labels (1, 1, -1) has r = 1, so has group_max;
+    # argmax between 0 and 1 alone would have 2.
+    three = TwoLayerReLU([[1.0]], None, [[1.0], [0.0], [0.0]], [0.0, 0.0, 1.0])
+    both = one_leaf(1, n_leaves=2)
+    options = {"radius": 0.99, "exact": exact}
+    assert passes(three, [2.0], 0, both, decision="argmax", **options)
+    assert passes(three, [2.0], 1, one_leaf(1), decision=GroupSum([1, 1, -1]), **options)
+    for decision in (GroupSum([1, -1, -1]), GroupMax([1, 1, -1]), GroupMax([1, -1, -1])):
+        assert passes(three, [2.0], 1, both, decision=decision, **options) == (
+            decision == GroupMax([1, -1, -1])
+        )
+    assert not passes(three, [2.0], 1, both, decision="argmax", **options)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"splits": [0, -1]}, "splits: the tree of target 0 is not complete"),
+        ({"splits": [0, -1, -1, -1]}, "splits: the trees end before node 3"),
+        ({"splits": [0, 0, -1, -1, -1]}, "has not split, got 0 at node 1"),
+        ({"splits": [2, -1, -1]}, "-1 or a neuron in 0..1 .* got 2 at node 0"),
+        ({"splits": [-2, -1, -1]}, "got -2 at node 0"),
+        ({"splits": [0.5, -1, -1]}, "got 0.5 at node 0"),
+        ({"splits": []}, "splits: expected real numbers of shape"),
+        ({"splits": [[0, -1, -1]]}, "splits: expected real numbers of shape"),
+        ({"splits": ["a"]}, "splits: expected an array of real numbers"),
+        ({"weights": np.ones((1, 1))}, "weights: expected real numbers of shape"),
+        ({"weights": np.ones((2, 2))}, "weights: expected real numbers of shape"),
+        ({"weights": [[1.0], [-1.0]]}, r"target 0, leaf 1, path \[0 off\]: weights: .*at least 0"),
+        ({"weights": [[1.0], [math.nan]]}, "weights: expected finite numbers"),
+        ({"weights": [[1.0], [math.inf]]}, "weights: expected finite numbers"),
+        ({"tau": [[1.0, 1.0], [0.0, 1.0 + 1e-15]]}, r"leaf 1, .*: tau: .* in \[0, 1\]"),
+        ({"tau": [[-1e-300, 1.0], [0.0, 1.0]]}, r"leaf 0, path \[0 on\]: tau"),
+        ({"tau": [[1.0], [1.0]]}, "tau: expected real numbers of shape"),
+        ({"nu": [[0.0, 1e-300], [0.0, 0.0]]}, "leaf 0, .*: nu: .* 0 off the path"),
+        ({"nu": [[0.0, 0.0], [-1e-300, 0.0]]}, "leaf 1, .*: nu: .*at least 0"),
+        ({"nu": None}, "nu: expected an array of real numbers"),
+    ],
+)
+@MODES
+def test_malformed_certificates_are_refused_by_name(
+    changes: dict[str, Any], message: str, exact: bool
+) -> None:
+    net = TwoLayerReLU([[1.0], [-1.0]], None, [[1.0, -1.0]])
+    zeros = np.zeros((2, 2))
+    proof = Certificate(np.array([0, -1, -1]), np.ones((2, 1)), np.ones((2, 2)), zeros)
+    with pytest.raises(CertificateError, match=message):
+        verify_certificate(net, [2.0], 1, replace(proof, **changes), radius=1.0, exact=exact)
+
+
+@MODES
+def test_an_unproved_leaf_is_named_with_its_target_and_path(exact: bool) -> None:
+    # F = (ReLU(x), 0, 3/2) at x = 2: class 1 (target 0) is 2 away, class 2 (target 1) only 1/2.
+    net = TwoLayerReLU([[1.0], [-1.0]], None, [[1, 0], [0, 0], [0, 0]], [0.0, 0.0, 1.5])
+    splits = np.array([-1, 1, -1, 0, -1, -1])
+    proof = replace(one_leaf(2, n_leaves=4), splits=splits)
+    with pytest.raises(CertificateError, match=r"^target 1, leaf 1, path \[1 on\]: not proved for"):
+        verify_certificate(net, [2.0], 0, proof, radius=0.6, decision="argmax", exact=exact)
+
+
+@pytest.mark.parametrize("radius", [0.0, -0.0, -1.0, math.nan, -math.inf, [1.0], "1", None])
+def test_a_radius_that_is_no_positive_number_is_refused(radius: Any) -> None:
+    net = TwoLayerReLU([[1.0]], None, [[1.0]])
+    with pytest.raises(CertificateError, match="radius: expected"):
+        verify_certificate(net, [2.0], 1, one_leaf(1), radius=radius)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"x": [[1.0], [2.0]]}, "x: expected"),
+        ({"x": [1.0, 2.0]}, "x: expected"),
+        ({"x": [math.nan]}, "x: expected finite"),
+        ({"y": 0}, "y: expected labels"),
+        ({"y": [1, 1]}, "y: expected"),
+        ({"ties": "none"}, "ties: expected"),
+        ({"decision": "argmax"}, "decision: expected"),
+        ({"certificate": None}, "certificate: expected a Certificate, got NoneType"),
+    ],
+)
+def test_other_bad_arguments_raise(changes: dict[str, Any], message: str) -> None:
+    net = TwoLayerReLU([[1.0]], None, [[1.0]])
+    good = {"x": [2.0], "y": 1, "certificate": one_leaf(1), "radius": 1.0}
+    verify_certificate(net, **good)  # type: ignore[arg-type]
+    verify_certificate(net, **good | {"x": [[2.0]], "y": [1]})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=message):
+        verify_certificate(net, **good | changes)
+
+
+# Independence
+
+
+def test_e30_targets_stand_in_the_order_of_the_format() -> None:
+    def rows(y: int, decision: Any, K: int) -> Any:
+        return certificate._targets(y, decision, K).tolist()
+
+    assert rows(-1, "sign", 1) == [[[-1]]]
+    assert rows(1, "argmax", 3) == [[[-1, 1, 0]], [[0, 1, -1]]]
+    assert rows(-1, GroupSum([1, 1, -1]), 3) == [[[-1, -1, 1]]]
+    assert rows(1, GroupMax([1, -1, 1]), 3) == [[[1, -1, 0], [0, -1, 1]]]
+    assert rows(-1, GroupMax([1, -1, 1]), 3) == [[[-1, 1, 0]], [[0, 1, -1]]]
+
+
+def test_the_checker_imports_nothing_of_the_solver() -> None:
+    imported = set()
+    for node in ast.walk(ast.parse(Path(certificate.__file__).read_text())):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported |= {f"{node.module}.{alias.name}" for alias in node.names}
+            assert node.level == 0
+    ours = {".".join(name.split(".")[:2]) for name in imported if name.startswith("refimpl")}
+    assert ours == {"refimpl._validation", "refimpl.decisions", "refimpl.network"}
+    assert "importlib" not in {name.split(".")[0] for name in imported}

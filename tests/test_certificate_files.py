@@ -1,0 +1,235 @@
+"""Files of certificates: round trips, whom they belong to, and damage of every kind."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from refimpl import GroupMax, GroupSum, TwoLayerReLU, verify_certificate
+from refimpl.certificate import Certificate
+from refimpl.certificate_files import load_certificates, save_certificates
+
+NET = TwoLayerReLU([[1.0], [-1.0]], None, [[1.0, -1.0]])  # f = x, r = |x|
+X, Y = np.array([[2.0], [-3.0], [1.0]]), np.array([1, -1, -1])
+
+
+def leaf(M: int = 2, n_constraints: int = 1) -> Certificate:
+    return Certificate(
+        np.array([-1]), np.ones((1, n_constraints)), np.ones((1, M)), np.zeros((1, M))
+    )
+
+
+def tree() -> Certificate:
+    """Of y f = -x at x = -3, split at neuron 0; nu = 1 on x >= 0, where the ball of 2 is empty."""
+    return Certificate(
+        np.array([0, -1, -1]),
+        np.array([[0.0], [1.0]]),
+        np.ones((2, 2)),
+        np.array([[1.0, 0.0], [0.0, 0.0]]),
+    )
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file of three samples, the last misclassified and without a certificate."""
+    target = tmp_path / "proof.npz"
+    save_certificates(target, [leaf(), tree(), None], radius=[1.5, 2, 0], net=NET, x=X, y=Y)
+    return target
+
+
+def test_what_was_saved_is_loaded_and_proves_what_it_did(path: Path) -> None:
+    loaded = load_certificates(path)
+    assert (loaded.decision, loaded.ties) == ("sign", "adversarial")
+    assert loaded.radius.tolist() == [1.5, 2.0, 0.0]
+    loaded.check_inputs(NET, X, Y)
+    assert loaded.certificates[2] is None
+    for got, want in zip(loaded.certificates, (leaf(), tree()), strict=False):
+        assert got is not None
+        for name in ("splits", "weights", "tau", "nu"):
+            assert getattr(got, name).dtype == getattr(want, name).dtype
+            assert np.array_equal(getattr(got, name), getattr(want, name))
+    for i in (0, 1):
+        verify_certificate(NET, X[i], Y[i], loaded.certificates[i], radius=loaded.radius[i])  # type: ignore[arg-type]  # not None
+
+
+def test_decisions_ties_infinite_radii_and_several_constraints_survive(tmp_path: Path) -> None:
+    net = TwoLayerReLU(np.ones((4, 3)), np.ones(4), np.ones((3, 4)))
+    x = np.arange(6.0).reshape(2, 3)
+    for decision, y, sizes in (
+        (GroupMax([1, -1, 1]), [1, -1], [2, 1]),
+        (GroupSum([1, -1, 1]), [1, -1], [1, 1]),
+        ("argmax", [0, 2], [1, 1]),
+    ):
+        certificates = [leaf(4, size) for size in sizes]
+        options: dict[str, Any] = {"decision": decision, "ties": "robust"}
+        file = tmp_path / "proof.npz"
+        save_certificates(file, certificates, radius=[math.inf, 1], net=net, x=x, y=y, **options)
+        loaded = load_certificates(file)
+        assert (loaded.decision, loaded.ties) == (decision, "robust")
+        assert loaded.radius.tolist() == [math.inf, 1.0]
+        assert [each.weights.shape[1] for each in loaded.certificates if each] == sizes
+        loaded.check_inputs(net, x, y)
+
+
+def test_a_file_without_any_certificate_is_fine(tmp_path: Path) -> None:
+    file = tmp_path / "proof.npz"
+    save_certificates(file, [None], radius=[0.5], net=NET, x=[[1.0]], y=[1])
+    loaded = load_certificates(file)
+    assert loaded.certificates == (None,)
+    assert loaded.radius.tolist() == [0.0]  # nothing is certified
+
+
+def test_another_network_or_sample_is_refused_by_name(path: Path) -> None:
+    loaded = load_certificates(path)
+    loaded.check_inputs(TwoLayerReLU(NET.W, [0.0, -0.0], NET.A), X, Y)  # no bias is a bias of 0
+    for other in (
+        TwoLayerReLU(NET.W, [0.0, 1e-300], NET.A),
+        TwoLayerReLU(NET.W, None, NET.A, [1.0]),
+        TwoLayerReLU(-NET.W, None, NET.A),
+        TwoLayerReLU(NET.W, None, -NET.A),
+    ):
+        with pytest.raises(ValueError, match="net: expected the network that the certificates"):
+            loaded.check_inputs(other, X, Y)
+    for x, y, message in (
+        (X[[0, 2, 1]], Y[[0, 2, 1]], r"x\[1\], y\[1\]: expected the sample"),
+        (np.nextafter(X, 9), Y, r"x\[0\]"),
+        (X, np.array([1, -1, 1]), r"x\[2\]"),
+        (X[:2], Y[:2], "x: expected the 3 samples of the file, got 2"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            loaded.check_inputs(NET, x, y)
+
+
+def test_fingerprints_are_those_of_the_written_format(path: Path) -> None:
+    def sha(*parts: bytes) -> list[int]:
+        return list(hashlib.sha256(b"".join(parts)).digest())
+
+    loaded = load_certificates(path)
+    assert loaded.samples[1].tolist() == sha(
+        b"x(1,)\n", struct.pack("<d", -3.0), b"y()\n", struct.pack("<q", -1)
+    )
+    assert loaded.network.tolist() == sha(
+        *(b"W(2, 1)\n", struct.pack("<2d", 1, -1), b"b(2,)\n", struct.pack("<2d", 0, 0)),
+        *(b"A(1, 2)\n", struct.pack("<2d", 1, -1), b"c(1,)\n", struct.pack("<d", 0)),
+    )
+
+
+def test_altering_any_byte_raises_or_changes_nothing(path: Path) -> None:
+    content, original = path.read_bytes(), load_certificates(path)
+    refused = []
+    for position in range(0, len(content), 7):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << (position % 8)
+        path.write_bytes(damaged)
+        try:
+            loaded = load_certificates(path)
+        except ValueError as error:
+            refused.append(str(error))
+            continue
+        # Bytes that carry nothing: dates and paddings of the archive.
+        assert loaded.radius.tolist() == original.radius.tolist()
+        for got, want in zip(loaded.certificates, original.certificates, strict=True):
+            assert (got is None) == (want is None)
+            if got is not None and want is not None:
+                assert got.splits.tolist() == want.splits.tolist()
+                assert got.nu.tolist() == want.nu.tolist()
+    assert all(str(path) in message for message in refused)
+    assert len(refused) > len(content) / 14
+
+
+def test_a_truncated_file_raises(path: Path) -> None:
+    content = path.read_bytes()
+    for length in range(0, len(content), 97):
+        path.write_bytes(content[:length])
+        with pytest.raises(ValueError, match=r"proof\.npz: expected an \.npz file"):
+            load_certificates(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"radius": np.array([1.5, 2.5, 0.0])}, "digest: expected .* altered"),
+        ({"format_version": np.array(2)}, "format_version: expected 1, got 2"),
+        ({"extra": np.zeros(1)}, "arrays: expected constraints, decision, digest"),
+        ({"nu": None}, "arrays: expected"),
+        ({"digest": None}, "arrays: expected"),
+    ],
+)
+def test_other_contents_are_refused_by_name(
+    path: Path, changes: dict[str, Any], message: str
+) -> None:
+    rewrite(path, changes)
+    with pytest.raises(ValueError, match=rf"proof\.npz: {message}"):
+        load_certificates(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"nodes": np.array([1, 4, 0])}, "splits: expected 5 rows"),
+        ({"nodes": np.array([5, -1, 0])}, "splits: expected 4 rows"),
+        ({"leaves": np.array([1, 1, 0])}, "weights: expected 2 rows"),
+        ({"tau": np.ones((2, 2))}, "tau: expected 3 rows"),
+        ({"tau": np.array(1.0)}, "tau: expected 3 rows"),
+        ({"leaves": np.array([1, 2])}, "cannot reshape"),
+        ({"splits": np.array([-1.0, 0, -1, -1])}, "splits: expected dtype <i8, got <f8"),
+        ({"ties": np.array("none")}, "ties: expected"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused_even_with_a_right_digest(
+    path: Path, changes: dict[str, Any], message: str
+) -> None:
+    arrays = rewrite(path, changes)
+    sha = hashlib.sha256()
+    for name in sorted(set(arrays) - {"digest"}):
+        sha.update(f"{name}{arrays[name].shape}\n".encode() + arrays[name].tobytes())
+    np.savez(path, **arrays | {"digest": np.frombuffer(sha.digest(), dtype=np.uint8)})
+    with pytest.raises(ValueError, match=rf"proof\.npz: {message}"):
+        load_certificates(path)
+
+
+def rewrite(path: Path, changes: dict[str, Any]) -> dict[str, Any]:
+    """Write the file anew with some arrays changed, or left out where None; return the arrays."""
+    with np.load(path) as archive:
+        arrays = {**archive, **changes}
+    arrays = {name: array for name, array in arrays.items() if array is not None}
+    np.savez(path, **arrays)
+    return arrays
+
+
+def test_a_missing_file_is_an_error_of_the_file_system(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        load_certificates(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"certificates": [leaf(), None]}, "certificates: expected one for each of 3 samples"),
+        ({"certificates": [leaf(3), None, None]}, r"certificates: expected tau of shape \(1, 2\)"),
+        (
+            {"certificates": [Certificate(np.array(-1), *[np.ones((1, 1))] * 3), None, None]},
+            "certificates: expected splits",
+        ),
+        ({"radius": [1.0, 1.0]}, r"radius: expected shape \(3,\)"),
+        ({"radius": [0.0, 2.0, 1.0]}, "radius: expected positive numbers"),
+        ({"radius": [math.nan, 2.0, 0.0]}, "radius: expected positive numbers"),
+        ({"x": X[:, :0]}, "x: expected"),
+        ({"y": [1, 2, 3]}, "y: expected"),
+        ({"decision": "argmax"}, "decision: expected"),
+        ({"ties": "none"}, "ties: expected"),
+    ],
+)
+def test_bad_arguments_are_refused_and_nothing_is_written(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    good = {"certificates": [leaf(), tree(), None], "radius": [1.5, 2.0, 0.0], "x": X, "y": Y}
+    with pytest.raises(ValueError, match=message):
+        save_certificates(tmp_path / "proof.npz", net=NET, **good | changes)
+    assert list(tmp_path.iterdir()) == []
