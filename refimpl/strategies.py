@@ -10,6 +10,7 @@ own. A strategy that finds its request impossible for a network rejects that exa
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -51,14 +52,28 @@ def arrays(draw: st.DrawFn, shape: tuple[int, ...], *, limit: int = 8) -> Array:
     One of three styles: integers of size at most 3 (sums are exact and ties common), eighths
     (exact, ties rare), or hundred thousandths (rounded). Above 64 entries all come from one seed.
     """
-    bound, unit = draw(st.sampled_from([(min(3, limit), 1), (limit, 8), (limit, 100_000)]))
-    top = bound * unit
-    if np.prod(shape) > LARGE:
+    top, unit = draw(_styles(limit))
+    if math.prod(shape) > LARGE:
         rng = np.random.default_rng(draw(seeds()))
         return rng.integers(-top, top, size=shape, endpoint=True) / unit
     elements = st.integers(-top, top)
-    numerators = draw(hnp.arrays(np.int64, shape, elements=elements, fill=st.nothing()))
-    return numerators / unit
+    return draw(hnp.arrays(np.int64, shape, elements=elements, fill=st.nothing())) / unit
+
+
+def _styles(limit: int) -> st.SearchStrategy[tuple[int, int]]:
+    """Largest numerator, and the denominator of all entries."""
+    styles = ((min(3, limit), 1), (limit, 8), (limit, 100_000))
+    return st.sampled_from([(bound * unit, unit) for bound, unit in styles])
+
+
+@st.composite
+def _matrices(draw: st.DrawFn, least: int, most: int, width: int, *, limit: int = 8) -> Array:
+    """`arrays` of shape (n, width), least <= n <= most, from which shrinking removes rows."""
+    if most * width > LARGE:
+        return draw(arrays((draw(st.integers(least, most)), width), limit=limit))
+    top, unit = draw(_styles(limit))
+    row = st.lists(st.integers(-top, top), min_size=width, max_size=width)
+    return np.array(draw(st.lists(row, min_size=least, max_size=most))) / unit
 
 
 def seeds() -> st.SearchStrategy[int]:
@@ -126,10 +141,10 @@ def distributions(
         return ClusterDistribution.correlated(
             k, d, cosine=cosine, labels=draw(partitions(k)), noise_std=std, rng=draw(seeds())
         )
-    k, d = draw(st.integers(2, max_clusters)), draw(st.integers(1, max_dim))
-    features = draw(arrays((k, d)))
+    d = draw(st.integers(1, max_dim))
+    features = draw(_matrices(2, max_clusters, max_dim))[:, :d]
     features[~features.any(axis=1), 0] = 1.0
-    return ClusterDistribution(features, draw(partitions(k)), std)
+    return ClusterDistribution(features, draw(partitions(len(features))), std)
 
 
 @st.composite
@@ -138,13 +153,12 @@ def samples(
 ) -> Sample:
     """Draw samples of 1 to `max_size` points of `dist`, by default of any distribution.
 
-    x = mu_j + noise_std xi with xi drawn like other arrays: zero noise, equal points and clusters
-    without a point are common.
+    x = mu_j + noise_std xi with xi drawn like other arrays: no noise at all, equal points and
+    clusters without a point are common.
     """
     dist = draw(distributions()) if dist is None else dist
-    n = draw(st.integers(1, max_size))
-    cluster = draw(classes(n, dist.n_clusters))
-    noise = dist.noise_std * draw(arrays((n, dist.dim), limit=3))
+    noise = dist.noise_std * draw(_matrices(1, max_size, dist.dim, limit=3))
+    cluster = draw(classes(len(noise), dist.n_clusters))
     return Sample(dist.features[cluster] + noise, dist.labels[cluster], cluster)
 
 
@@ -186,15 +200,17 @@ def networks(
     >>> net.W.tolist(), net.A.tolist()
     ([[0.0], [0.0]], [[0.0, 0.0]])
     """
-    K = draw(st.integers(1, max_outputs)) if n_outputs is None else n_outputs
-    d = draw(st.integers(1, max_dim)) if dim is None else dim
+    max_dim, min_dim = (max_dim, 1) if dim is None else (dim, dim)
+    max_outputs, min_outputs = (max_outputs, 1) if n_outputs is None else (n_outputs, n_outputs)
+    d, K = draw(st.integers(min_dim, max_dim)), draw(st.integers(min_outputs, max_outputs))
     fits = {"general": True, "binary": K == 1 and max_hidden >= 2, "averaging": K == 1}
     fits |= {"multiclass": 1 < K <= max_hidden, "decoupling": 1 < K <= max_hidden}
     kind = draw(st.sampled_from([kind for kind in kinds if fits[kind]]))
     if kind == "general":
-        return draw(_general(d, K, max_hidden, degenerate, scales))
+        neurons = draw(_matrices(1, max_hidden, max_dim + max_outputs + 1))
+        return draw(_general(neurons, d, K, degenerate, scales))
     if kind in ("averaging", "decoupling"):
-        return draw(_idealised(d, K, max_hidden))
+        return draw(_idealised(d, K))
     if kind == "binary":
         m = draw(st.integers(1, max_hidden // 2))
         W, b = draw(arrays((2 * m, d))), draw(arrays((2 * m,)))
@@ -205,11 +221,12 @@ def networks(
 
 @st.composite
 def _general(
-    draw: st.DrawFn, d: int, K: int, max_hidden: int, degenerate: bool, scales: bool
+    draw: st.DrawFn, neurons: Array, d: int, K: int, degenerate: bool, scales: bool
 ) -> TwoLayerReLU:
-    M = draw(st.integers(1, max_hidden))
-    W, A = draw(arrays((M, d))), draw(arrays((K, M)))
-    b = draw(st.none() | arrays((M,)))
+    """Read W, b and A from `neurons`, a row for each, of d + K + 1 entries or more."""
+    M = len(neurons)
+    W, A = neurons[:, :d], neurons[:, -K:].T
+    b = draw(st.none() | st.just(neurons[:, d]))
     c = draw(st.none() | arrays((K,)))
     defect = draw(st.sampled_from(["none", "parallel", "zero", "unread"])) if degenerate else "none"
     r = draw(st.integers(0, M - 1))
@@ -229,7 +246,7 @@ def _general(
 
 
 @st.composite
-def _idealised(draw: st.DrawFn, d: int, K: int, max_hidden: int) -> TwoLayerReLU:
+def _idealised(draw: st.DrawFn, d: int, K: int) -> TwoLayerReLU:
     k = K if K > 1 else draw(st.integers(2, 4))
     features = draw(arrays((k, d)))
     dist = ClusterDistribution(features, draw(partitions(k)))
@@ -262,11 +279,11 @@ def inputs(
         Below 1.
     """
     check.choice("kinks", kinks, KINKS)
-    n = draw(st.integers(1, max_rows)) if n is None else n
-    x = draw(arrays((n, net.dim)))
+    min_rows, max_rows = (1, max_rows) if n is None else (n, n)
+    x = draw(_matrices(min_rows, max_rows, net.dim))
     if kinks == "on":
-        for i in range(n):
-            x[i] = draw(st.sampled_from(_onto_kinks(net, x[i])))
+        for i, row in enumerate(x):
+            x[i] = draw(st.sampled_from(_onto_kinks(net, row)))
         assume((net.preactivations(x) == 0).any(axis=1).all())
     elif kinks == "off":
         x = np.stack([_off_kinks(net, row, margin) for row in x])
