@@ -1,0 +1,33 @@
+"""Upper bounds: perturbations whose endpoints the network itself finds adversarial (E32)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from refimpl import decisions
+from refimpl._validation import Array, IntArray
+from refimpl.decisions import Decision
+from refimpl.network import TwoLayerReLU
+from refimpl.radius.geometry import UNIT, Flags
+
+
+class Question(NamedTuple):
+    """What is asked of every sample: which outputs are adversarial."""
+
+    net: TwoLayerReLU
+    decision: Decision
+    ties: str
+
+    def adversarial(self, outputs: Array, y: IntArray, guard: Array | float = 0.0) -> Flags:
+        """Tell where outputs (n,K) are adversarial, by a margin of `guard`."""
+        margin = decisions.margin(outputs, y, self.decision)
+        strict = margin < 0 if self.ties == "robust" else margin <= 0
+        return strict & (margin <= -np.asarray(guard))
+
+
+def length(perturbation: Array) -> Array:
+    """Norms of the rows (n,d), rounded up."""
+    squares = np.einsum("nd,nd->n", perturbation, perturbation)
+    return np.sqrt(squares) * (1 + (perturbation.shape[1] + 4) * UNIT)

@@ -1,0 +1,223 @@
+"""Branch and bound over the phases of branching neurons, best bound first, for one sample (E31)."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import time
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from refimpl._validation import Array, IntArray
+from refimpl.radius.geometry import Geometry, Target
+from refimpl.radius.relaxation import Ball, Cuts, Relaxations, relax
+
+_BATCH = 16  # nodes split at a time
+_FEW = 6  # branching neurons whose 2^6 pieces are bounded all at once
+_POLISHES = 8
+_GROWTH = (4.0, 2.0**12, 2.0**24)  # search radii where no adversarial point is known
+
+
+class Options(NamedTuple):
+    """What ends the search: see `robust_radius`."""
+
+    ties: str
+    tol: float
+    max_nodes: int
+    time_limit: float
+    stop_at: float
+    keep_trees: bool
+
+
+class Multipliers(NamedTuple):
+    """What a certificate's leaf holds: w (I,), tau (M,), nu (M,)."""
+
+    weights: Array
+    tau: Array
+    nu: Array
+
+
+@dataclass(eq=False)
+class Node:
+    """A part of one target's set: bounded below, and split in two unless it is a leaf.
+
+    A leaf with `pieces` stands for the full tree over these neurons, each leaf with its multipliers.
+    """
+
+    target: int
+    signs: IntArray
+    lower: float
+    multipliers: Multipliers
+    cuts: IntArray
+    neuron: int = -1  # to split next; -1 where nothing is left to split
+    pieces: tuple[int, ...] = ()
+    children: list[Node] = field(default_factory=list)
+
+
+class Outcome(NamedTuple):
+    """`lower` bounds the radius; `points` (M,) are weights v of c = U^T v, the nearest last."""
+
+    lower: float
+    points: list[Array]
+    nodes: int
+    trees: list[Node]
+
+
+class Search:
+    """The search for one sample that is classified correctly."""
+
+    def __init__(
+        self, geometry: Geometry, targets: list[Target], z: Array, x_norm: float, options: Options
+    ) -> None:
+        self.targets, self.options = targets, options
+        # Where nothing else is known, a few times the largest length in sight.
+        size = np.where(geometry.norms > 0, geometry.norms, np.inf)
+        self.length = x_norm + float((np.abs(z) / size).max()) or 1.0
+        self.ball = Ball(geometry, z, x_norm, _GROWTH[0] * self.length)
+        self.pools = [Cuts(target, z) for target in targets]
+        self.points: list[Array] = []
+        self.nodes = 0
+        self.deadline = time.monotonic() + options.time_limit
+
+    def run(self, start: Array | None) -> Outcome:
+        """Search from the point U^T start, if any."""
+        if start is not None:
+            self.polish(start)
+        for growth in _GROWTH:
+            if not self.points:
+                self.ball.shrink(growth * self.length)
+            lower, trees = self.explore()
+            if self.points or lower < self.ball.radius or self.exhausted():
+                break
+        return Outcome(lower, self.points, self.nodes, trees)
+
+    @property
+    def goal(self) -> float:
+        """A node is done with when its bound reaches this."""
+        enough = math.nextafter(self.options.stop_at, math.inf)
+        return min(self.ball.radius * (1 - self.options.tol / 2), enough)
+
+    def exhausted(self) -> bool:
+        """Out of nodes or of time."""
+        return self.nodes >= self.options.max_nodes or time.monotonic() > self.deadline
+
+    def decided(self) -> bool:
+        """An adversarial point well within `stop_at` is known."""
+        stop_at = self.options.stop_at
+        return bool(self.points) and self.ball.radius * (1 + 1e-6) < stop_at < math.inf
+
+    def offer(self, v: Array) -> bool:
+        """Take c = U^T v, an adversarial point up to rounding, as incumbent if it is nearer."""
+        distance = float(np.linalg.norm(v @ self.ball.geometry.U))
+        if self.points and distance >= self.ball.radius:
+            return False
+        self.points.append(v)
+        self.ball.shrink(distance)
+        return True
+
+    def polish(self, start: Array) -> None:
+        """Move to the nearest point of the piece that the point is in, until that is no nearer."""
+        z = self.ball.z + self.ball.geometry.U @ (start @ self.ball.geometry.U)
+        for _ in range(_POLISHES):
+            index = int(np.argmin([target.values(z).max() for target in self.targets]))
+            pool = self.pools[index]
+            found = relax(
+                self.ball, self.targets[index], self.ball.piece(z > 0), pool, [pool.first], math.inf
+            )
+            self.nodes += 1
+            if found.feasible[0] and not self.offer(found.v[0]):
+                return
+            if not found.feasible[0] and self.points:
+                return
+            z = found.z[0]
+
+    def explore(self) -> tuple[float, list[Node]]:
+        """Branch and bound from scratch within the present ball."""
+        trees = [self.root(index) for index in range(len(self.targets))]
+        order = itertools.count()
+        heap = [(tree.lower, next(order), tree) for tree in trees]
+        heapq.heapify(heap)
+        closed = math.inf
+        while heap and heap[0][0] < self.goal and not self.exhausted() and not self.decided():
+            batch: list[Node] = []
+            while heap and len(batch) < _BATCH and heap[0][0] < self.goal:
+                node = heapq.heappop(heap)[2]
+                if node.neuron < 0:  # nothing left to split: rounding keeps it from the goal
+                    closed = min(closed, node.lower)
+                else:
+                    batch.append(node)
+            for child in self.split(batch):
+                heapq.heappush(heap, (child.lower, next(order), child))
+        return min(closed, self.ball.radius, heap[0][0] if heap else math.inf), trees
+
+    def root(self, index: int) -> Node:
+        """Bound a whole target, by all of its pieces where they are few."""
+        target = self.targets[index]
+        signs = np.zeros((1, len(self.ball.z)), np.int64)
+        node = self.bound(index, signs, [self.pools[index].first])[0]
+        if node.lower < self.goal:
+            negative = node.multipliers.weights @ target.alpha < 0
+            pieces = np.flatnonzero(negative & (self.ball.stable == 0))
+            if len(pieces) <= _FEW:
+                lower = self.all_pieces(target, node.multipliers, pieces)
+                if lower >= self.goal:
+                    node.lower, node.pieces = lower, tuple(pieces.tolist())
+        return node
+
+    def split(self, nodes: list[Node]) -> list[Node]:
+        """Bound both halves of each node; a node's own multipliers hold on its halves too."""
+        children = []
+        for index in sorted({node.target for node in nodes}):
+            parents = [node for node in nodes if node.target == index for _ in range(2)]
+            signs = np.array([node.signs for node in parents])
+            neurons = [node.neuron for node in parents]
+            signs[np.arange(len(parents)), neurons] = np.resize((1, -1), len(parents))
+            halves = self.bound(index, signs, [node.cuts for node in parents])
+            for parent, half in zip(parents, halves, strict=True):
+                if parent.lower > half.lower:
+                    half.lower, half.multipliers = parent.lower, parent.multipliers
+                if self.options.keep_trees:
+                    parent.children.append(half)
+            children += halves
+        return children
+
+    def bound(self, index: int, signs: IntArray, cuts: list[IntArray]) -> list[Node]:
+        """Bound nodes of one target, and learn from their relaxed minimisers."""
+        self.nodes += len(signs)
+        target, pool = self.targets[index], self.pools[index]
+        lines = self.ball.nodes(signs)
+        found = relax(self.ball, target, lines, pool, cuts, self.goal)
+        for v in found.v[found.feasible]:
+            self.offer(v)
+        neuron = np.where(
+            ~found.feasible & (found.loss.max(axis=1) > 0), found.loss.argmax(axis=1), -1
+        )
+        nodes = []
+        for b in range(len(signs)):
+            multipliers = Multipliers(found.weights[b], found.tau[b], found.nu[b])
+            lower = float(found.lower[b])
+            nodes.append(Node(index, signs[b], lower, multipliers, found.cuts[b], int(neuron[b])))
+        if self.options.ties == "robust":
+            self.drop_tied(target, lines.slope, nodes)
+        return nodes
+
+    def drop_tied(self, target: Target, slope: Array, nodes: list[Node]) -> None:
+        """Strict ties: a node is empty where a constraint has beta_i >= 0 and only ReLUs off below."""
+        tied = (target.beta >= 0) & ~((slope > 0) @ (target.negative < 0).T)
+        for b in np.flatnonzero(tied.any(axis=1)):
+            w = np.eye(len(target.beta))[np.argmax(tied[b])]
+            nodes[b].lower, nodes[b].neuron = math.inf, -1
+            nodes[b].multipliers = Multipliers(w, *np.zeros((2, slope.shape[1])))
+
+    def all_pieces(self, target: Target, multipliers: Multipliers, pieces: IntArray) -> float:
+        """Bound every piece over the given neurons by the same multipliers (E31)."""
+        w, tau, _ = multipliers
+        gamma = w @ target.alpha
+        q = gamma * np.where(gamma > 0, tau, self.ball.stable > 0)
+        on = np.array(list(itertools.product((0.0, 1.0), repeat=len(pieces))))
+        each = np.repeat(q[None], len(on), axis=0)
+        each[:, pieces] = on * gamma[pieces]
+        return float(self.ball.lower(target, w, each, w @ target.beta).min())
