@@ -58,6 +58,13 @@ def test_inputs_scale_against_weights(case, s):
     np.testing.assert_array_equal(scaled.outputs(s * x), net.outputs(x))
 
 
+@given(cases, st.sampled_from([0.125, 4.0]))
+def test_scaled_output_layers_scale_the_outputs(case, s):
+    net, x = case
+    scaled = TwoLayerReLU(net.W, net.b, s * net.A, s * net.c)
+    np.testing.assert_array_equal(scaled.outputs(x), s * net.outputs(x))
+
+
 @given(cases)
 def test_negated_output_layers_negate_the_outputs(case):
     net, x = case

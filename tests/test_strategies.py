@@ -86,6 +86,12 @@ def test_networks_keep_their_bounds(net):
     assert net.n_outputs <= 4
 
 
+@given(strategies.networks(dim=40, max_hidden=20, kinds=("general",)))
+def test_large_networks(net):
+    assert net.dim == 40
+    assert 1 <= net.n_hidden <= 20
+
+
 @given(strategies.networks(dim=3, n_outputs=2))
 def test_networks_take_fixed_sizes(net):
     assert (net.dim, net.n_outputs) == (3, 2)
