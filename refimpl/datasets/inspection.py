@@ -1,0 +1,113 @@
+"""What data a directory holds, and whether they are whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from refimpl.datasets import published
+from refimpl.datasets.cifar import read_source
+from refimpl.datasets.errors import DatasetFormatError
+from refimpl.datasets.locate import (
+    Cifar10Source,
+    Directory,
+    cifar10_sources,
+    data_directory,
+    mnist_folders,
+)
+from refimpl.datasets.mnist import mnist_deviations, read_mnist_file
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A file, folder or archive of a data set, and what is wrong with it: None if it is whole.
+
+    >>> print(Finding("MNIST", Path("mnist/t10k-labels-idx1-ubyte.gz"), None))
+    MNIST: mnist/t10k-labels-idx1-ubyte.gz: whole
+    """
+
+    dataset: str
+    path: Path
+    problem: str | None
+
+    @property
+    def whole(self) -> bool:
+        """Whether the official contents are there, as far as published checksums tell."""
+        return self.problem is None
+
+    def __str__(self) -> str:
+        return f"{self.dataset}: {self.path}: {self.problem or 'whole'}"
+
+
+def verify_directory(directory: Directory = None) -> list[Finding]:
+    """Say what is in a directory, and whether it is whole.
+
+    Looks wherever `load_mnist` and `load_cifar10` look, goes on after a bad file, and checks all
+    that ``verify=True`` checks.
+
+    Parameters
+    ----------
+    directory : path, optional
+        By default the one that the environment variable REFIMPL_DATA names.
+
+    Returns
+    -------
+    list of Finding
+        `str` of each is a line to print. Files that are missing beside others of their set are
+        findings too. Empty: nothing of either data set is there.
+
+    Raises
+    ------
+    ValueError
+        Neither a directory nor REFIMPL_DATA.
+    """
+    where = data_directory(directory)
+    findings = [f for files in mnist_folders(where) for f in _mnist_findings(files)]
+    return findings + [f for source in cifar10_sources(where) for f in _cifar10_findings(source)]
+
+
+def _mnist_findings(files: dict[str, Path]) -> Iterator[Finding]:
+    folder = next(iter(files.values())).parent
+    for name in published.MNIST:
+        path = files.get(name, folder / name)
+        yield Finding("MNIST", path, _mnist_problem(path, name) if name in files else "missing")
+
+
+def _mnist_problem(path: Path, name: str) -> str | None:
+    try:
+        return _first(mnist_deviations(path, name, read_mnist_file(path, name)))
+    except DatasetFormatError as error:
+        return _said(error)
+
+
+def _cifar10_findings(source: Cifar10Source) -> Iterator[Finding]:
+    """One finding for an archive, one for each batch of a folder, and one if these do not fit."""
+    if source.is_archive:
+        yield Finding("CIFAR-10", source.path, _cifar10_problem(source))
+        return
+    whole = True
+    for name in published.CIFAR10_MD5:
+        path = source.files.get(name, source.path / f"{name}{source.format.suffix}")
+        alone = replace(source, files={name: path})
+        problem = _cifar10_problem(alone) if name in source.files else "missing"
+        finding = Finding("CIFAR-10", path, problem)
+        whole = whole and finding.whole
+        yield finding
+    if whole and (problem := _cifar10_problem(source)):
+        yield Finding("CIFAR-10", source.path, problem)
+
+
+def _cifar10_problem(source: Cifar10Source) -> str | None:
+    try:
+        return _first(read_source(source, verify=True)[1])
+    except DatasetFormatError as error:
+        return _said(error)
+
+
+def _first(deviations: Iterable[DatasetFormatError]) -> str | None:
+    return next(map(_said, deviations), None)
+
+
+def _said(error: DatasetFormatError) -> str:
+    return f"expected {error.expected}, got {error.got}"
