@@ -78,7 +78,8 @@ class _Machine:
     def run(self) -> Any:
         """Carry out the instructions up to STOP, and return what they leave on the stack."""
         for _ in range(MAX_STEPS):
-            code = self.take(1)
+            code = self.content[self.position : self.position + 1] or self.refuse("one cut short")
+            self.position += 1
             if code == pickle.STOP:
                 return self.finish()
             step = _STEPS.get(code) or self.refuse(f"the instruction {_instruction(code)}")
