@@ -19,12 +19,14 @@ from refimpl.distribution import ClusterDistribution, Sample
 from refimpl.gradients import Gradients, input_gradient, loss_and_gradients
 from refimpl.network import TwoLayerReLU
 from refimpl.pgd import pgd_attack
+from refimpl.radius import AttackGap, RobustRadius, attack_gap, robust_accuracy, robust_radius
 from refimpl.smallest_step import smallest_step
 from refimpl.training import Trajectory, gradient_descent
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AttackGap",
     "Certificate",
     "CertificateError",
     "CertificateFile",
@@ -33,9 +35,11 @@ __all__ = [
     "Gradients",
     "GroupMax",
     "GroupSum",
+    "RobustRadius",
     "Sample",
     "Trajectory",
     "TwoLayerReLU",
+    "attack_gap",
     "closed_form_attack",
     "closed_form_direction",
     "cosine_matrix",
@@ -46,6 +50,8 @@ __all__ = [
     "load_certificates",
     "loss_and_gradients",
     "pgd_attack",
+    "robust_accuracy",
+    "robust_radius",
     "save_certificates",
     "smallest_step",
     "verify_certificate",

@@ -191,7 +191,11 @@ class TwoLayerReLU:
 
     def outputs(self, x: Any) -> Array:
         """F(x) = A ReLU(W x + b) + c of shape (n,K), for rows x (n,d)."""
-        return relu(self.preactivations(x)) @ self.A.T + self.c  # (E4)
+        return self.readout(self.preactivations(x))
+
+    def readout(self, z: Array) -> Array:
+        """A ReLU(z) + c of shape (n,K), for preactivations z (n,M)."""
+        return relu(z) @ self.A.T + self.c  # (E4)
 
     def predict(self, x: Any, decision: Decision) -> IntArray:
         """Decided labels (n,): 0 at a sign tie, the lowest index at an argmax tie.

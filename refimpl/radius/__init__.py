@@ -7,6 +7,7 @@ itself finds adversarial (`points`), and `proof` into a certificate. `refimpl.ce
 and knows nothing of this package. `curves` has robust accuracy and attack gaps.
 """
 
+from refimpl.radius.curves import AttackGap, attack_gap, robust_accuracy
 from refimpl.radius.solve import RobustRadius, robust_radius
 
-__all__ = ["RobustRadius", "robust_radius"]
+__all__ = ["AttackGap", "RobustRadius", "attack_gap", "robust_accuracy", "robust_radius"]

@@ -76,41 +76,39 @@ def _answer(
 
 
 def _attain(question: Question, space: Search, x: Array, y: Any) -> tuple[Array, float] | None:
-    """Nearest endpoint, of the incumbents and their neighbours, that the network finds adversarial.
+    """Perturbation to the nearest incumbent that the network itself finds adversarial, or near it.
 
-    One that is adversarial by more than rounding can lose is taken at once; where only ties are
-    adversarial there is none, and any that evaluates so is taken.
+    One that is adversarial by more than rounding can lose is taken at once. Where ties alone are
+    adversarial there is none, and the shortest of those that evaluate so is taken.
     """
-    ball = space.ball
-    guard = max(float(t.noise(ball.geometry, ball.reach).max()) for t in space.targets)
-    best: tuple[Array, float] | None = None
+    guard = max(float(t.noise(space.ball.geometry, space.ball.reach).max()) for t in space.targets)
+    label = np.array([y])
+    tied: list[tuple[float, Array]] = []
     for point in space.points[: -_POINTS - 1 : -1]:
-        candidates = np.array(list(_neighbours(space, point))) @ question.net.W
-        outputs = question.net.outputs(x + candidates)
-        labels = np.repeat(y, len(candidates))
-        lengths = length(candidates)
-        for safety in (guard, 0.0):
-            good = question.adversarial(outputs, labels, safety)
-            if good.any():
-                nearest = int(np.argmin(np.where(good, lengths, math.inf)))
-                if best is None or lengths[nearest] < best[1]:
-                    best = candidates[nearest], float(lengths[nearest])
-                break
-        if best is not None:
-            break
-    return best
+        for v in _neighbours(space, point):
+            perturbation = v @ question.net.W
+            distance = float(length(perturbation[None])[0])
+            outputs = question.net.outputs((x + perturbation)[None])
+            if question.adversarial(outputs, label, guard)[0]:
+                return perturbation, distance
+            if question.adversarial(outputs, label)[0]:
+                tied.append((distance, perturbation))
+        if tied:
+            distance, perturbation = min(tied, key=lambda pair: pair[0])
+            return perturbation, distance
+    return None
 
 
 def _neighbours(space: Search, point: Array) -> Iterator[Array]:
-    """Weights of points beside an incumbent, from those that lie safely within their target."""
+    """Weights of points beside an incumbent, from one that lies safely within its target."""
     ball = space.ball
     z = ball.z + ball.geometry.U @ (point @ ball.geometry.U)
-    index = int(np.argmin([target.values(z).max() for target in space.targets]))
-    target, pool = space.targets[index], space.pools[index]
+    index = space.target_at(z)
+    target, cuts = space.targets[index], space.cuts[index]
     noise = target.noise(ball.geometry, ball.reach)
-    for safety in (4.0, 64.0):
-        found = relax(ball, target, ball.piece(z > 0), pool, [pool.first], math.inf, safety * noise)
-        yield found.v[0]
+    for safety in (1.5, 64.0):
+        lines, pool = ball.piece(z > 0), space.pools[index]
+        yield relax(ball, target, lines, pool, [cuts], math.inf, safety * noise).v[0]
     yield point
     for beyond in (2.0**-50, 2.0**-46, 2.0**-42, 2.0**-38, 2.0**-34):
         yield point * (1 + beyond)

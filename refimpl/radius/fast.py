@@ -15,65 +15,79 @@ import numpy as np
 from refimpl._validation import Array, IntArray
 from refimpl.radius.geometry import Flags, Geometry, Target
 
-_FEW = 6  # branching neurons whose 2^6 pieces are all bounded
+FEW = 6  # branching neurons whose 2^6 pieces are all bounded
 
 
 class Bounds(NamedTuple):
-    """For n samples: `lower` (n,), and the weights v (n,M) of the nearest piece's point c = U^T v.
+    """For n samples: `lower` (n,), and the nearest point c = U^T v of the pieces, v (n,M).
 
-    `rows` has, for each target, the constraint (n,P) that bounds each piece. Unless `complete`, a target
-    has more pieces than were bounded: v belongs to the piece that the sample is in, and `lower` is none.
+    `margin` (n,) is what the piece's constraint loses from x to there. `rows` has, for each target, the
+    constraint (n,P) that bounds each piece. Unless `complete`, a target has more pieces than were
+    bounded: v belongs to the piece that the sample is in, and `lower` is none.
     """
 
     lower: Array
     v: Array
+    margin: Array
     rows: list[IntArray]
     complete: bool
 
 
-def all_on(count: int) -> Flags:
-    """Subsets of `count` neurons as rows (2^count, count), in the order of a certificate's leaves."""
-    subsets = list(itertools.product((True, False), repeat=count))
-    return np.array(subsets, dtype=np.bool_).reshape(len(subsets), count)
+def subsets(count: int) -> Flags:
+    """Subsets of `count` neurons as rows (2^count, count), in the order of a certificate's leaves.
+
+    >>> subsets(1).tolist()
+    [[True], [False]]
+    """
+    rows = list(itertools.product((True, False), repeat=count))
+    return np.array(rows, dtype=np.bool_).reshape(len(rows), count)
 
 
 def bound(geometry: Geometry, targets: list[Target], z: Array, reach: Array) -> Bounds:
     """Bound the radii of samples of one label, given z and reach >= |z| (n,M)."""
-    n = len(z)
-    lower, v, rows = np.full(n, np.inf), np.zeros_like(z), []
+    n, each = len(z), np.arange(len(z))
+    lower, margin, v, rows = np.full(n, np.inf), np.zeros(n), np.zeros_like(z), []
     for target in targets:
-        few = len(target.branching) <= _FEW
-        on = np.zeros((2 ** len(target.branching), z.shape[1])) if few else (z > 0) * 1.0
+        few = len(target.branching) <= FEW
         if few:
-            on[:, target.branching] = all_on(len(target.branching))
-        noise = target.noise(geometry, reach)
-        best = np.full((n, len(on)) if few else (n, 1), -np.inf)
-        row = np.zeros(best.shape, dtype=np.int64)
-        weight = np.zeros_like(best)
-        for i in range(len(target.beta)):
-            own, other = target.positive[i] * (z > 0), target.negative[i] * on
-            l0 = (own * z).sum(axis=1)[:, None] + target.beta[i]
-            l0 = l0 + (z @ other.T if few else (other * z).sum(axis=1)[:, None])
-            square = _square_of_sum(own @ geometry.U, other @ geometry.U, few)
-            slack = 4 * geometry.factor * (target.size[i] @ geometry.norms) ** 2
-            with np.errstate(divide="ignore", invalid="ignore"):
-                distance = (l0 - noise[:, i, None]) / np.sqrt(square + slack)  # (E31)
-            better = distance > best
-            best = np.where(better, distance, best)
-            row[better] = i
-            # A little beyond the hyperplane, so that rounding cannot keep the point from being there.
-            step = -(l0 + 4 * noise[:, i, None]) / np.where(square > 0, square, np.inf)
-            weight = np.where(better, step, weight)
-        piece = best.argmin(axis=1)
-        each = np.arange(n)
-        nearer = best[each, piece] < lower
-        index = row[each, piece]
+            on = np.zeros((2 ** len(target.branching), z.shape[1]))
+            on[:, target.branching] = subsets(len(target.branching))
+        else:
+            on = (z > 0).astype(np.float64)
+        row, distance, l0, square = _pieces(geometry, target, z, reach, on, few)
+        piece = distance.argmin(axis=1)
+        nearest = distance[each, piece]
+        nearer = nearest < lower
+        index, l0, square = row[each, piece], l0[each, piece], square[each, piece]
         q = target.positive[index] * (z > 0) + target.negative[index] * on[piece if few else each]
-        v[nearer] = (weight[each, piece, None] * q)[nearer]
-        lower[nearer] = best[each, piece][nearer]
+        step = l0 / np.where(square > 0, square, np.inf)
+        v[nearer] = (-step[:, None] * q)[nearer]
+        lower[nearer], margin[nearer] = nearest[nearer], l0[nearer]
         rows.append(row)
-    complete = all(len(target.branching) <= _FEW for target in targets)
-    return Bounds(np.maximum(lower, 0.0), v, rows, complete)
+    complete = all(len(target.branching) <= FEW for target in targets)
+    return Bounds(np.maximum(lower, 0.0), v, margin, rows, complete)
+
+
+def _pieces(
+    geometry: Geometry, target: Target, z: Array, reach: Array, on: Array, few: bool
+) -> tuple[IntArray, Array, Array, Array]:
+    """For each sample and piece (n,P): the constraint that is farthest, its distance, l0, ||l1||^2."""
+    shape = (len(z), len(on) if few else 1)
+    noise = target.noise(geometry, reach)
+    row, best = np.zeros(shape, np.int64), np.full(shape, -np.inf)
+    margin, squares = np.zeros(shape), np.zeros(shape)
+    for i in range(len(target.beta)):
+        own, other = target.positive[i] * (z > 0), target.negative[i] * on
+        l0 = (own * z).sum(axis=1)[:, None] + target.beta[i]
+        l0 = l0 + (z @ other.T if few else (other * z).sum(axis=1)[:, None])
+        square = _square_of_sum(own @ geometry.U, other @ geometry.U, few)
+        slack = 4 * geometry.factor * (target.size[i] @ geometry.norms) ** 2
+        with np.errstate(divide="ignore", invalid="ignore"):
+            distance = (l0 - noise[:, i, None]) / np.sqrt(square + slack)  # (E31)
+        farther = distance > best
+        for old, new in ((best, distance), (margin, l0), (squares, square), (row, i)):
+            np.copyto(old, new, where=farther)
+    return row, best, margin, squares
 
 
 def _square_of_sum(own: Array, other: Array, few: bool) -> Array:

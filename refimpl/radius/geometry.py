@@ -30,9 +30,9 @@ class Geometry:
     computed with an error of at most `rounding` times the sum of the absolute values of its terms,
     where neuron r counts with its absolute weight times ||w_r|| (||x|| + R) + |b_r|, and ||l1|| with
     one of at most `factor` times the same sum with ||w_r||. Dot products over d, M and K terms err
-    by at most d u, M u and K u relative to such sums, the factor of 4 pays for a handful of
-    elementwise roundings and for second order, and the backward error of the factorisation is
-    not assumed but measured.
+    by at most d u, M u and K u relative to such sums; d enters once, through z, the others several
+    times. A margin of 16 u pays for a handful of elementwise roundings, and the backward error of the
+    factorisation is not assumed but measured.
     """
 
     U: Array
@@ -57,7 +57,7 @@ class Geometry:
             R.T * scale,
             norms * scale,
             np.abs(net.bias),
-            rounding=4 * (net.dim + size) * UNIT,
+            rounding=(net.dim + 4 * size) * UNIT,
             factor=4 * size * UNIT + 2 * float(backward + defect),
         )
 

@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 
 from refimpl._validation import Array, IntArray
+from refimpl.radius.fast import FEW, subsets
 from refimpl.radius.geometry import Geometry, Target
 from refimpl.radius.relaxation import Ball, Cuts, Relaxations, relax
 
 _BATCH = 16  # nodes split at a time
-_FEW = 6  # branching neurons whose 2^6 pieces are bounded all at once
 _POLISHES = 8
 _GROWTH = (4.0, 2.0**12, 2.0**24)  # search radii where no adversarial point is known
 
@@ -78,7 +78,9 @@ class Search:
         self.length = x_norm + float((np.abs(z) / size).max()) or 1.0
         self.ball = Ball(geometry, z, x_norm, _GROWTH[0] * self.length)
         self.pools = [Cuts(target, z) for target in targets]
+        self.cuts = [pool.first for pool in self.pools]
         self.points: list[Array] = []
+        self.polished: dict[int, Multipliers] = {}
         self.nodes = 0
         self.deadline = time.monotonic() + options.time_limit
 
@@ -118,21 +120,27 @@ class Search:
         self.ball.shrink(distance)
         return True
 
+    def target_at(self, z: Array) -> int:
+        """Target that preactivations z (M,) are in, or nearest to."""
+        return int(np.argmin([target.values(z).max() for target in self.targets]))
+
     def polish(self, start: Array) -> None:
-        """Move to the nearest point of the piece that the point is in, until that is no nearer."""
+        """Move to the nearest point of the piece that the point is in, until the piece stays."""
         z = self.ball.z + self.ball.geometry.U @ (start @ self.ball.geometry.U)
         for _ in range(_POLISHES):
-            index = int(np.argmin([target.values(z).max() for target in self.targets]))
-            pool = self.pools[index]
-            found = relax(
-                self.ball, self.targets[index], self.ball.piece(z > 0), pool, [pool.first], math.inf
-            )
+            index, on = self.target_at(z), z > 0
+            target, pool, cuts = self.targets[index], self.pools[index], self.cuts[index]
+            found = relax(self.ball, target, self.ball.piece(on), pool, [cuts], math.inf)
             self.nodes += 1
-            if found.feasible[0] and not self.offer(found.v[0]):
-                return
-            if not found.feasible[0] and self.points:
-                return
             z = found.z[0]
+            if found.feasible[0]:
+                nearer = self.offer(found.v[0])
+                self.polished[index] = multipliers_of(found, 0)
+                self.cuts[index] = found.cuts[0]
+            if found.feasible[0] and not nearer or self.points and not found.feasible[0]:
+                return
+            if np.array_equal(on[target.branching], (z > 0)[target.branching]):
+                return
 
     def explore(self) -> tuple[float, list[Node]]:
         """Branch and bound from scratch within the present ball."""
@@ -155,17 +163,14 @@ class Search:
 
     def root(self, index: int) -> Node:
         """Bound a whole target, by all of its pieces where they are few."""
-        target = self.targets[index]
-        signs = np.zeros((1, len(self.ball.z)), np.int64)
-        node = self.bound(index, signs, [self.pools[index].first])[0]
-        if node.lower < self.goal:
-            negative = node.multipliers.weights @ target.alpha < 0
-            pieces = np.flatnonzero(negative & (self.ball.stable == 0))
-            if len(pieces) <= _FEW:
-                lower = self.all_pieces(target, node.multipliers, pieces)
-                if lower >= self.goal:
-                    node.lower, node.pieces = lower, tuple(pieces.tolist())
-        return node
+        signs = np.zeros(len(self.ball.z), np.int64)
+        known = self.polished.get(index)
+        if known is not None and (node := self.all_pieces(index, signs, known)) is not None:
+            return node
+        node = self.bound(index, signs[None], [self.cuts[index]])[0]
+        if node.lower >= self.goal:
+            return node
+        return self.all_pieces(index, signs, node.multipliers) or node
 
     def split(self, nodes: list[Node]) -> list[Node]:
         """Bound both halves of each node; a node's own multipliers hold on its halves too."""
@@ -197,7 +202,7 @@ class Search:
         )
         nodes = []
         for b in range(len(signs)):
-            multipliers = Multipliers(found.weights[b], found.tau[b], found.nu[b])
+            multipliers = multipliers_of(found, b)
             lower = float(found.lower[b])
             nodes.append(Node(index, signs[b], lower, multipliers, found.cuts[b], int(neuron[b])))
         if self.options.ties == "robust":
@@ -212,12 +217,25 @@ class Search:
             nodes[b].lower, nodes[b].neuron = math.inf, -1
             nodes[b].multipliers = Multipliers(w, *np.zeros((2, slope.shape[1])))
 
-    def all_pieces(self, target: Target, multipliers: Multipliers, pieces: IntArray) -> float:
-        """Bound every piece over the given neurons by the same multipliers (E31)."""
-        w, tau, _ = multipliers
+    def all_pieces(self, index: int, signs: IntArray, multipliers: Multipliers) -> Node | None:
+        """Close a target by bounding every piece with the same multipliers, if they are few (E31)."""
+        target = self.targets[index]
+        w, tau, nu = multipliers
         gamma = w @ target.alpha
-        q = gamma * np.where(gamma > 0, tau, self.ball.stable > 0)
-        on = np.array(list(itertools.product((0.0, 1.0), repeat=len(pieces))))
-        each = np.repeat(q[None], len(on), axis=0)
-        each[:, pieces] = on * gamma[pieces]
-        return float(self.ball.lower(target, w, each, w @ target.beta).min())
+        pieces = np.flatnonzero((gamma < 0) & (self.ball.stable == 0))
+        if len(pieces) > FEW:
+            return None
+        q = np.repeat([gamma * np.where(gamma > 0, tau, self.ball.stable > 0)], 2 ** len(pieces), 0)
+        q[:, pieces] = subsets(len(pieces)) * gamma[pieces]
+        lower = float(self.ball.lower(target, w, q, w @ target.beta).min())
+        if lower < self.goal:
+            return None
+        leaf = Multipliers(w, tau, np.zeros_like(nu))
+        return Node(
+            index, signs, lower, leaf, self.pools[index].first, pieces=tuple(pieces.tolist())
+        )
+
+
+def multipliers_of(found: Relaxations, b: int) -> Multipliers:
+    """Multipliers of one node."""
+    return Multipliers(found.weights[b], found.tau[b], found.nu[b])

@@ -15,14 +15,13 @@ from refimpl._progress import Progress
 from refimpl._validation import Array, IntArray
 from refimpl.certificate import Certificate
 from refimpl.decisions import TIES, Decision, check_decision, check_labels
-from refimpl.network import TwoLayerReLU, relu
+from refimpl.network import TwoLayerReLU
 from refimpl.radius import fast, proof
 from refimpl.radius.answer import Answer, Samples, search
-from refimpl.radius.geometry import Flags, Geometry, targets_of
-from refimpl.radius.points import Question, length
+from refimpl.radius.geometry import Flags, Geometry, Target, targets_of
+from refimpl.radius.points import Question
 from refimpl.radius.search import Options
 
-_ROWS = 128  # samples whose (rows,d) arrays are alive at a time
 _TASK = 4  # samples in an executor's task
 
 
@@ -138,6 +137,7 @@ def robust_radius(
     draft = _Draft(question, Geometry.of(net), options, x, y)
     with Progress("radius", len(x), enabled=progress) as counter:
         hard = np.sort(np.concatenate([draft.settle(label) for label in np.unique(y)]))
+        draft.perturb(hard)
         counter.advance(len(x) - len(hard))
         tasks = [hard[i : i + _TASK] for i in range(0, len(hard), _TASK)]
         samples = (draft.samples.take(task) for task in tasks)
@@ -160,7 +160,7 @@ class _Draft:
         self.samples = Samples(x, y, z, np.zeros_like(z))
         self.x_norm = np.sqrt(np.einsum("nd,nd->n", x, x))
         self.lower, self.upper = np.zeros(len(x)), np.zeros(len(x))
-        self.perturbation = np.zeros_like(x)
+        self.perturbation = np.empty(x.shape)
         self.nodes = np.zeros(len(x), np.int64)
         self.unreachable = np.zeros(len(x), np.bool_)
         self.certificates: list[Certificate | None] = [None] * len(x)
@@ -168,38 +168,54 @@ class _Draft:
     def settle(self, label: int) -> IntArray:
         """Run the fast path on the samples of one label; indices of those that need a search."""
         net = self.question.net
-        x, y, z, start = self.samples
+        _, y, z, start = self.samples
         index = np.flatnonzero(y == label)
-        outputs = relu(z[index]) @ net.A.T + net.c
-        index = index[~self.question.adversarial(outputs, y[index])]
+        wrong = self.question.adversarial(net.readout(z[index]), y[index])
+        index = index[~wrong]
         targets = targets_of(net, label, self.question.decision)
-        reach = np.outer(self.x_norm[index], self.geometry.norms) + self.geometry.bias
-        bounds = fast.bound(self.geometry, targets, z[index], reach)
-        start[index] = bounds.v
-        guard = np.max([t.noise(self.geometry, reach).max(axis=1) for t in targets], axis=0)
-        settled = np.zeros(len(index), np.bool_)
-        for rows in np.array_split(np.arange(len(index)), -(-len(index) // _ROWS) or 1):
-            if bounds.complete:
-                settled[rows] = self.meet(index[rows], bounds.lower[rows], guard[rows])
+        if len(index) == 0:
+            return index
+        bounds = fast.bound(self.geometry, targets, z[index], self.reach(index, 0.0))
+        v, upper, good = self.meet(targets, index, bounds)
+        start[index] = v
+        settled = good & (upper - bounds.lower <= self.options.tol * upper) & bounds.complete
+        done = index[settled]
+        self.upper[done] = upper[settled]
+        self.lower[done] = np.minimum(bounds.lower, upper)[settled]
         if self.options.keep_trees:
             rows = [row[settled] for row in bounds.rows]
-            found = proof.of_pieces(targets, rows, z[index[settled]])
-            for i, certificate in zip(index[settled], found, strict=True):
-                self.certificates[i] = certificate
+            for i, found in zip(done, proof.of_pieces(targets, rows, z[done]), strict=True):
+                self.certificates[i] = found
         return index[~settled]
 
-    def meet(self, index: IntArray, lower: Array, guard: Array) -> Flags:
-        """Evaluate the nearest points of the fast path; where they meet `lower` take both."""
-        x, y, _, start = (array[index] for array in self.samples)
-        perturbation = start @ self.question.net.W
-        outputs = self.question.net.outputs(x + perturbation)
-        upper = length(perturbation)
-        good = self.question.adversarial(outputs, y, guard)
-        good &= upper - lower <= self.options.tol * upper
-        taken = index[good]
-        self.lower[taken], self.upper[taken] = np.minimum(lower, upper)[good], upper[good]
-        self.perturbation[taken] = perturbation[good]
-        return good
+    def reach(self, index: IntArray, radius: Array | float) -> Array:
+        """Bound |z_r| (n,M), and all that it is summed from, within ||delta|| <= radius."""
+        return np.outer(self.x_norm[index] + radius, self.geometry.norms) + self.geometry.bias
+
+    def meet(
+        self, targets: list[Target], index: IntArray, bounds: fast.Bounds
+    ) -> tuple[Array, Array, Flags]:
+        """Weights v of points just beyond the fast path's, their norms, and where they are good.
+
+        Good points are adversarial by more than the rounding error of evaluating the network there, in
+        whatever order it sums, so that this need not be done.
+        """
+        U, norms = self.geometry.U, self.geometry.norms
+        noise = [t.noise(self.geometry, self.reach(index, bounds.lower)) for t in targets]
+        guard = 2 * np.max([rows.max(axis=1) for rows in noise], axis=0)
+        beyond = 1.25 * guard / np.where(bounds.margin > 0, bounds.margin, np.inf)
+        v = bounds.v * (1 + beyond)[:, None]
+        c = v @ U
+        outputs = self.question.net.readout(self.samples.z[index] + c @ U.T)
+        upper = np.sqrt(np.square(c).sum(axis=1)) * (1 + self.geometry.factor)
+        upper += self.geometry.factor * (np.abs(v) @ norms)
+        return v, upper, self.question.adversarial(outputs, self.samples.y[index], guard)
+
+    def perturb(self, hard: IntArray) -> None:
+        """Write the perturbations of all samples but the hard ones."""
+        v = self.samples.start.copy()
+        v[hard] = 0.0
+        np.matmul(v, self.question.net.W, out=self.perturbation)
 
     def record(self, index: IntArray, answers: list[Answer]) -> None:
         """Take the search's answers."""

@@ -1,0 +1,137 @@
+"""Robust accuracy from radii, and how far an attack is above the truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from refimpl import _validation as check
+from refimpl import decisions
+from refimpl._validation import Array
+from refimpl.decisions import Decision, check_decision, check_labels
+from refimpl.network import TwoLayerReLU
+from refimpl.radius.geometry import Flags
+from refimpl.radius.solve import RobustRadius
+
+
+@dataclass(frozen=True, eq=False)
+class AttackGap:
+    """An attack beside the exact radii of n samples.
+
+    flips (n,): whether x_adv is adversarial; norm (n,): ||x_adv - x||; ratio (n,): norm / lower, at least
+    the truth's 1 where the radius is exact and the attack flips; inf where it does not, 1 where the
+    sample was adversarial from the start and the attack left it alone.
+    """
+
+    flips: Flags
+    norm: Array
+    ratio: Array
+
+
+def robust_accuracy(radii: Any, epsilons: Any) -> tuple[Array, Array]:
+    """Share of samples with r > epsilon: a lower and an upper curve, neither of which can rise.
+
+    Parameters
+    ----------
+    radii : RobustRadius, pair (lower, upper) of (n,) arrays, or one (n,) array
+        At least 0, inf allowed; 0 for what is misclassified.
+    epsilons : (e,) array
+        Radii at least 0, in any order.
+
+    Returns
+    -------
+    lower, upper : (e,) arrays
+        Shares of samples with lower > epsilon, and with upper > epsilon.
+
+    Raises
+    ------
+    ValueError
+        Shapes that differ, NaN, negative numbers, or a lower above its upper.
+
+    Notes
+    -----
+    Source: E29.
+
+    Examples
+    --------
+    >>> lower, upper = robust_accuracy([0.0, 1.0, 2.0, 3.0], [0.0, 1.0, 2.5])
+    >>> lower.tolist()
+    [0.75, 0.5, 0.25]
+    """
+    lower, upper = _bounds(radii)
+    epsilons = check.real_array("epsilons", epsilons, ("e",))
+    if (epsilons < 0).any():
+        check.fail("epsilons", "numbers of at least 0", epsilons.min())
+    shares = (np.mean(bound > epsilons[:, None], axis=1) for bound in (lower, upper))
+    return next(shares), next(shares)  # (E29)
+
+
+def _bounds(radii: Any) -> tuple[Array, Array]:
+    """Lower and upper bounds (n,) of any of the three forms."""
+    if isinstance(radii, RobustRadius):
+        radii = (radii.lower, radii.upper)
+    is_pair = isinstance(radii, tuple) and len(radii) == 2 and np.ndim(radii[0]) == 1
+    lower, upper = (_with_infinities(value) for value in (radii if is_pair else (radii, radii)))
+    if lower.shape != upper.shape:
+        check.fail("radii", "as many lower as upper bounds", f"{len(lower)} and {len(upper)}")
+    if (lower > upper).any():
+        i = int(np.argmax(lower > upper))
+        check.fail("radii", "no lower bound above its upper", f"{lower[i]} above {upper[i]}")
+    if (lower < 0).any():
+        check.fail("radii", "numbers of at least 0", lower.min())
+    return lower, upper
+
+
+def _with_infinities(value: Any) -> Array:
+    """Validate an array (n,) in which inf is a value like any other."""
+    array = np.asarray(value)
+    infinite = np.isposinf(array) if array.dtype.kind == "f" else np.zeros(array.shape, np.bool_)
+    finite = check.real_array("radii", np.where(infinite, 0, array), ("n",))
+    return np.where(infinite, np.inf, finite)
+
+
+def attack_gap(
+    radii: Any, net: TwoLayerReLU, x: Any, y: Any, x_adv: Any, *, decision: Decision = "sign"
+) -> AttackGap:
+    """How far an attack is above the truth, sample by sample.
+
+    Parameters
+    ----------
+    radii : RobustRadius, pair (lower, upper) of (n,) arrays, or one (n,) array
+    net : TwoLayerReLU
+    x, x_adv : (n,d) arrays
+        The samples and what the attack made of them.
+    y : (n,) array
+    decision : {"sign", "argmax"}, GroupMax or GroupSum
+
+    Returns
+    -------
+    AttackGap
+        With default ties: x_adv flips where its decision margin is at most 0.
+
+    Raises
+    ------
+    ValueError
+        Bad shapes or values, as everywhere.
+
+    Examples
+    --------
+    >>> net = TwoLayerReLU([[1.0]], [0.0], [[1.0]], [-1.0])  # f(x) = ReLU(x) - 1, radius 1 at 2
+    >>> gap = attack_gap([1.0], net, [[2.0]], [1], [[0.5]])
+    >>> gap.flips.tolist(), gap.norm.tolist(), gap.ratio.tolist()
+    ([True], [1.5], [1.5])
+    """
+    decision = check_decision(decision, net.n_outputs)
+    x = check.real_array("x", x, ("n", net.dim))
+    x_adv = check.real_array("x_adv", x_adv, x.shape)
+    y = check_labels(y, len(x), decision, net.n_outputs)
+    lower, _ = _bounds(radii)
+    if len(lower) != len(x):
+        check.fail("radii", f"{len(x)} radii", len(lower))
+    flips = decisions.adversarial(net.outputs(x_adv), y, decision, "adversarial")
+    norm = np.linalg.norm(x_adv - x, axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(norm == lower, 1.0, norm / lower)
+    return AttackGap(flips, norm, np.where(flips, ratio, np.inf))
