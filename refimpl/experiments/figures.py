@@ -1,0 +1,127 @@
+"""The figures: cosines as in the paper's Figure 2, robust accuracy as in its Figure 3.
+
+matplotlib is imported when a figure is drawn, without a display. The colours are those of Okabe and
+Ito, which people with any colour vision tell apart; lines differ in their dashes as well.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from refimpl._files import atomic_write
+from refimpl._validation import Array
+
+BLACK, ORANGE, BLUE, GREEN = "#000000", "#D55E00", "#56B4E9", "#009E73"
+STYLES: dict[str, dict[str, Any]] = {
+    "law": {"color": BLUE, "linewidth": 5, "alpha": 0.6, "label": "law of the idealised network"},
+    "upper": {"color": ORANGE, "linestyle": "--", "label": "upper bound"},
+    "exact": {"color": BLACK, "linewidth": 1.6, "label": "exact"},
+    "closed_form": {"color": ORANGE, "linestyle": (0, (5, 2)), "label": "closed-form attack"},
+    "pgd": {"color": GREEN, "linestyle": ":", "marker": "o", "markersize": 4, "label": "PGD"},
+}
+_SMALLEST_NUMBER = 400  # cells up to which each has its number written in it
+
+
+class Curves(NamedTuple):
+    """One panel: a title, and curves (epsilons, robust accuracies) by a name of `STYLES`."""
+
+    title: str
+    curves: Mapping[str, tuple[Array, Array]]
+
+
+class Cosines(NamedTuple):
+    """One panel: a title, cosines (k,M), what the columns are, and names of rows and columns."""
+
+    title: str
+    values: Array
+    columns: str
+    row_names: Sequence[str]
+    column_names: Sequence[str]
+
+
+def available() -> bool:
+    """Whether matplotlib is there; if not, one line on standard error says so."""
+    if find_spec("matplotlib") is None:
+        print(
+            "refimpl: no figures, since matplotlib is not installed: pip install 'refimpl[plot]'",
+            file=sys.stderr,
+        )
+        return False
+    return True
+
+
+def draw_cosines(path: Path, panels: Sequence[Cosines], *, rows: str) -> None:
+    """Heat maps of cosines side by side, `rows` saying what the rows are."""
+    figure = _figure(5.2 * len(panels) + 0.8, 4.8)
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for ax, panel in zip(axes, panels, strict=True):
+        image = ax.imshow(panel.values, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
+        ax.set_title(panel.title, fontsize=10)
+        ax.set_xlabel(panel.columns)
+        ax.set_ylabel(rows)
+        _ticks(ax.yaxis, panel.row_names)
+        _ticks(ax.xaxis, panel.column_names)
+        _write_numbers(ax, panel.values)
+    figure.colorbar(image, ax=list(axes), label="cosine", fraction=0.03, pad=0.02)
+    _save(figure, path)
+
+
+def draw_robustness(path: Path, panels: Sequence[Curves], *, unit: str) -> None:
+    """Robust accuracy against the radius, a panel a classifier, on the same axes."""
+    figure = _figure(4.6 * len(panels) + 0.4, 4.2)
+    axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
+    for ax, panel in zip(axes, panels, strict=True):
+        for name, style in STYLES.items():
+            if name in panel.curves:
+                epsilons, accuracy = panel.curves[name]
+                ax.plot(epsilons, 100 * accuracy, **style)
+        ax.set_title(panel.title, fontsize=10)
+        ax.set_xlabel(rf"radius $\epsilon$, $\ell_2$ distance in {unit}")
+        ax.set_ylim(-3, 103)
+        ax.margins(x=0.01)
+        ax.grid(alpha=0.25)
+    axes[0].set_ylabel("robust accuracy, %")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    _save(figure, path)
+
+
+def draw_histogram(path: Path, radii: Array, *, title: str, unit: str) -> None:
+    """Histogram of finite radii."""
+    figure = _figure(6.0, 4.0)
+    ax = figure.subplots()
+    ax.hist(radii[np.isfinite(radii)], bins=30, color=BLUE, edgecolor=BLACK, linewidth=0.5)
+    ax.set_title(title, fontsize=10)
+    ax.set_xlabel(rf"robust radius, $\ell_2$ distance in {unit}")
+    ax.set_ylabel("samples")
+    _save(figure, path)
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.figure import Figure  # not pyplot: no display and no global state
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _save(figure: Any, path: Path) -> None:
+    with atomic_write(path) as file:
+        figure.savefig(file, format="png", dpi=150)
+
+
+def _ticks(axis: Any, names: Sequence[str]) -> None:
+    every = max(1, len(names) // 16)
+    axis.set_ticks(range(0, len(names), every), labels=list(names)[::every])
+
+
+def _write_numbers(ax: Any, values: Array) -> None:
+    if values.size > _SMALLEST_NUMBER:
+        return
+    for (i, j), value in np.ndenumerate(values):
+        colour = "white" if abs(value) > 0.6 else "black"
+        ax.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=6, color=colour)

@@ -1,0 +1,26 @@
+"""MNIST: odd against even digits, against a network trained on the ten digits."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from refimpl.datasets import load_mnist, odd_even
+from refimpl.experiments.images import ImageTask
+
+LARGEST_RADIUS = 3.0
+
+
+def load(directory: str | os.PathLike[str] | None, *, verify: bool = True) -> ImageTask:
+    """MNIST as rows of 784 pixels in [0, 1]; the directory is None for $REFIMPL_DATA."""
+    train, test = load_mnist(directory, verify=verify, layout="flat", scale=True)
+    digits = np.arange(10)
+    return ImageTask(
+        train=train,
+        test=test,
+        labels=odd_even(digits),
+        class_names=tuple(map(str, digits)),
+        unit="pixels in [0, 1]",
+        largest_radius=LARGEST_RADIUS,
+    )

@@ -1,0 +1,199 @@
+"""What an experiment ends with: the tables, summary.json, cosines.png and robustness.png."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from refimpl._files import write_json
+from refimpl._validation import Array, IntArray
+from refimpl.experiments import figures, report
+from refimpl.experiments.comparison import Comparison
+from refimpl.experiments.robustness import Robustness
+
+TITLES = {
+    "two_class": "2-class network",
+    "ten_class_group_max": "finer network, group max",
+    "ten_class_group_sum": "finer network, group sum",
+}
+_FINE = 400  # radii at which a curve that costs nothing is drawn
+
+
+class Theory(Protocol):
+    """What is known of idealised networks, by the names of the classifiers."""
+
+    def laws(self, epsilons: Array) -> dict[str, Array]:
+        """P(r > epsilon)."""
+
+    def medians(self) -> dict[str, float]:
+        """Medians of the laws."""
+
+    def centre_radii(self) -> dict[str, tuple[str, list[float]]]:
+        """Give formula and values of the radius at a centre."""
+
+    def averaged_cosines(self) -> list[float]:
+        """Cosines of a feature with the sum of its class."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """How to measure and what to say.
+
+    Parameters
+    ----------
+    settings : mapping
+        Goes into summary.json as it is.
+    epsilons : (e,) array
+        Radii of the curves.
+    pgd_steps : int
+        Steps of PGD at each of them.
+    unit : str
+        The space in which radii are distances.
+    theory : Theory, optional
+        What to compare with.
+    n_radii : int, optional
+        Radii are those of the first samples, by default of all; accuracies are always of all.
+    class_names : tuple of k str, optional
+        By default 0, 1, ..
+    """
+
+    settings: Mapping[str, Any]
+    epsilons: Array
+    pgd_steps: int
+    unit: str
+    theory: Theory | None = None
+    n_radii: int | None = None
+    class_names: tuple[str, ...] | None = None
+
+
+def publish(
+    comparison: Comparison,
+    x: Array,
+    cluster: IntArray,
+    plan: Plan,
+    out: Path,
+    rng: np.random.Generator,
+    *,
+    progress: bool,
+) -> dict[str, Any]:
+    """Measure two trained networks on test samples, print, draw, and return summary.json."""
+    draw = figures.available()
+    with summary_file(out / "summary.json") as summary:
+        averaged = plan.theory.averaged_cosines() if plan.theory else None
+        summary["settings"] = dict(plan.settings)
+        summary.update(comparison.summary(x, cluster))
+        print(report.headline(summary, averaged), end="\n\n")
+        if draw:
+            draw_cosines(out / "cosines.png", comparison, summary, plan)
+        measured = comparison.robustness(
+            x[: plan.n_radii],
+            cluster[: plan.n_radii],
+            epsilons=plan.epsilons,
+            pgd_steps=plan.pgd_steps,
+            rng=rng,
+            progress=progress,
+        )
+        laws = plan.theory.laws(plan.epsilons) if plan.theory else {}
+        summary.update(robustness_summary(measured, laws))
+        if draw:
+            draw_robustness(out / "robustness.png", measured, plan)
+    if plan.theory:
+        print(report.medians(measured, plan.theory.medians(), plan.theory.centre_radii()))
+    print(report.radii(measured), report.robust_accuracies(measured, laws), sep="\n\n")
+    print(f"\nwritten to {out}")
+    return summary
+
+
+def robustness_summary(
+    measured: Mapping[str, Robustness], laws: Mapping[str, Array]
+) -> dict[str, dict[str, Any]]:
+    """Entries ``robust_accuracy`` and ``radius`` of summary.json; `laws` at the same epsilons."""
+    epsilons = next(iter(measured.values())).epsilons.tolist()
+    known = {name: {"law": law.tolist()} for name, law in laws.items()}
+    curves = {name: {**each.curves(), **known.get(name, {})} for name, each in measured.items()}
+    return {
+        "robust_accuracy": {"epsilons": epsilons, **curves},
+        "radius": {name: each.summary() for name, each in measured.items()},
+    }
+
+
+@contextmanager
+def summary_file(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield a dict that is written at the end; after Ctrl-C with what it holds by then."""
+    summary: dict[str, Any] = {}
+    try:
+        yield summary
+    except KeyboardInterrupt:
+        write_json(path, {**summary, "interrupted": True})
+        raise
+    write_json(path, summary)
+
+
+def draw_cosines(
+    path: Path, comparison: Comparison, summary: Mapping[str, Any], plan: Plan
+) -> None:
+    """Draw the paper's Figure 2: rows sorted by class, and columns where each has a feature."""
+    order = np.argsort(-comparison.labels, kind="stable")
+    two, ten = comparison.cosines()
+    names = plan.class_names or tuple(map(str, range(len(order))))
+    sorted_names = [names[i] for i in order]
+    own, other, diagonal, off = (
+        summary[network][cosine]["median"]
+        for network, cosine in (
+            ("two_class", "cosine_own"),
+            ("two_class", "cosine_other"),
+            ("ten_class", "cosine_diagonal"),
+            ("ten_class", "cosine_off_diagonal"),
+        )
+    )
+    neurons = "neuron" if comparison.h == 1 else f"mean of {comparison.h} neurons"
+    figures.draw_cosines(
+        path,
+        [
+            figures.Cosines(
+                f"2-class network: median cosine {own:.2f} with\n"
+                f"the features of the neuron's sign, {other:.2f} with the others",
+                two[order],
+                f"{neurons} ($+$ first)",
+                sorted_names,
+                [str(r) for r in range(two.shape[1])],
+            ),
+            figures.Cosines(
+                f"{len(ten)}-class network: median cosine {diagonal:.2f} with\n"
+                f"the feature of the neuron's class, {off:.2f} with the others",
+                ten[order][:, order],
+                f"{neurons} of class",
+                sorted_names,
+                sorted_names,
+            ),
+        ],
+        rows=r"feature $\mu_i$ of class (+1 above, -1 below)",
+    )
+
+
+def draw_robustness(path: Path, measured: Mapping[str, Robustness], plan: Plan) -> None:
+    """Draw the paper's Figure 3, a panel a classifier."""
+    grid = np.linspace(0, plan.epsilons[-1], _FINE)
+    laws = plan.theory.laws(grid) if plan.theory else {}
+    centres = plan.theory.centre_radii() if plan.theory else {}
+    panels = []
+    for name, each in measured.items():
+        median = report.number(each.summary()["median"])
+        title = f"{TITLES[name]}: half the samples flip within {median}"
+        if name in centres:
+            formula, values = centres[name]
+            title += f"\nidealised, at a centre: $\\{formula}$ = {report.numbers(values)}"
+        curves = {
+            "exact": (grid, each.exact(grid)),
+            "closed_form": (grid, each.closed_form(grid)),
+            "pgd": (each.epsilons, each.pgd),
+        }
+        if name in laws:
+            curves["law"] = (grid, laws[name])
+        panels.append(figures.Curves(title, curves))
+    figures.draw_robustness(path, panels, unit=plan.unit)

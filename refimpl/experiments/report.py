@@ -1,0 +1,138 @@
+"""Tables on standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from refimpl._validation import Array
+from refimpl.experiments.robustness import Robustness
+
+ATTACKS = ("closed form", "above", "PGD", "above")
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Align columns: the first to the left, the others to the right.
+
+    >>> print(table([["radius", "median"], ["two_class", "17.5"]]))
+    radius     median
+    two_class    17.5
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def number(value: float | None) -> str:
+    """Four significant digits; None is infinite.
+
+    >>> number(17.5285), number(0.0), number(None)
+    ('17.53', '0', 'inf')
+    """
+    return "inf" if value is None else f"{value:.4g}"
+
+
+def percent(value: float) -> str:
+    """Format a share.
+
+    >>> percent(0.875)
+    '87.5 %'
+    """
+    return f"{100 * value:.1f} %"
+
+
+def spread(values: Mapping[str, float]) -> str:
+    """Say ``median (min to max)``.
+
+    >>> spread({"min": 0.4, "median": 0.44, "max": 0.5})
+    '0.440 (0.400 to 0.500)'
+    """
+    return f"{values['median']:.3f} ({values['min']:.3f} to {values['max']:.3f})"
+
+
+def numbers(values: Sequence[float]) -> str:
+    """Join alternatives.
+
+    >>> numbers([1.5]), numbers([1.5, 2.0])
+    ('1.5', '1.5 or 2')
+    """
+    return " or ".join(map(number, values))
+
+
+def headline(summary: Mapping[str, Any], averaged: Sequence[float] | None) -> str:
+    """Say the settings, accuracies and cosines, beside the idealised ones where these are known."""
+    two, ten = summary["two_class"], summary["ten_class"]
+    settings = (
+        f"{name} {value}" for name, value in summary["settings"].items() if value is not None
+    )
+    rows = [
+        ["", "came out", "theory"],
+        ["two_class: accuracy", percent(two["clean_accuracy"]), "100 %"],
+        ["  cosine, feature of the own class", spread(two["cosine_own"]), numbers(averaged or [])],
+        ["  cosine, feature of the other class", spread(two["cosine_other"]), "0"],
+        ["ten_class: accuracy", percent(ten["clean_accuracy"]), "100 %"],
+        ["  accuracy on the two groups", percent(ten["group_accuracy"]), "100 %"],
+        ["  cosine, own feature", spread(ten["cosine_diagonal"]), "1"],
+        ["  cosine, other feature", spread(ten["cosine_off_diagonal"]), "0"],
+    ]
+    return f"{', '.join(settings)}\n\n{table([row[: 3 if averaged else 2] for row in rows])}"
+
+
+def medians(
+    measured: Mapping[str, Robustness],
+    laws: Mapping[str, float],
+    centres: Mapping[str, tuple[str, Sequence[float]]],
+) -> str:
+    """Median radii beside those of the laws, and the radii at a centre."""
+    rows = [["median robust radius, l2", "came out", "law", "at a centre"]]
+    for name, each in measured.items():
+        formula, values = centres[name]
+        plain = formula.replace("k_{opp}", "k_opp").translate(str.maketrans("{}", "()"))
+        centre = f"{plain} = {numbers(values)}"
+        rows.append([name, number(each.summary()["median"]), number(laws[name]), centre])
+    return (
+        f"{table(rows)}\n"
+        "The laws are those of idealised neurons; trained ones lean away from the features that\n"
+        "are not theirs (the cosines above), which shifts the radii.\n"
+    )
+
+
+def radii(measured: Mapping[str, Robustness]) -> str:
+    """Quantiles of the exact radius, a line a classifier."""
+    names = ("min", "p10", "median", "p90", "max")
+    head = ["exact robust radius, l2", *names, "settled exactly", "largest t*/r"]
+    rows = [head]
+    for name, each in measured.items():
+        summary = each.summary()
+        share = summary["share_exact"]
+        cells = [number(summary[q]) for q in names]
+        ratio = number(summary["largest_closed_form_ratio"])
+        rows.append([name, *cells, percent(share or 0.0), ratio])
+    return table(rows)
+
+
+def robust_accuracies(measured: Mapping[str, Robustness], laws: Mapping[str, Array]) -> str:
+    """Robust accuracy at each radius, and how far each attack is above the truth."""
+    return "\n\n".join(
+        f"robust accuracy, {name}\n{table(list(_curve_rows(each, laws.get(name))))}"
+        for name, each in measured.items()
+    )
+
+
+def _curve_rows(each: Robustness, law: Array | None) -> Iterator[list[str]]:
+    exact, closed_form = each.exact(each.epsilons), each.closed_form(each.epsilons)
+    yield ["epsilon", *([] if law is None else ["law"]), "exact", *ATTACKS]
+    for row, e in enumerate(each.epsilons):
+        known = [] if law is None else [percent(law[row])]
+        attacks = [
+            cell
+            for attack in (closed_form, each.pgd)
+            for cell in (percent(attack[row]), f"{100 * (attack[row] - exact[row]):+.1f}")
+        ]
+        yield [number(float(e)), *known, percent(exact[row]), *attacks]

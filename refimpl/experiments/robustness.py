@@ -1,0 +1,126 @@
+"""Robustness of one classifier at some samples: the truth, two attacks, and a law."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from refimpl._progress import track
+from refimpl._validation import Array, IntArray
+from refimpl.decisions import Decision, margin
+from refimpl.network import TwoLayerReLU
+from refimpl.pgd import pgd_attack
+from refimpl.radius import RobustRadius, robust_accuracy, robust_radius
+from refimpl.smallest_step import smallest_step
+
+QUANTILES = {"min": 0.0, "p10": 0.1, "median": 0.5, "p90": 0.9, "max": 1.0}
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A network and how it decides between -1 and +1."""
+
+    net: TwoLayerReLU
+    decision: Decision
+
+    def correct(self, x: Array, y: IntArray) -> np.ndarray[Any, Any]:
+        """Whether each sample is decided right; a tie is wrong."""
+        return margin(self.net.outputs(x), y, self.decision) > 0
+
+
+@dataclass(frozen=True, eq=False)
+class Robustness:
+    """What `measure` found at n samples and e radii.
+
+    radius: the exact radii; steps (n,): t* along the closed-form direction (E27); pgd (e,): share
+    of samples that PGD leaves right at each of `epsilons` (e,).
+    """
+
+    radius: RobustRadius
+    steps: Array
+    epsilons: Array
+    pgd: Array
+
+    def exact(self, epsilons: Array) -> Array:
+        """Share of samples proved robust at each radius."""
+        return robust_accuracy(self.radius, epsilons)[0]
+
+    def closed_form(self, epsilons: Array) -> Array:
+        """Share of samples that no closed-form step of at most epsilon flips."""
+        return robust_accuracy(self.steps, epsilons)[0]
+
+    def curves(self) -> dict[str, list[float]]:
+        """Robust accuracies at `epsilons`; exact and exact_upper differ where bounds do."""
+        return {
+            "pgd": self.pgd.tolist(),
+            "closed_form": self.closed_form(self.epsilons).tolist(),
+            "exact": self.exact(self.epsilons).tolist(),
+            "exact_upper": robust_accuracy(self.radius, self.epsilons)[1].tolist(),
+        }
+
+    def summary(self) -> dict[str, float | None]:
+        """Quantiles of the radius, share settled exactly, largest t* / r. None: infinite."""
+        settled = self.radius.status != "bounded"
+        ratio = largest_ratio(self.steps, self.radius.upper)
+        return {
+            **quantiles(self.radius.upper),
+            "share_exact": float(settled.mean()),
+            "largest_closed_form_ratio": finite(ratio),
+        }
+
+
+def measure(
+    classifier: Classifier,
+    x: Array,
+    y: IntArray,
+    *,
+    direction: Array,
+    epsilons: Array,
+    pgd_steps: int,
+    rng: np.random.Generator,
+    progress: str | None,
+) -> Robustness:
+    """Exact radii, closed-form steps, and PGD at every radius anew.
+
+    `progress` is the label of the counters on standard error, None for none.
+    """
+    net, decision = classifier.net, classifier.decision
+    radius = robust_radius(net, x, y, decision=decision, progress=progress is not None)
+    steps = smallest_step(net, x, y, direction, decision=decision)
+    counted = track(epsilons, f"PGD, {progress}", len(epsilons), enabled=progress is not None)
+    pgd = [
+        classifier.correct(
+            pgd_attack(net, x, y, epsilon=e, steps=pgd_steps, decision=decision, rng=rng), y
+        ).mean()
+        for e in counted
+    ]
+    return Robustness(radius, steps, epsilons, np.array(pgd))
+
+
+def largest_ratio(steps: Array, radii: Array) -> float:
+    """Largest t* / r over the samples with a positive finite r; nan without any.
+
+    >>> largest_ratio(np.array([2.0, 3.0, 0.0]), np.array([2.0, 2.0, 0.0]))
+    1.5
+    """
+    counted = (radii > 0) & (radii < np.inf)
+    return float((steps[counted] / radii[counted]).max()) if counted.any() else np.nan
+
+
+def quantiles(values: Array) -> dict[str, float | None]:
+    """Minimum, 10 %, median, 90 % and maximum, each a value that occurs; None: infinite.
+
+    >>> quantiles(np.array([3.0, 1.0, np.inf]))
+    {'min': 1.0, 'p10': 1.0, 'median': 3.0, 'p90': None, 'max': None}
+    """
+    return {
+        name: finite(float(np.quantile(values, q, method="inverted_cdf")))
+        for name, q in QUANTILES.items()
+    }
+
+
+def finite(value: float) -> float | None:
+    """Return the value, or None for what JSON cannot say."""
+    return value if np.isfinite(value) else None
