@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from refimpl import decisions
 from refimpl._validation import Array, IntArray
 from refimpl.certificate import Certificate, CertificateError, verify_certificate
-from refimpl.radius import proof
-from refimpl.radius.geometry import Geometry, Target, targets_of
+from refimpl.radius import exact, proof, ties
+from refimpl.radius.geometry import Geometry, Target
 from refimpl.radius.points import Question, length
-from refimpl.radius.relaxation import relax
-from refimpl.radius.search import Options, Search
+from refimpl.radius.relaxation import Multipliers
+from refimpl.radius.search import Node, Options, Prover, Search
 
 _POINTS = 4  # incumbents tried, the nearest first
 
@@ -38,7 +38,6 @@ class Answer(NamedTuple):
     lower: float
     upper: float
     perturbation: Array
-    unreachable: bool
     nodes: int
     certificate: Certificate | None
 
@@ -62,53 +61,76 @@ def _answer(
     z: Array,
     start: Array,
 ) -> Answer:
-    targets = targets_of(question.net, int(y), question.decision)
-    space = Search(geometry, targets, z, float(np.linalg.norm(x)), options)
-    found = space.run(start)
-    lower, upper, perturbation = found.lower, math.inf, np.full_like(x, np.nan)
+    net, strict = question.net, options.ties == "robust"
+    matrices = decisions.targets(int(y), question.decision, net.n_outputs)
+
+    def prove_empty(target: int, signs: IntArray, near: Multipliers) -> Multipliers | None:
+        return exact.empty(net, matrices[target], signs, near, strict=strict)
+
+    targets = [Target.of(net, D) for D in matrices]
+    space = Search(geometry, targets, z, float(np.linalg.norm(x)), options, prove_empty)
+    lower, trees = space.run(start)
+    if not space.points and lower >= space.ball.radius and _all_empty(trees, prove_empty):
+        lower = math.inf
+    upper, perturbation = math.inf, np.full_like(x, np.nan)
     if (nearest := _attain(question, space, x, y)) is not None:
-        perturbation, upper = nearest
+        upper, perturbation = nearest
         lower = min(lower, upper)
     certificate = None
-    if not found.points or options.keep_trees:
-        certificate = proof.of_trees(found.trees)
-    return Answer(lower, upper, perturbation, False, found.nodes, certificate)
+    if options.keep_trees and lower > 0:
+        lower, certificate = _certify(question, options, x, y, lower, proof.of_trees(trees))
+    return Answer(lower, upper, perturbation, space.nodes, certificate)
 
 
-def _attain(question: Question, space: Search, x: Array, y: Any) -> tuple[Array, float] | None:
-    """Perturbation to the nearest incumbent that the network itself finds adversarial, or near it.
+def _all_empty(trees: list[Node], prove_empty: Prover) -> bool:
+    """Whether every leaf is proved empty at every radius; the leaves take the proofs."""
+    pending = list(trees)
+    while pending:
+        node = pending.pop()
+        pending += node.children
+        if not node.children:
+            found = prove_empty(node.target, node.signs, node.multipliers)
+            if found is None:
+                return False
+            node.multipliers = found
+    return True
+
+
+def _certify(
+    question: Question, options: Options, x: Array, y: Any, lower: float, certificate: Certificate
+) -> tuple[float, Certificate | None]:
+    """Round `lower` down until its certificate passes; None where it does not within a millionth."""
+    net, decision, rule = question
+    for down in (0.0, 1e-12, 1e-10, 1e-8, 1e-6):
+        radius = lower * (1 - down)
+        try:
+            verify_certificate(net, x, y, certificate, radius=radius, decision=decision, ties=rule)
+        except CertificateError:
+            continue
+        return radius, certificate
+    return lower, None
+
+
+def _attain(question: Question, space: Search, x: Array, y: Any) -> tuple[float, Array] | None:
+    """Length of and perturbation to the nearest incumbent that the network itself finds adversarial.
 
     One that is adversarial by more than rounding can lose is taken at once. Where ties alone are
-    adversarial there is none, and the shortest of those that evaluate so is taken.
+    adversarial there is none, and the shortest of its neighbours that evaluate so is taken.
     """
+    net, label = question.net, np.array([y])
     guard = max(float(t.noise(space.ball.geometry, space.ball.reach).max()) for t in space.targets)
-    label = np.array([y])
-    tied: list[tuple[float, Array]] = []
     for point in space.points[: -_POINTS - 1 : -1]:
-        for v in _neighbours(space, point):
-            perturbation = v @ question.net.W
-            distance = float(length(perturbation[None])[0])
-            outputs = question.net.outputs((x + perturbation)[None])
-            if question.adversarial(outputs, label, guard)[0]:
-                return perturbation, distance
-            if question.adversarial(outputs, label)[0]:
-                tied.append((distance, perturbation))
-        if tied:
-            distance, perturbation = min(tied, key=lambda pair: pair[0])
-            return perturbation, distance
+        for safety in (1.5, 64.0):
+            if (inner := space.within(point, safety)) is not None:
+                perturbation = inner.v @ net.W
+                outputs = net.outputs((x + perturbation)[None])
+                if question.adversarial(outputs, label, guard)[0]:
+                    return float(length(perturbation[None])[0]), perturbation
+        ends = ties.neighbours(net, x, point.v @ net.W)
+        perturbations = ends - x
+        good = question.adversarial(net.outputs(x + perturbations), np.repeat(label, len(ends)))
+        if good.any():
+            lengths = np.where(good, length(perturbations), math.inf)
+            nearest = int(np.argmin(lengths))
+            return float(lengths[nearest]), perturbations[nearest]
     return None
-
-
-def _neighbours(space: Search, point: Array) -> Iterator[Array]:
-    """Weights of points beside an incumbent, from one that lies safely within its target."""
-    ball = space.ball
-    z = ball.z + ball.geometry.U @ (point @ ball.geometry.U)
-    index = space.target_at(z)
-    target, cuts = space.targets[index], space.cuts[index]
-    noise = target.noise(ball.geometry, ball.reach)
-    for safety in (1.5, 64.0):
-        lines, pool = ball.piece(z > 0), space.pools[index]
-        yield relax(ball, target, lines, pool, [cuts], math.inf, safety * noise).v[0]
-    yield point
-    for beyond in (2.0**-50, 2.0**-46, 2.0**-42, 2.0**-38, 2.0**-34):
-        yield point * (1 + beyond)

@@ -29,10 +29,10 @@ class Geometry:
     A lower bound is made of an affine minorant's value l0 at x and the norm of its gradient l1. l0 is
     computed with an error of at most `rounding` times the sum of the absolute values of its terms,
     where neuron r counts with its absolute weight times ||w_r|| (||x|| + R) + |b_r|, and ||l1|| with
-    one of at most `factor` times the same sum with ||w_r||. Dot products over d, M and K terms err
-    by at most d u, M u and K u relative to such sums; d enters once, through z, the others several
-    times. A margin of 16 u pays for a handful of elementwise roundings, and the backward error of the
-    factorisation is not assumed but measured.
+    one of at most `factor` times the same sum with ||w_r||. A dot product of m terms errs by at most
+    m u relative to such a sum: d u for z, M u for a sum over neurons, 2 K u for weights that are
+    combined from alpha = D A; 8 u pays for the elementwise roundings, and the backward error of
+    the factorisation is not assumed but measured.
     """
 
     U: Array
@@ -52,13 +52,13 @@ class Geometry:
         residual = np.linalg.norm(W - R.T @ Q.T, axis=1)
         backward = np.max(residual / np.where(norms > 0, norms, 1.0))
         defect = np.linalg.norm(Q.T @ Q - np.eye(Q.shape[1]))
-        size = net.n_hidden + net.n_outputs + 16
+        size = net.n_hidden + 2 * net.n_outputs + 8
         return cls(
             R.T * scale,
             norms * scale,
             np.abs(net.bias),
-            rounding=(net.dim + 4 * size) * UNIT,
-            factor=4 * size * UNIT + 2 * float(backward + defect),
+            rounding=(net.dim + size) * UNIT,
+            factor=size * UNIT + 2 * float(backward + defect),
         )
 
 

@@ -107,6 +107,14 @@ class Cuts:
         return bool((self.on[index] == on).all(axis=1).any())
 
 
+class Multipliers(NamedTuple):
+    """What a certificate's leaf holds: w (I,), tau (M,), nu (M,)."""
+
+    weights: Array
+    tau: Array
+    nu: Array
+
+
 class Relaxations(NamedTuple):
     """What is known of B nodes.
 
@@ -124,6 +132,10 @@ class Relaxations(NamedTuple):
     loss: Array
     feasible: Flags
     cuts: list[IntArray]
+
+    def multipliers(self, b: int) -> Multipliers:
+        """Multipliers of one node."""
+        return Multipliers(self.weights[b], self.tau[b], self.nu[b])
 
 
 def relax(
@@ -149,19 +161,17 @@ def relax(
         The minimiser is to have g_i <= -shift_i; the bound is that of shift 0 all the same.
     """
     result = _solve(ball, target, lines, pool, cuts, shift)
-    noise = target.noise(ball.geometry, ball.reach)
+    limit = target.noise(ball.geometry, ball.reach) - shift
     relu = np.maximum(result.z, 0.0)
     convex = relu @ target.alpha.T + target.beta
-    feasible = (convex <= noise - shift).all(axis=1)
+    feasible = (convex <= limit).all(axis=1)
     gap = lines.slope * result.z + lines.offset - relu
-    convex = convex + gap @ target.negative.T
-    worst = np.argmax(convex, axis=1)
+    excess = convex + gap @ target.negative.T - limit
+    worst = np.argmax(excess, axis=1)
     on = result.z > 0
     more = [
         b
-        for b in np.flatnonzero(
-            (result.lower < goal) & ~feasible & (convex.max(axis=1) > noise[worst])
-        )
+        for b in np.flatnonzero((result.lower < goal) & ~feasible & (excess.max(axis=1) > 0))
         if not pool.has(cuts[b], worst[b], on[b])
     ]
     loss = np.where(lines.phase == 0, gap * -target.negative.min(axis=0), 0.0)
@@ -183,7 +193,7 @@ def _solve(
 ) -> Relaxations:
     """Solve the least-distance problems of the nodes with the cuts that they have."""
     n_nodes, n_hidden = lines.slope.shape
-    U, z, scale = ball.geometry.U, ball.z, ball.radius
+    U, z = ball.geometry.U, ball.z
     counts = [len(index) for index in cuts]
     owner, index = np.repeat(np.arange(n_nodes), counts), np.concatenate(cuts)
     row = pool.row[index]
@@ -193,27 +203,30 @@ def _solve(
         normals @ z + target.beta[row] + (target.negative[row] * lines.offset[owner]).sum(axis=1)
     )
     values += np.broadcast_to(shift, target.beta.shape)[row]
-    columns = _unit_rows(np.column_stack((-normals @ U, values / scale)))
-    neurons = _unit_rows(np.column_stack((U, -z / scale)))
+    planes, sizes = _unit_normals(-normals @ U, values)
+    splits, lengths = _unit_normals(U, -z)
+    ends = np.cumsum(counts)
+    nearest = np.maximum.reduceat(planes[:, -1], ends - counts)
+    scale = np.where((nearest > 0) & (nearest < ball.radius), nearest, ball.radius or 1.0)
 
     u = np.zeros(len(index))
     nu = np.zeros((n_nodes, n_hidden))
     missing = np.zeros(n_nodes)
-    ends = np.cumsum(counts)
     for b, (start, end) in enumerate(zip(ends - counts, ends, strict=True)):
         path = np.flatnonzero(lines.signs[b])
-        signs = lines.signs[b, path, None]
-        E = np.concatenate((columns.rows[start:end], signs * neurons.rows[path]))
-        solution, missing[b] = _non_negative_least_squares(E)
-        u[start:end] = solution[: end - start] / columns.size[start:end]
-        nu[b, path] = solution[end - start :] / neurons.size[path]
+        rows = np.concatenate((planes[start:end], lines.signs[b, path, None] * splits[path]))
+        rows[:, -1] /= scale[b]
+        solution, missing[b] = _non_negative_least_squares(rows)
+        u[start:end] = solution[: end - start] / sizes[start:end]
+        nu[b, path] = solution[end - start :] / lengths[path]
 
     w = np.zeros((n_nodes, len(target.beta)))
     np.add.at(w, (owner, row), u)
     combined = np.add.reduceat(u[:, None] * normals, ends - counts)
-    push = lines.signs * nu
-    v = np.where(missing > 0, -scale / np.where(missing > 0, missing, 1.0), 0.0)[:, None]
-    v = v * (combined - push)
+    # Of a minimiser in the ball 1/missing = 1 + (||c|| / scale)^2; others are none of this search's.
+    inside = (missing > 1e-12) & (missing * (1 + np.square(2 * ball.radius / scale)) >= 1)
+    step = np.where(inside, -scale, 0.0) / np.where(inside, missing, 1.0)
+    v = step[:, None] * (combined - lines.signs * nu)
     lower, tau = _prove(ball, target, lines, w, nu, combined)
     return Relaxations(
         lower, w, tau, nu, v, z + (v @ U) @ U.T, np.empty(0), np.empty(0, np.bool_), []
@@ -237,21 +250,17 @@ def _prove(
     return ball.lower(target, w, q, constant, nu), tau
 
 
-class _UnitRows(NamedTuple):
-    rows: Array
-    size: Array
-
-
-def _unit_rows(rows: Array) -> _UnitRows:
-    size = np.sqrt(np.square(rows).sum(axis=1))
-    size[size == 0] = 1.0
-    return _UnitRows(rows / size[:, None], size)
+def _unit_normals(gradients: Array, values: Array) -> tuple[Array, Array]:
+    """Rows (gradient, value) divided by the gradient's norm, and these norms, 1 for one of 0."""
+    sizes = np.sqrt(np.square(gradients).sum(axis=1))
+    sizes[sizes == 0] = 1.0
+    return np.column_stack((gradients, values)) / sizes[:, None], sizes
 
 
 def _non_negative_least_squares(rows: Array) -> tuple[Array, float]:
-    """u >= 0 that minimises ||rows^T u - e_last||, and the residual's last entry, 0 if it fits.
+    """u >= 0 that minimises ||rows^T u - e_last||, and that minimum's square.
 
-    Where the solver gives up, u = 0.
+    Where the solver gives up, zeros: a bound of 0 and no minimiser.
     """
     from scipy.optimize import nnls  # on first use: importing it takes longer than refimpl itself
 

@@ -6,6 +6,7 @@ import heapq
 import itertools
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ import numpy as np
 from refimpl._validation import Array, IntArray
 from refimpl.radius.fast import FEW, subsets
 from refimpl.radius.geometry import Geometry, Target
-from refimpl.radius.relaxation import Ball, Cuts, Relaxations, relax
+from refimpl.radius.relaxation import Ball, Cuts, Lines, Multipliers, Relaxations, relax
 
 _BATCH = 16  # nodes split at a time
 _POLISHES = 8
@@ -30,14 +31,6 @@ class Options(NamedTuple):
     time_limit: float
     stop_at: float
     keep_trees: bool
-
-
-class Multipliers(NamedTuple):
-    """What a certificate's leaf holds: w (I,), tau (M,), nu (M,)."""
-
-    weights: Array
-    tau: Array
-    nu: Array
 
 
 @dataclass(eq=False)
@@ -57,44 +50,56 @@ class Node:
     children: list[Node] = field(default_factory=list)
 
 
-class Outcome(NamedTuple):
-    """`lower` bounds the radius; `points` (M,) are weights v of c = U^T v, the nearest last."""
+class Point(NamedTuple):
+    """Adversarial point c = U^T v up to rounding: the minimiser of one target's convex part."""
 
-    lower: float
-    points: list[Array]
-    nodes: int
-    trees: list[Node]
+    v: Array
+    target: int
+    lines: Lines
+    cuts: IntArray
+
+
+# Multipliers near the given ones that prove, exactly, that a part of a target's set is empty.
+Prover = Callable[[int, IntArray, Multipliers], Multipliers | None]
 
 
 class Search:
     """The search for one sample that is classified correctly."""
 
     def __init__(
-        self, geometry: Geometry, targets: list[Target], z: Array, x_norm: float, options: Options
+        self,
+        geometry: Geometry,
+        targets: list[Target],
+        z: Array,
+        x_norm: float,
+        options: Options,
+        prove_empty: Prover,
     ) -> None:
-        self.targets, self.options = targets, options
+        self.targets, self.options, self.prove_empty = targets, options, prove_empty
         # Where nothing else is known, a few times the largest length in sight.
-        size = np.where(geometry.norms > 0, geometry.norms, np.inf)
+        size = np.where(geometry.norms > 0, geometry.norms, math.inf)
         self.length = x_norm + float((np.abs(z) / size).max()) or 1.0
         self.ball = Ball(geometry, z, x_norm, _GROWTH[0] * self.length)
         self.pools = [Cuts(target, z) for target in targets]
         self.cuts = [pool.first for pool in self.pools]
-        self.points: list[Array] = []
+        self.points: list[Point] = []  # the nearest last
         self.polished: dict[int, Multipliers] = {}
         self.nodes = 0
         self.deadline = time.monotonic() + options.time_limit
 
-    def run(self, start: Array | None) -> Outcome:
-        """Search from the point U^T start, if any."""
-        if start is not None:
-            self.polish(start)
+    def run(self, start: Array) -> tuple[float, list[Node]]:
+        """Search from the point U^T start: a lower bound, and the trees that prove it."""
         for growth in _GROWTH:
-            if not self.points:
-                self.ball.shrink(growth * self.length)
+            self.ball.shrink(growth * self.length)
+            self.polish(start)
             lower, trees = self.explore()
+            if self.points and growth > _GROWTH[0]:  # found with the noise of a ball far too large
+                self.points.clear()
+                self.ball.shrink(2 * self.ball.radius)
+                lower, trees = self.explore()
             if self.points or lower < self.ball.radius or self.exhausted():
                 break
-        return Outcome(lower, self.points, self.nodes, trees)
+        return lower, trees
 
     @property
     def goal(self) -> float:
@@ -111,14 +116,28 @@ class Search:
         stop_at = self.options.stop_at
         return bool(self.points) and self.ball.radius * (1 + 1e-6) < stop_at < math.inf
 
-    def offer(self, v: Array) -> bool:
-        """Take c = U^T v, an adversarial point up to rounding, as incumbent if it is nearer."""
-        distance = float(np.linalg.norm(v @ self.ball.geometry.U))
-        if self.points and distance >= self.ball.radius:
+    def offer(self, point: Point) -> bool:
+        """Take an adversarial point as incumbent if it is nearer."""
+        distance = float(np.linalg.norm(point.v @ self.ball.geometry.U))
+        if distance >= self.ball.radius:
             return False
-        self.points.append(v)
+        self.points.append(point)
         self.ball.shrink(distance)
         return True
+
+    def point(self, index: int, lines: Lines, found: Relaxations, b: int) -> Point | None:
+        """Point of the relaxed minimiser of one node, if it is adversarial under the ties' rule."""
+        if not found.feasible[b]:
+            return None
+        point = Point(found.v[b], index, lines.take([b]), found.cuts[b])
+        return point if self.options.ties == "adversarial" else self.within(point, 1.5)
+
+    def within(self, point: Point, safety: float) -> Point | None:
+        """Point beside another where every constraint is negative, by a multiple of its noise."""
+        target, pool = self.targets[point.target], self.pools[point.target]
+        shift = safety * target.noise(self.ball.geometry, self.ball.reach)
+        found = relax(self.ball, target, point.lines, pool, [point.cuts], math.inf, shift)
+        return point._replace(v=found.v[0]) if found.feasible[0] else None
 
     def target_at(self, z: Array) -> int:
         """Target that preactivations z (M,) are in, or nearest to."""
@@ -130,14 +149,15 @@ class Search:
         for _ in range(_POLISHES):
             index, on = self.target_at(z), z > 0
             target, pool, cuts = self.targets[index], self.pools[index], self.cuts[index]
-            found = relax(self.ball, target, self.ball.piece(on), pool, [cuts], math.inf)
+            lines = self.ball.piece(on)
+            found = relax(self.ball, target, lines, pool, [cuts], math.inf)
             self.nodes += 1
             z = found.z[0]
-            if found.feasible[0]:
-                nearer = self.offer(found.v[0])
-                self.polished[index] = multipliers_of(found, 0)
+            point = self.point(index, lines, found, 0)
+            if point is not None and self.offer(point):
+                self.polished[index] = found.multipliers(0)
                 self.cuts[index] = found.cuts[0]
-            if found.feasible[0] and not nearer or self.points and not found.feasible[0]:
+            elif self.points:
                 return
             if np.array_equal(on[target.branching], (z > 0)[target.branching]):
                 return
@@ -168,7 +188,7 @@ class Search:
         if known is not None and (node := self.all_pieces(index, signs, known)) is not None:
             return node
         node = self.bound(index, signs[None], [self.cuts[index]])[0]
-        if node.lower >= self.goal:
+        if node.lower >= self.goal or not self.points:
             return node
         return self.all_pieces(index, signs, node.multipliers) or node
 
@@ -184,7 +204,7 @@ class Search:
             for parent, half in zip(parents, halves, strict=True):
                 if parent.lower > half.lower:
                     half.lower, half.multipliers = parent.lower, parent.multipliers
-                if self.options.keep_trees:
+                if self.options.keep_trees or not self.points:
                     parent.children.append(half)
             children += halves
         return children
@@ -192,22 +212,41 @@ class Search:
     def bound(self, index: int, signs: IntArray, cuts: list[IntArray]) -> list[Node]:
         """Bound nodes of one target, and learn from their relaxed minimisers."""
         self.nodes += len(signs)
-        target, pool = self.targets[index], self.pools[index]
+        target = self.targets[index]
         lines = self.ball.nodes(signs)
-        found = relax(self.ball, target, lines, pool, cuts, self.goal)
-        for v in found.v[found.feasible]:
-            self.offer(v)
-        neuron = np.where(
-            ~found.feasible & (found.loss.max(axis=1) > 0), found.loss.argmax(axis=1), -1
-        )
+        found = relax(self.ball, target, lines, self.pools[index], cuts, self.goal)
         nodes = []
         for b in range(len(signs)):
-            multipliers = multipliers_of(found, b)
-            lower = float(found.lower[b])
-            nodes.append(Node(index, signs[b], lower, multipliers, found.cuts[b], int(neuron[b])))
+            multipliers, lower = found.multipliers(b), float(found.lower[b])
+            node = Node(index, signs[b], lower, multipliers, found.cuts[b])
+            point = self.point(index, lines, found, b)
+            if point is not None:
+                self.offer(point)
+            else:
+                node.neuron = self.to_split(target, lines.phase[b], found.loss[b])
+            if point is None and node.neuron < 0 and found.feasible[b]:
+                self.close_tied(node, lines.take([b]))
+            nodes.append(node)
         if self.options.ties == "robust":
             self.drop_tied(target, lines.slope, nodes)
         return nodes
+
+    def close_tied(self, node: Node, lines: Lines) -> None:
+        """Strict ties: try to prove a convex part empty where its nearest point is but a tie."""
+        target = self.targets[node.target]
+        shift = 2.0**-20 * (target.size @ self.ball.reach + target.constant)
+        found = relax(
+            self.ball, target, lines, self.pools[node.target], [node.cuts], math.inf, shift
+        )
+        proof = self.prove_empty(node.target, node.signs, found.multipliers(0))
+        if proof is not None:
+            node.lower, node.multipliers = math.inf, proof
+
+    @staticmethod
+    def to_split(target: Target, phase: IntArray, loss: Array) -> int:
+        """Free branching neuron whose chord costs most, or any; -1 where all are fixed."""
+        free = target.branching[phase[target.branching] == 0]
+        return int(free[np.argmax(loss[free])]) if len(free) else -1
 
     def drop_tied(self, target: Target, slope: Array, nodes: list[Node]) -> None:
         """Strict ties: a node is empty where a constraint has beta_i >= 0 and only ReLUs off below."""
@@ -234,8 +273,3 @@ class Search:
         return Node(
             index, signs, lower, leaf, self.pools[index].first, pieces=tuple(pieces.tolist())
         )
-
-
-def multipliers_of(found: Relaxations, b: int) -> Multipliers:
-    """Multipliers of one node."""
-    return Multipliers(found.weights[b], found.tau[b], found.nu[b])

@@ -162,7 +162,6 @@ class _Draft:
         self.lower, self.upper = np.zeros(len(x)), np.zeros(len(x))
         self.perturbation = np.empty(x.shape)
         self.nodes = np.zeros(len(x), np.int64)
-        self.unreachable = np.zeros(len(x), np.bool_)
         self.certificates: list[Certificate | None] = [None] * len(x)
 
     def settle(self, label: int) -> IntArray:
@@ -201,7 +200,8 @@ class _Draft:
         whatever order it sums, so that this need not be done.
         """
         U, norms = self.geometry.U, self.geometry.norms
-        noise = [t.noise(self.geometry, self.reach(index, bounds.lower)) for t in targets]
+        radius = np.where(np.isfinite(bounds.lower), bounds.lower, 0.0)
+        noise = [t.noise(self.geometry, self.reach(index, radius)) for t in targets]
         guard = 2 * np.max([rows.max(axis=1) for rows in noise], axis=0)
         beyond = 1.25 * guard / np.where(bounds.margin > 0, bounds.margin, np.inf)
         v = bounds.v * (1 + beyond)[:, None]
@@ -221,13 +221,14 @@ class _Draft:
         """Take the search's answers."""
         for i, answer in zip(index, answers, strict=True):
             self.lower[i], self.upper[i], self.perturbation[i] = answer[:3]
-            self.unreachable[i], self.nodes[i], self.certificates[i] = answer[3:]
+            self.nodes[i], self.certificates[i] = answer[3:]
 
     def finish(self) -> RobustRadius:
         """Name the statuses."""
-        with np.errstate(invalid="ignore"):  # inf - inf where unreachable
-            exact = self.upper - self.lower <= self.options.tol * self.upper
-        status = np.where(self.unreachable, "unreachable", np.where(exact, "exact", "bounded"))
+        found = np.isfinite(self.upper)
+        gap = np.where(found, self.upper, 0.0) - np.where(found, self.lower, 0.0)
+        exact = found & (gap <= self.options.tol * self.upper)
+        status = np.where(np.isinf(self.lower), "unreachable", np.where(exact, "exact", "bounded"))
         certificates = tuple(self.certificates) if self.options.keep_trees else None
         return RobustRadius(
             self.lower, self.upper, self.perturbation, status, self.nodes, certificates

@@ -1,0 +1,79 @@
+"""Points of ties beside a point, on coordinates that floats hold (E32).
+
+Where no point is strictly adversarial, as for f = |z|, an endpoint must lie on the tie exactly as the
+network computes it. Near a given endpoint, points with short binary coordinates are tried, as they
+are, and moved onto the kinks z_r = 0 that they are next to. For weights that are short binary numbers
+themselves, products and sums of them are exact, and so is the tie.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+
+from refimpl._validation import Array
+from refimpl.network import TwoLayerReLU
+
+_BITS = (40, 34, 28, 20, 10, 0)
+_SHORT = 2**16  # of weights, times a power of two
+
+
+def neighbours(net: TwoLayerReLU, x: Array, perturbation: Array) -> Array:
+    """Endpoints (s,d) near x + perturbation, that one first."""
+    end = x + perturbation
+    points = [end, *(x + perturbation * (1 + 2.0**-bits) for bits in (50, 46, 42, 38, 34))]
+    size = np.abs(x) + np.abs(end)
+    scale = 2.0 ** np.ceil(np.log2(size.max() or 1.0))
+    reach = np.abs(net.W) @ size + np.abs(net.bias)
+    near = np.abs(net.W @ end + net.bias) <= 2.0**-30 * reach
+    for bits in _BITS:
+        grid = scale * 2.0**-bits
+        points.append(np.round(end / grid) * grid)
+        moved = _onto_kinks(net.W[near], net.bias[near], end, Fraction(grid))
+        if moved is not None:
+            points.append(moved)
+    return np.array(points)
+
+
+def _onto_kinks(W: Array, b: Array, end: Array, grid: Fraction) -> Array | None:
+    """Point on the grid, but for one coordinate a row, with W x + b = 0 exactly."""
+    if len(W) == 0 or not all(_is_short(row) for row in W):
+        return None
+    rows = [[Fraction(v) for v in (*row, -offset)] for row, offset in zip(W, b, strict=True)]
+    pivots: list[int] = []
+    for i, row in enumerate(rows):
+        columns = [j for j, v in enumerate(row[:-1]) if v]
+        if not columns:
+            continue
+        # A power of two divides without a remainder.
+        pivot = min(columns, key=lambda j: (_odd(row[j].numerator), abs(row[j])))
+        rows[i] = [v / row[pivot] for v in row]
+        pivots.append(pivot)
+        for k, other in enumerate(rows):
+            if k != i and other[pivot]:
+                rows[k] = [v - other[pivot] * w for v, w in zip(other, rows[i], strict=True)]
+    kept = [row for row in rows if any(row[:-1])]
+    if not kept:
+        return None
+    step = grid * int(
+        np.lcm.reduce([_odd(v.denominator) for row in kept for v in row], dtype=object)
+    )
+    point = [round(Fraction(value) / step) * step for value in end]
+    for row, pivot in zip(kept, pivots, strict=True):
+        point[pivot] = row[-1] - sum(
+            v * point[j] for j, v in enumerate(row[:-1]) if v and j not in pivots
+        )
+    return np.array([float(value) for value in point])
+
+
+def _odd(number: int) -> int:
+    """Odd part of an integer."""
+    return abs(number) // (abs(number) & -abs(number)) if number else 1
+
+
+def _is_short(row: Array) -> bool:
+    """Whether the entries are small integers times one power of two."""
+    size = np.abs(row).max()
+    scaled = row / 2.0 ** np.floor(np.log2(size)) * _SHORT if size else row
+    return bool((scaled == np.round(scaled)).all())
