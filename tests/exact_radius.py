@@ -107,27 +107,35 @@ def constraint_rows(y: int, decision: Any, K: int) -> list[list[list[int]]]:
     return targets
 
 
+def polyhedron(
+    net: TwoLayerReLU, x: Any, rows: list[list[int]], phase: tuple[int, ...]
+) -> tuple[Matrix, Vector]:
+    """Rows a (J,d), k (J,) of the adversarial points of one target on one pattern (on is 1)."""
+    W, A, c = matrix(net.W), matrix(net.A), vector(net.c)
+    z = [dot(w, vector(x)) + b for w, b in zip(W, vector(net.bias), strict=True)]
+    a, k = [], []
+    for row in rows:
+        D = [Fraction(value) for value in row]
+        alpha = [
+            dot(D, [output[r] for output in A]) if phase[r] > 0 else Fraction(0)
+            for r in range(len(W))
+        ]
+        a.append([dot(alpha, [w[j] for w in W]) for j in range(len(W[0]))])
+        k.append(dot(D, c) + dot(alpha, z))
+    a += [[-sign * value for value in w] for sign, w in zip(phase, W, strict=True)]
+    k += [-sign * value for sign, value in zip(phase, z, strict=True)]
+    return a, k
+
+
 def pieces(
     net: TwoLayerReLU, x: Any, y: int, decision: Any = "sign", ties: str = "adversarial"
 ) -> list[list[tuple[tuple[int, ...], Nearest]]]:
     """For each target and each activation pattern (on first) the nearest point of the piece."""
-    W, A, c = matrix(net.W), matrix(net.A), vector(net.c)
-    z = [dot(w, vector(x)) + b for w, b in zip(W, vector(net.bias), strict=True)]
     result = []
-    for rows in constraint_rows(y, decision, len(A)):
+    for rows in constraint_rows(y, decision, net.n_outputs):
         of_target = []
-        for phase in product((1, -1), repeat=len(W)):
-            a, k = [], []
-            for row in rows:
-                D = [Fraction(value) for value in row]
-                alpha = [
-                    dot(D, [output[r] for output in A]) if phase[r] > 0 else Fraction(0)
-                    for r in range(len(W))
-                ]
-                a.append([dot(alpha, [w[j] for w in W]) for j in range(len(W[0]))])
-                k.append(dot(D, c) + dot(alpha, z))
-            a += [[-sign * value for value in w] for sign, w in zip(phase, W, strict=True)]
-            k += [-sign * value for sign, value in zip(phase, z, strict=True)]
+        for phase in product((1, -1), repeat=net.n_hidden):
+            a, k = polyhedron(net, x, rows, phase)
             of_target.append((phase, nearest(a, k, len(rows) if ties == "robust" else 0)))
         result.append(of_target)
     return result

@@ -168,3 +168,35 @@ functions of arguments up to thousands round to 1e-13, and weights of at most 1 
 
 ADAPTIVE = 1e-10
 """Absolute error of the adaptive quadratures and of SciPy's bivariate normal, asked for 1e-13."""
+
+RADIUS = 1e-8
+"""Relative difference of two exact radii: the solver's own tolerance of 1e-9, upper - lower against
+upper, and the same again for the rounding of an enumeration whose proved gap is 1e-10.
+"""
+
+
+def radius_slack(net: TwoLayerReLU, x: Array) -> Array:
+    """Absolute error (n,) of a radius so near 0 that z itself has rounded.
+
+    z_r is off by gamma(d + 1) (|w_r| |x| + |b_r|), which moves the point where it is 0 by this over
+    ||w_r||; as many neurons as there are add up, and the outputs' rounding comes on top: a factor
+    of 4 M K covers networks whose gradients cancel no more than fourfold.
+    """
+    norms = np.linalg.norm(net.W, axis=1)
+    norms[norms == 0] = np.inf
+    size = (np.abs(x) @ np.abs(net.W).T + np.abs(net.bias)) / norms
+    return gamma(net.dim + 1) * 4 * net.n_hidden * net.n_outputs * size.max(axis=1)
+
+FORMULA = 1e-12
+"""Relative error of a radius in closed form at features that are orthogonal only up to rounding.
+
+<mu_i, mu_j>/d is off by less than gamma(3d + k^2) for d = 60, below 3e-14; p - q and the sum over
+k = 6 features magnify it by less than 30.
+"""
+
+SCIP = 1e-5
+"""Relative difference of a radius from SCIP's, asked for a gap of 1e-6 of the square.
+
+SCIP meets constraints up to 1e-6: y f, whose slope at images is of the order of 1, and squares
+alike, for radii of about 1.
+"""
