@@ -1,12 +1,13 @@
-"""Leaves that no rounding may touch: proofs in rational arithmetic that a part is empty (E33).
+"""Parts of a target's set that are empty at every radius, shown in rational arithmetic (E33).
 
-Where a target's part holds no adversarial point at all, however far, the multipliers of a leaf have
-l1 = W^T q = 0 and l0 > 0 (strict ties: l0 >= 0), which floats can suggest but not show. Such multipliers
-are the vertex of a polyhedron: the simple fractions near the solver's floats, if any, are exact.
+Multipliers that prove it have l1 = W^T q = 0 and l0 > 0 (strict ties: l0 >= 0), which floats can suggest
+but not show. Those that the solver finds are a vertex: which of them are 0 or at their bound decides
+the rest, by linear equations that are solved here exactly.
 """
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import Any
 
@@ -16,13 +17,17 @@ from refimpl._validation import Array, IntArray
 from refimpl.network import TwoLayerReLU
 from refimpl.radius.relaxation import Multipliers
 
-_DENOMINATOR = 1000
+_SMALL = 1e-9  # relative: a multiplier that the solver means to be 0, or at its bound
+_LARGEST = 100_000  # coefficients of equations that are worth solving in fractions
+
+Fractions = np.ndarray[Any, Any]
+_fractions = np.frompyfunc(Fraction, 1, 1)
 
 
 def empty(
     net: TwoLayerReLU, D: Array, signs: IntArray, near: Multipliers, *, strict: bool
 ) -> Multipliers | None:
-    """Multipliers near the given ones that prove a leaf empty at every radius, if there are simple ones.
+    """Multipliers beside the given ones that prove a leaf empty at every radius, or None.
 
     Parameters
     ----------
@@ -32,41 +37,78 @@ def empty(
         The leaf's path: 1 on, -1 off, 0 not split.
     near : Multipliers
         Of floats, up to a positive factor.
+
+    Returns
+    -------
+    Multipliers or None
+        Floats beside the fractions of the proof: a certificate where they are equal.
     """
-    size = max(float(near.weights.max()), float(near.nu.max()))
-    if not 0 < size < np.inf:
+    size = float(near.weights.max())
+    if not 0 < size < math.inf or net.dim * (len(signs) + len(D)) > _LARGEST:
         return None
-    w, nu = _simple(near.weights / size), _simple(near.nu / size)
-    rows = _fractions(D).dot(_fractions(net.A))
-    gamma = w.dot(rows)
-    constant = w.dot(_fractions(D)).dot(_fractions(net.c))
-    tau = np.zeros(len(gamma))
-    q = -signs * nu
-    for r in np.flatnonzero(gamma):
-        on = signs[r] or (not net.W[r].any() and (1 if net.bias[r] > 0 else -1))
-        if gamma[r] > 0:
-            line = min(_simple(near.tau[r : r + 1] * float(gamma[r]))[0], gamma[r])
-            tau[r] = float(line / gamma[r])
-            q[r] += Fraction(tau[r]) * gamma[r]
-        elif not on:
-            return None  # a chord, which needs a ball
-        elif on > 0:
-            q[r] += gamma[r]
-    used = np.flatnonzero(q)
-    if q[used].dot(_fractions(net.W[used])).any():
+    scaled = Multipliers(near.weights / size, near.tau, near.nu / size)
+    plain = Multipliers(scaled.weights, np.zeros_like(near.tau), np.zeros_like(near.nu))
+    proved = (_prove(net, D, signs, guess, strict) for guess in (plain, scaled))
+    return next((multipliers for multipliers in proved if multipliers is not None), None)
+
+
+def _prove(
+    net: TwoLayerReLU, D: Array, signs: IntArray, near: Multipliers, strict: bool
+) -> Multipliers | None:
+    """Solve W^T q = 0 for the multipliers that are not at a bound, and see what they prove."""
+    W, b = _fractions(net.W), _fractions(net.bias)
+    alpha, beta = _fractions(D) @ _fractions(net.A), _fractions(D) @ _fractions(net.c)
+    # A neuron without weights has the phase of its bias everywhere.
+    phase = np.where(net.W.any(axis=1), signs, np.where(net.bias > 0, 1, -1))
+    gamma = near.weights @ alpha.astype(np.float64)
+    used = np.flatnonzero(near.weights > _SMALL)
+    inner = np.flatnonzero((gamma > 0) & (near.tau > _SMALL) & (near.tau < 1 - _SMALL))
+    split = np.flatnonzero(near.nu > _SMALL)
+    full = np.where(gamma > 0, near.tau >= 1 - _SMALL, phase > 0)
+
+    # q = P u, of the unknowns u: w_i, then t_r = tau_r gamma_r, then nu_r.
+    n = len(used), len(used) + len(inner), len(used) + len(inner) + len(split)
+    P = _fractions(np.zeros((len(W), n[2]), np.int64))
+    P[:, : n[0]] = alpha[used].T * full[:, None]
+    P[inner, np.arange(n[0], n[1])] += 1
+    P[split, np.arange(n[1], n[2])] -= signs[split]
+    guess = np.concatenate((near.weights[used], (near.tau * gamma)[inner], near.nu[split]))
+    u = _solve(W.T @ P, _fractions(guess))
+
+    w, t, nu = np.split(u, n[:2])
+    gamma, q = w @ alpha[used], P @ u
+    at_phase = np.where(full, phase > 0, phase < 0)
+    at_phase[inner] = False
+    valid = (u >= 0).all() and (t <= gamma[inner]).all() and ((gamma >= 0) | at_phase).all()
+    l0 = w @ beta[used] + q @ b  # (E33)
+    if not valid or (q @ W).any() or l0 < 0 or (l0 == 0 and not (strict and w.any())):
         return None
-    l0 = constant + q[used].dot(_fractions(net.bias[used]))  # (E33)
-    if l0 < 0 or (l0 == 0 and not (strict and w.any())):
-        return None
-    scale = float(np.lcm.reduce([value.denominator for value in (*w, *nu)], dtype=object))
-    return Multipliers((w * int(scale)).astype(float), tau, (nu * int(scale)).astype(float))
+    common = math.lcm(*(value.denominator for value in u))
+    scale = Fraction(common if common < 2**40 else 1)
+    tau = full * (gamma >= 0) * 1.0
+    tau[inner] = (t / np.where(gamma[inner] > 0, gamma[inner], 1)).astype(np.float64)
+    weights, multipliers = np.zeros(len(D)), np.zeros(len(W))
+    weights[used], multipliers[split] = (w * scale).astype(float), (nu * scale).astype(float)
+    return Multipliers(weights, tau, multipliers)
 
 
-def _simple(values: Array) -> np.ndarray[Any, Any]:
-    """Fractions of small denominators near the values."""
-    near = [Fraction(float(value)).limit_denominator(_DENOMINATOR) for value in values]
-    return np.array(near, dtype=object)
-
-
-def _fractions(values: Array) -> np.ndarray[Any, Any]:
-    return np.vectorize(Fraction, otypes=[object])(values) if values.size else values.astype(object)
+def _solve(equations: Fractions, guess: Fractions) -> Fractions:
+    """Solution of equations @ u = 0 that has the guess for its free unknowns."""
+    rows, u = equations.copy(), guess.copy()
+    pivots: list[int] = []
+    for column in reversed(range(len(guess))):  # the first weight stays free
+        rest = rows[len(pivots) :, column]
+        found = np.flatnonzero(rest)
+        if len(found) == 0:
+            continue
+        top, chosen = len(pivots), len(pivots) + found[0]
+        rows[[top, chosen]] = rows[[chosen, top]]
+        rows[top] = rows[top] / rows[top, column]
+        others = np.arange(len(rows)) != top
+        rows[others] -= np.multiply.outer(rows[others, column], rows[top])
+        pivots.append(column)
+    free = np.ones(len(guess), np.bool_)
+    free[pivots] = False
+    for row, column in zip(rows, pivots, strict=False):
+        u[column] = -(row[free] @ u[free]) if free.any() else Fraction(0)
+    return u

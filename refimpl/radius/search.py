@@ -137,7 +137,8 @@ class Search:
         target, pool = self.targets[point.target], self.pools[point.target]
         shift = safety * target.noise(self.ball.geometry, self.ball.reach)
         found = relax(self.ball, target, point.lines, pool, [point.cuts], math.inf, shift)
-        return point._replace(v=found.v[0]) if found.feasible[0] else None
+        inside = found.feasible[0] and (target.values(found.z[0]) < 0).all()
+        return point._replace(v=found.v[0]) if inside else None
 
     def target_at(self, z: Array) -> int:
         """Target that preactivations z (M,) are in, or nearest to."""
@@ -235,6 +236,7 @@ class Search:
         """Strict ties: try to prove a convex part empty where its nearest point is but a tie."""
         target = self.targets[node.target]
         shift = 2.0**-20 * (target.size @ self.ball.reach + target.constant)
+        shift[shift == 0] = 1.0
         found = relax(
             self.ball, target, lines, self.pools[node.target], [node.cuts], math.inf, shift
         )
