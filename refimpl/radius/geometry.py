@@ -24,7 +24,7 @@ Flags = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """U (M,p), the norms ||w_r|| (M,) rounded up, |b| (M,), and two units of rounding error.
+    """U (M,p), squares of its rows' norms (M,), the norms ||w_r|| (M,) rounded up, |b| (M,), and two units of rounding error.
 
     A lower bound is made of an affine minorant's value l0 at x and the norm of its gradient l1. l0 is
     computed with an error of at most `rounding` times the sum of the absolute values of its terms,
@@ -36,6 +36,7 @@ class Geometry:
     """
 
     U: Array
+    squares: Array
     norms: Array
     bias: Array
     rounding: float
@@ -53,8 +54,10 @@ class Geometry:
         backward = np.max(residual / np.where(norms > 0, norms, 1.0))
         defect = np.linalg.norm(Q.T @ Q - np.eye(Q.shape[1]))
         size = net.n_hidden + 2 * net.n_outputs + 8
+        U = R.T * scale
         return cls(
-            R.T * scale,
+            U,
+            np.square(U).sum(axis=1),
             norms * scale,
             np.abs(net.bias),
             rounding=(net.dim + size) * UNIT,
@@ -77,6 +80,7 @@ class Target:
     constant: Array
     positive: Array
     negative: Array
+    is_branching: Flags
     branching: IntArray
 
     @classmethod
@@ -85,8 +89,10 @@ class Target:
         alpha, beta = D @ net.A, D @ net.c  # (E30)
         size, constant = np.abs(D) @ np.abs(net.A), np.abs(D) @ np.abs(net.c)
         positive, negative = np.maximum(alpha, 0.0), np.minimum(alpha, 0.0)
-        branching = np.flatnonzero((alpha < 0).any(axis=0))
-        return cls(alpha, beta, size, constant, positive, negative, branching)
+        branching = (alpha < 0).any(axis=0)
+        return cls(
+            alpha, beta, size, constant, positive, negative, branching, np.flatnonzero(branching)
+        )
 
     def noise(self, geometry: Geometry, reach: Array) -> Array:
         """Bound the rounding error of g (...,I) at |z| <= reach (...,M)."""

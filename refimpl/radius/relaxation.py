@@ -120,7 +120,7 @@ class Relaxations(NamedTuple):
 
     `lower` (B,) bounds the distance; weights (B,I), tau and nu (B,M) prove it, as a certificate's leaf.
     c = U^T v is the relaxed minimiser, z its preactivations, both (B,M), `feasible` (B,) where
-    it meets the target itself. `loss` (B,M) is what each free chord costs there.
+    it meets the target itself.
     """
 
     lower: Array
@@ -129,9 +129,13 @@ class Relaxations(NamedTuple):
     nu: Array
     v: Array
     z: Array
-    loss: Array
     feasible: Flags
     cuts: list[IntArray]
+
+    def take(self, index: Any) -> Relaxations:
+        """Return some of the nodes."""
+        *arrays, cuts = self
+        return Relaxations(*(array[index] for array in arrays), [cuts[b] for b in index])
 
     def multipliers(self, b: int) -> Multipliers:
         """Multipliers of one node."""
@@ -174,8 +178,7 @@ def relax(
         for b in np.flatnonzero((result.lower < goal) & ~feasible & (excess.max(axis=1) > 0))
         if not pool.has(cuts[b], worst[b], on[b])
     ]
-    loss = np.where(lines.phase == 0, gap * -target.negative.min(axis=0), 0.0)
-    result = result._replace(loss=loss, feasible=feasible, cuts=cuts)
+    result = result._replace(feasible=feasible, cuts=cuts)
     if not more:
         return result
     added = pool.add(worst[more], on[more])
@@ -228,26 +231,65 @@ def _solve(
     step = np.where(inside, -scale, 0.0) / np.where(inside, missing, 1.0)
     v = step[:, None] * (combined - lines.signs * nu)
     lower, tau = _prove(ball, target, lines, w, nu, combined)
-    return Relaxations(
-        lower, w, tau, nu, v, z + (v @ U) @ U.T, np.empty(0), np.empty(0, np.bool_), []
-    )
+    return Relaxations(lower, w, tau, nu, v, z + (v @ U) @ U.T, np.empty(0, np.bool_), [])
 
 
 def _prove(
     ball: Ball, target: Target, lines: Lines, w: Array, nu: Array, combined: Array
 ) -> tuple[Array, Array]:
-    """Evaluate what multipliers prove as leaves of a certificate (E33), and complete them by tau.
+    """Complete multipliers by tau, and evaluate what they prove.
 
-    The line tau_r gamma_r z_r, its slope that of the combined cuts clipped to what is valid, is at least
-    as good on the ball as the combined cuts themselves.
+    The line tau_r gamma_r z_r, its slope that of the combined cuts clipped to what is valid, is at
+    least as good on the ball as the combined cuts themselves.
     """
     gamma = w @ target.alpha
-    convex = gamma > 0
-    tau = np.where(convex, combined, 0.0) / np.where(convex, gamma, 1.0)
+    tau = np.where(gamma > 0, combined, 0.0) / np.where(gamma > 0, gamma, 1.0)
     tau = np.minimum(np.maximum(tau, 0.0), 1.0)
-    q = gamma * np.where(convex, tau, lines.slope) - lines.signs * nu
-    constant = w @ target.beta + (np.minimum(gamma, 0.0) * lines.offset).sum(axis=1)
-    return ball.lower(target, w, q, constant, nu), tau
+    return prove(ball, target, lines, w, tau, nu), tau
+
+
+def minorant(
+    ball: Ball, target: Target, lines: Lines, w: Array, tau: Array, nu: Array
+) -> tuple[Array, Array]:
+    """q (B,M) and constant (B,): <q, z(c)> + constant <= sum_i w_i g_i on each node in the ball."""
+    gamma = w @ target.alpha
+    q = gamma * np.where(gamma > 0, tau, lines.slope) - lines.signs * nu
+    return q, w @ target.beta + (np.minimum(gamma, 0.0) * lines.offset).sum(axis=1)  # (E33)
+
+
+def prove(ball: Ball, target: Target, lines: Lines, w: Array, tau: Array, nu: Array) -> Array:
+    """Lower bounds (B,) that multipliers prove as leaves of a certificate."""
+    q, constant = minorant(ball, target, lines, w, tau, nu)
+    return ball.lower(target, w, q, constant, nu)
+
+
+def probe(ball: Ball, target: Target, lines: Lines, found: Relaxations) -> tuple[Array, Array]:
+    """Bounds of all halves of all nodes by two constraints alone: (2,B,M), and their nu_r (2,B,M).
+
+    The half z_r >= 0 (first) or z_r <= 0 keeps the node's multipliers but for the line of neuron r,
+    which has its phase now, and nu_r: l(c) <= 0 with l = l0 + <g, c> and the sign have a nearest
+    point in closed form.
+    """
+    U, z = ball.geometry.U, ball.z
+    square = ball.geometry.squares
+    w, tau, nu = found.weights, found.tau, found.nu
+    q, constant = minorant(ball, target, lines, w, tau, nu)
+    chord = np.where(lines.phase == 0, np.minimum(w @ target.alpha, 0.0), 0.0)
+    g = q @ U
+    gu, gg = g @ U.T, np.square(g).sum(axis=1)[:, None]
+    l0 = (q @ z + constant)[:, None] - chord * lines.offset
+    lower, weight = np.empty((2, *q.shape)), np.empty((2, *q.shape))
+    for half, sign in enumerate((1.0, -1.0)):
+        step = chord * ((sign > 0) - lines.slope)
+        a = l0 + step * z
+        au, aa = gu + step * square, gg + 2 * step * gu + np.square(step) * square
+        with np.errstate(divide="ignore", invalid="ignore"):
+            t = (z * aa - a * au) / (z * au - a * square)
+            t = np.where((t * sign > 0) & (a * aa > 0) & (sign * (z - a * au / aa) < 0), t, 0.0)
+            distance = (a - t * z) / np.sqrt(aa - 2 * t * au + np.square(t) * square)
+        lower[half] = np.where((a > 0) & (distance > 0), distance, 0.0)
+        weight[half] = np.where(np.isfinite(t), t * sign, 0.0)
+    return lower, weight
 
 
 def _unit_normals(gradients: Array, values: Array) -> tuple[Array, Array]:

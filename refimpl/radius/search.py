@@ -14,8 +14,17 @@ import numpy as np
 
 from refimpl._validation import Array, IntArray
 from refimpl.radius.fast import FEW, subsets
-from refimpl.radius.geometry import Geometry, Target
-from refimpl.radius.relaxation import Ball, Cuts, Lines, Multipliers, Relaxations, relax
+from refimpl.radius.geometry import Flags, Geometry, Target
+from refimpl.radius.relaxation import (
+    Ball,
+    Cuts,
+    Lines,
+    Multipliers,
+    Relaxations,
+    probe,
+    prove,
+    relax,
+)
 
 _BATCH = 16  # nodes split at a time
 _POLISHES = 8
@@ -45,9 +54,20 @@ class Node:
     lower: float
     multipliers: Multipliers
     cuts: IntArray
-    neuron: int = -1  # to split next; -1 where nothing is left to split
+    neuron: int = -1  # split, or to split next; -1 where nothing is left to split
     pieces: tuple[int, ...] = ()
-    children: list[Node] = field(default_factory=list)
+    children: list[Node] = field(default_factory=list)  # on, off
+    open: Node | None = None  # the part that is left where neurons were fixed in passing
+
+    @property
+    def end(self) -> Node:
+        """The node itself, or what is left of it."""
+        return self if self.open is None else self.open.end
+
+    def inherit(self, parent: Node) -> None:
+        """Take the bound of a node that this is a part of, where it is better."""
+        if self.lower < parent.lower:
+            self.lower, self.multipliers = parent.lower, parent.multipliers
 
 
 class Point(NamedTuple):
@@ -167,7 +187,7 @@ class Search:
         """Branch and bound from scratch within the present ball."""
         trees = [self.root(index) for index in range(len(self.targets))]
         order = itertools.count()
-        heap = [(tree.lower, next(order), tree) for tree in trees]
+        heap = [(tree.end.lower, next(order), tree.end) for tree in trees]
         heapq.heapify(heap)
         closed = math.inf
         while heap and heap[0][0] < self.goal and not self.exhausted() and not self.decided():
@@ -178,8 +198,8 @@ class Search:
                     closed = min(closed, node.lower)
                 else:
                     batch.append(node)
-            for child in self.split(batch):
-                heapq.heappush(heap, (child.lower, next(order), child))
+            for half in self.split(batch):
+                heapq.heappush(heap, (half.end.lower, next(order), half.end))
         return min(closed, self.ball.radius, heap[0][0] if heap else math.inf), trees
 
     def root(self, index: int) -> Node:
@@ -194,43 +214,100 @@ class Search:
         return self.all_pieces(index, signs, node.multipliers) or node
 
     def split(self, nodes: list[Node]) -> list[Node]:
-        """Bound both halves of each node; a node's own multipliers hold on its halves too."""
-        children = []
+        """Bound both halves of each node; the node's own multipliers hold there too."""
+        halves: list[Node] = []
         for index in sorted({node.target for node in nodes}):
             parents = [node for node in nodes if node.target == index for _ in range(2)]
             signs = np.array([node.signs for node in parents])
             neurons = [node.neuron for node in parents]
             signs[np.arange(len(parents)), neurons] = np.resize((1, -1), len(parents))
-            halves = self.bound(index, signs, [node.cuts for node in parents])
-            for parent, half in zip(parents, halves, strict=True):
-                if parent.lower > half.lower:
-                    half.lower, half.multipliers = parent.lower, parent.multipliers
-                if self.options.keep_trees or not self.points:
+            found = self.bound(index, signs, [node.cuts for node in parents])
+            for parent, half in zip(parents, found, strict=True):
+                half.inherit(parent)
+                if self.keeps_trees:
                     parent.children.append(half)
-            children += halves
-        return children
+            halves += found
+        return halves
+
+    @property
+    def keeps_trees(self) -> bool:
+        """Trees are wanted as proofs, or may be needed for the proof that nothing is reachable."""
+        return self.options.keep_trees or not self.points
 
     def bound(self, index: int, signs: IntArray, cuts: list[IntArray]) -> list[Node]:
-        """Bound nodes of one target, and learn from their relaxed minimisers."""
-        self.nodes += len(signs)
+        """Bound nodes of one target, and what is left of them once neurons are fixed in passing."""
         target = self.targets[index]
         lines = self.ball.nodes(signs)
         found = relax(self.ball, target, lines, self.pools[index], cuts, self.goal)
-        nodes = []
-        for b in range(len(signs)):
-            multipliers, lower = found.multipliers(b), float(found.lower[b])
-            node = Node(index, signs[b], lower, multipliers, found.cuts[b])
+        self.nodes += len(signs)
+        nodes = [
+            Node(index, signs[b], float(found.lower[b]), found.multipliers(b), found.cuts[b])
+            for b in range(len(signs))
+        ]
+        if self.options.ties == "robust":
+            self.drop_tied(target, lines.slope, nodes)
+        for b in np.flatnonzero(found.feasible):
             point = self.point(index, lines, found, b)
             if point is not None:
                 self.offer(point)
-            else:
-                node.neuron = self.to_split(target, lines.phase[b], found.loss[b])
-            if point is None and node.neuron < 0 and found.feasible[b]:
-                self.close_tied(node, lines.take([b]))
-            nodes.append(node)
-        if self.options.ties == "robust":
-            self.drop_tied(target, lines.slope, nodes)
+            elif not self.is_free(target, lines)[b].any():
+                self.close_tied(nodes[b], lines.take([b]))
+            found.feasible[b] = point is not None
+        left = [
+            b for b, node in enumerate(nodes) if node.lower < self.goal and not found.feasible[b]
+        ]
+        if left:
+            self.look_ahead([nodes[b] for b in left], target, lines.take(left), found.take(left))
         return nodes
+
+    @staticmethod
+    def is_free(target: Target, lines: Lines) -> Flags:
+        """Branching neurons of nodes (B,M) that have no phase yet."""
+        return (lines.phase == 0) & target.is_branching
+
+    def look_ahead(
+        self, nodes: list[Node], target: Target, lines: Lines, found: Relaxations
+    ) -> None:
+        """Choose where to split, and fix neurons one half of which the nodes' multipliers exclude."""
+        halves, push = probe(self.ball, target, lines, found)
+        free = self.is_free(target, lines)
+        gain = np.clip(halves, 0.0, self.goal) - found.lower[:, None]
+        score = np.maximum(gain, 1e-6 * self.goal).prod(axis=0)
+        for node, neuron, any_free in zip(
+            nodes, np.where(free, score, -1.0).argmax(axis=1), free.any(axis=1), strict=True
+        ):
+            node.neuron = int(neuron) if any_free else -1
+        half, row, neuron = np.nonzero((halves >= self.goal) & free)
+        if len(row) == 0:
+            return
+        signs = lines.signs[row]
+        signs[np.arange(len(row)), neuron] = 1 - 2 * half
+        w, tau, nu = found.weights[row], found.tau[row], found.nu[row]
+        nu[np.arange(len(row)), neuron] = push[half, row, neuron]
+        lower = prove(self.ball, target, self.ball.nodes(signs), w, tau, nu)
+        fixed: dict[int, dict[int, Node]] = {}
+        for i in np.flatnonzero(lower >= self.goal):
+            node = nodes[row[i]]
+            leaf = Node(
+                node.target, signs[i], float(lower[i]), Multipliers(w[i], tau[i], nu[i]), node.cuts
+            )
+            fixed.setdefault(int(row[i]), {})[int(neuron[i])] = leaf
+        self.fix([nodes[b] for b in fixed], list(fixed.values()))
+
+    def fix(self, nodes: list[Node], excluded: list[dict[int, Node]]) -> None:
+        """Bound what is left of nodes when halves that neurons would split off are excluded."""
+        if not nodes:
+            return
+        signs = np.array([node.signs for node in nodes])
+        for row, leaves in zip(signs, excluded, strict=True):
+            for neuron, leaf in leaves.items():
+                row[neuron] = -leaf.signs[neuron]
+        rest = self.bound(nodes[0].target, signs, [node.cuts for node in nodes])
+        for node, leaves, left in zip(nodes, excluded, rest, strict=True):
+            left.inherit(node)
+            node.open = left
+            if self.keeps_trees:
+                chain(node, leaves, left)
 
     def close_tied(self, node: Node, lines: Lines) -> None:
         """Strict ties: try to prove a convex part empty where its nearest point is but a tie."""
@@ -244,15 +321,20 @@ class Search:
         if proof is not None:
             node.lower, node.multipliers = math.inf, proof
 
-    @staticmethod
-    def to_split(target: Target, phase: IntArray, loss: Array) -> int:
-        """Free branching neuron whose chord costs most, or any; -1 where all are fixed."""
-        free = target.branching[phase[target.branching] == 0]
-        return int(free[np.argmax(loss[free])]) if len(free) else -1
+    def choose(self, nodes: list[Node], target: Target, lines: Lines, found: Relaxations) -> None:
+        """Choose the neurons that nodes are to be split at: where both halves gain most."""
+        halves, push = probe(self.ball, target, lines, found)
+        gain = np.clip(halves, 0.0, self.goal) - found.lower[:, None]
+        score = np.maximum(gain, 1e-6 * self.goal).prod(axis=0)
+        free = (lines.phase == 0) & target.is_branching
+        chosen = np.where(free, score, -1.0).argmax(axis=1)
+        for b, (node, neuron) in enumerate(zip(nodes, chosen, strict=True)):
+            if free[b, neuron]:
+                node.neuron, node.push = int(neuron), (push[0, b, neuron], push[1, b, neuron])
 
     def drop_tied(self, target: Target, slope: Array, nodes: list[Node]) -> None:
         """Strict ties: a node is empty where a constraint has beta_i >= 0 and only ReLUs off below."""
-        tied = (target.beta >= 0) & ~((slope > 0) @ (target.negative < 0).T)
+        tied = (target.beta >= 0) & ~((slope > 0) @ (target.alpha < 0).T)
         for b in np.flatnonzero(tied.any(axis=1)):
             w = np.eye(len(target.beta))[np.argmax(tied[b])]
             nodes[b].lower, nodes[b].neuron = math.inf, -1
@@ -275,3 +357,14 @@ class Search:
         return Node(
             index, signs, lower, leaf, self.pools[index].first, pieces=tuple(pieces.tolist())
         )
+
+
+def chain(node: Node, excluded: dict[int, Node], left: Node) -> None:
+    """Link a node to what is left of it by splits, each with one half excluded."""
+    for position, (neuron, leaf) in enumerate(excluded.items()):
+        rest = left
+        if position < len(excluded) - 1:
+            rest = Node(node.target, node.signs, node.lower, node.multipliers, node.cuts)
+        node.neuron = neuron
+        node.children = [leaf, rest] if leaf.signs[neuron] > 0 else [rest, leaf]
+        node = rest

@@ -1,9 +1,10 @@
 """Points of ties beside a point, on coordinates that floats hold (E32).
 
 Where no point is strictly adversarial, as for f = |z|, an endpoint must lie on the tie exactly as the
-network computes it. Near a given endpoint, points with short binary coordinates are tried, as they
-are, and moved onto the kinks z_r = 0 that they are next to. For weights that are short binary numbers
-themselves, products and sums of them are exact, and so is the tie.
+network computes it. Beside a given endpoint three kinds of points are tried: a little farther out;
+with the neurons at their kinks z_r = 0 pushed below, since f may be 0 where they all are off; and
+with short binary coordinates, as they are or moved onto the kinks. For weights that are short
+binary numbers themselves, products and sums of these are exact, and so is the tie.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 from refimpl._validation import Array
 from refimpl.network import TwoLayerReLU
+from refimpl.radius.geometry import UNIT
 
 _BITS = (40, 34, 28, 20, 10, 0)
 _SHORT = 2**16  # of weights, times a power of two
@@ -27,6 +29,11 @@ def neighbours(net: TwoLayerReLU, x: Array, perturbation: Array) -> Array:
     scale = 2.0 ** np.ceil(np.log2(size.max() or 1.0))
     reach = np.abs(net.W) @ size + np.abs(net.bias)
     near = np.abs(net.W @ end + net.bias) <= 2.0**-30 * reach
+    if near.any():
+        z = net.W[near] @ end + net.bias[near]
+        for units in (8, 64):
+            depth = units * net.dim * UNIT * reach[near]
+            points.append(end - np.linalg.lstsq(net.W[near], z + depth, rcond=None)[0])
     for bits in _BITS:
         grid = scale * 2.0**-bits
         points.append(np.round(end / grid) * grid)
