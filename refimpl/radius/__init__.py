@@ -1,10 +1,13 @@
 """Exact l2 robust radius of any one-hidden-layer ReLU network (E29 to E32).
 
-`solve` has `robust_radius`; under it, `geometry` reduces a network to min(M, d) coordinates, `fast`
-bounds all pieces of all samples at once, `search` branches and bounds on what is left with the
-convex problems of `relaxation`, `answer` turns a search into bounds and a point that the network
-itself finds adversarial (`points`), and `proof` into a certificate. `refimpl.certificate` checks these
-and knows nothing of this package. `curves` has robust accuracy and attack gaps.
+`solve` has `robust_radius`. Under it, `geometry` reduces a network to min(M, d) coordinates, and
+`fast` bounds all pieces of all samples at once. What it leaves, `search` settles sample by sample,
+by branch and bound over a `tree` of nodes: `ball` has what a ball does to the ReLUs, `leaf` what
+multipliers prove, `relaxation` the convex problem of a node. `answer` turns a search into bounds
+and a point that the network itself finds adversarial (`points`), with `ties` where nothing but
+ties is, and `empty` where nothing is at all. `curves` has robust accuracy and attack gaps.
+
+`refimpl.certificate` checks the proofs and knows nothing of this package.
 """
 
 from refimpl.radius.curves import AttackGap, attack_gap, robust_accuracy

@@ -10,11 +10,12 @@ import numpy as np
 from refimpl import decisions
 from refimpl._validation import Array, IntArray
 from refimpl.certificate import Certificate, CertificateError, verify_certificate
-from refimpl.radius import exact, proof, ties
+from refimpl.radius import empty, ties
 from refimpl.radius.geometry import Geometry, Target
+from refimpl.radius.leaf import Multipliers
 from refimpl.radius.points import Question, length
-from refimpl.radius.relaxation import Multipliers
-from refimpl.radius.search import Node, Options, Prover, Search
+from refimpl.radius.search import Options, Prover, Search
+from refimpl.radius.tree import Node, certificate, leaves
 
 _POINTS = 4  # incumbents tried, the nearest first
 
@@ -65,7 +66,7 @@ def _answer(
     matrices = decisions.targets(int(y), question.decision, net.n_outputs)
 
     def prove_empty(target: int, signs: IntArray, near: Multipliers) -> Multipliers | None:
-        return exact.empty(net, matrices[target], signs, near, strict=strict)
+        return empty.prove_empty(net, matrices[target], signs, near, strict=strict)
 
     targets = [Target.of(net, D) for D in matrices]
     space = Search(geometry, targets, z, float(np.linalg.norm(x)), options, prove_empty)
@@ -76,43 +77,39 @@ def _answer(
     if (nearest := _attain(question, space, x, y)) is not None:
         upper, perturbation = nearest
         lower = min(lower, upper)
-    certificate = None
-    if options.keep_trees and lower > 0:
-        lower, certificate = _certify(question, options, x, y, lower, proof.of_trees(trees))
-    return Answer(lower, upper, perturbation, space.nodes, certificate)
+    proof = None
+    if options.certificates and lower > 0:
+        lower, proof = _certify(question, x, y, lower, certificate(trees))
+    return Answer(lower, upper, perturbation, space.nodes, proof)
 
 
 def _all_empty(trees: list[Node], prove_empty: Prover) -> bool:
     """Whether every leaf is proved empty at every radius; the leaves take the proofs."""
-    pending = list(trees)
-    while pending:
-        node = pending.pop()
-        pending += node.children
-        if not node.children:
-            found = prove_empty(node.target, node.signs, node.multipliers)
-            if found is None:
-                return False
-            node.multipliers = found
+    for leaf in leaves(trees)[1]:
+        found = prove_empty(leaf.target, leaf.signs, leaf.multipliers)
+        if found is None:
+            return False
+        leaf.multipliers = found
     return True
 
 
 def _certify(
-    question: Question, options: Options, x: Array, y: Any, lower: float, certificate: Certificate
+    question: Question, x: Array, y: Any, lower: float, proof: Certificate
 ) -> tuple[float, Certificate | None]:
-    """Round `lower` down until its certificate passes; None where it does not within a millionth."""
+    """Round `lower` down until its certificate passes; None where that is far."""
     net, decision, rule = question
     for down in (0.0, 1e-12, 1e-10, 1e-8, 1e-6):
         radius = lower * (1 - down)
         try:
-            verify_certificate(net, x, y, certificate, radius=radius, decision=decision, ties=rule)
+            verify_certificate(net, x, y, proof, radius=radius, decision=decision, ties=rule)
         except CertificateError:
             continue
-        return radius, certificate
+        return radius, proof
     return lower, None
 
 
 def _attain(question: Question, space: Search, x: Array, y: Any) -> tuple[float, Array] | None:
-    """Length of and perturbation to the nearest incumbent that the network itself finds adversarial.
+    """Length of and perturbation to the nearest incumbent that the network finds adversarial.
 
     One that is adversarial by more than rounding can lose is taken at once. Where ties alone are
     adversarial there is none, and the shortest of its neighbours that evaluate so is taken.

@@ -20,9 +20,9 @@ from refimpl.radius.solve import RobustRadius
 class AttackGap:
     """An attack beside the exact radii of n samples.
 
-    flips (n,): whether x_adv is adversarial; norm (n,): ||x_adv - x||; ratio (n,): norm / lower, at least
-    the truth's 1 where the radius is exact and the attack flips; inf where it does not, 1 where the
-    sample was adversarial from the start and the attack left it alone.
+    flips (n,): whether x_adv is adversarial; norm (n,): ||x_adv - x||; ratio (n,): norm / lower,
+    at least the truth's 1 where the radius is exact and the attack flips; inf where it does not, 1
+    where the sample was adversarial from the start and the attack left it alone.
     """
 
     flips: Flags

@@ -21,9 +21,9 @@ FEW = 6  # branching neurons whose 2^6 pieces are all bounded
 class Bounds(NamedTuple):
     """For n samples: `lower` (n,), and the nearest point c = U^T v of the pieces, v (n,M).
 
-    `margin` (n,) is what the piece's constraint loses from x to there. `rows` has, for each target, the
-    constraint (n,P) that bounds each piece. Unless `complete`, a target has more pieces than were
-    bounded: v belongs to the piece that the sample is in, and `lower` is none.
+    `margin` (n,) is what the piece's constraint loses from x to there. `rows` has, for each
+    target, the constraint (n,P) that bounds each piece. Unless `complete`, a target has more
+    pieces than were bounded: v belongs to the piece that the sample is in, and `lower` is none.
     """
 
     lower: Array
@@ -71,7 +71,7 @@ def bound(geometry: Geometry, targets: list[Target], z: Array, reach: Array) -> 
 def _pieces(
     geometry: Geometry, target: Target, z: Array, reach: Array, on: Array, few: bool
 ) -> tuple[IntArray, Array, Array, Array]:
-    """For each sample and piece (n,P): the constraint that is farthest, its distance, l0, ||l1||^2."""
+    """For each sample and piece (n,P): its farthest constraint, the distance, l0, ||l1||^2."""
     shape = (len(z), len(on) if few else 1)
     noise = target.noise(geometry, reach)
     row, best = np.zeros(shape, np.int64), np.full(shape, -np.inf)

@@ -1,8 +1,8 @@
 """One network's hidden layer in at most min(M, d) coordinates, and the targets of its decision.
 
-A perturbation delta enters the network only through W delta, and the nearest adversarial one lies in
-the row space of W. With one orthogonal factorisation W = U Q^T, delta = Q c, the problem has
-p = min(M, d) coordinates c, ||c|| = ||delta||, and z(x + delta) = z(x) + U c. No direction is
+A perturbation delta enters the network only through W delta, and the nearest adversarial one lies
+in the row space of W. With one orthogonal factorisation W = U Q^T, delta = Q c, the problem has p
+= min(M, d) coordinates c, ||c|| = ||delta||, and z(x + delta) = z(x) + U c. No direction is
 truncated by rank.
 """
 
@@ -24,15 +24,15 @@ Flags = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """U (M,p), squares of its rows' norms (M,), the norms ||w_r|| (M,) rounded up, |b| (M,), and two units of rounding error.
+    """U (M,p), its rows' ||u_r||^2, ||w_r|| rounded up, |b| (M,), and units of rounding error.
 
-    A lower bound is made of an affine minorant's value l0 at x and the norm of its gradient l1. l0 is
-    computed with an error of at most `rounding` times the sum of the absolute values of its terms,
-    where neuron r counts with its absolute weight times ||w_r|| (||x|| + R) + |b_r|, and ||l1|| with
-    one of at most `factor` times the same sum with ||w_r||. A dot product of m terms errs by at most
-    m u relative to such a sum: d u for z, M u for a sum over neurons, 2 K u for weights that are
-    combined from alpha = D A; 8 u pays for the elementwise roundings, and the backward error of
-    the factorisation is not assumed but measured.
+    A lower bound is made of an affine minorant's value l0 at x and the norm of its gradient l1. l0
+    is computed with an error of at most `rounding` times the sum of the absolute values of its
+    terms, where neuron r counts with its absolute weight times ||w_r|| (||x|| + R) + |b_r|, and
+    ||l1|| with one of at most `factor` times the same sum with ||w_r||. A dot product of m terms
+    errs by at most m u relative to such a sum: d u for z, M u for a sum over neurons, 2 K u for
+    weights that are combined from alpha = D A; 8 u pays for the elementwise roundings, and the
+    backward error of the factorisation is not assumed but measured.
     """
 
     U: Array
@@ -89,7 +89,7 @@ class Target:
         alpha, beta = D @ net.A, D @ net.c  # (E30)
         size, constant = np.abs(D) @ np.abs(net.A), np.abs(D) @ np.abs(net.c)
         positive, negative = np.maximum(alpha, 0.0), np.minimum(alpha, 0.0)
-        branching = (alpha < 0).any(axis=0)
+        branching: Flags = (alpha < 0).any(axis=0)
         return cls(
             alpha, beta, size, constant, positive, negative, branching, np.flatnonzero(branching)
         )

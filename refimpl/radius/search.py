@@ -7,28 +7,24 @@ import itertools
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
 from refimpl._validation import Array, IntArray
+from refimpl.radius.ball import Ball, Lines
 from refimpl.radius.fast import FEW, subsets
 from refimpl.radius.geometry import Flags, Geometry, Target
-from refimpl.radius.relaxation import (
-    Ball,
-    Cuts,
-    Lines,
-    Multipliers,
-    Relaxations,
-    probe,
-    prove,
-    relax,
-)
+from refimpl.radius.leaf import Multipliers, probe, prove
+from refimpl.radius.relaxation import Cuts, Relaxations, relax
+from refimpl.radius.tree import Node
 
 _BATCH = 16  # nodes split at a time
 _POLISHES = 8
 _GROWTH = (4.0, 2.0**12, 2.0**24)  # search radii where no adversarial point is known
+
+# Multipliers near the given ones that prove, exactly, that a part of a target's set is empty.
+Prover = Callable[[int, IntArray, Multipliers], Multipliers | None]
 
 
 class Options(NamedTuple):
@@ -39,35 +35,7 @@ class Options(NamedTuple):
     max_nodes: int
     time_limit: float
     stop_at: float
-    keep_trees: bool
-
-
-@dataclass(eq=False)
-class Node:
-    """A part of one target's set: bounded below, and split in two unless it is a leaf.
-
-    A leaf with `pieces` stands for the full tree over these neurons, each leaf with its multipliers.
-    """
-
-    target: int
-    signs: IntArray
-    lower: float
-    multipliers: Multipliers
-    cuts: IntArray
-    neuron: int = -1  # split, or to split next; -1 where nothing is left to split
-    pieces: tuple[int, ...] = ()
-    children: list[Node] = field(default_factory=list)  # on, off
-    open: Node | None = None  # the part that is left where neurons were fixed in passing
-
-    @property
-    def end(self) -> Node:
-        """The node itself, or what is left of it."""
-        return self if self.open is None else self.open.end
-
-    def inherit(self, parent: Node) -> None:
-        """Take the bound of a node that this is a part of, where it is better."""
-        if self.lower < parent.lower:
-            self.lower, self.multipliers = parent.lower, parent.multipliers
+    certificates: bool
 
 
 class Point(NamedTuple):
@@ -77,10 +45,6 @@ class Point(NamedTuple):
     target: int
     lines: Lines
     cuts: IntArray
-
-
-# Multipliers near the given ones that prove, exactly, that a part of a target's set is empty.
-Prover = Callable[[int, IntArray, Multipliers], Multipliers | None]
 
 
 class Search:
@@ -99,12 +63,13 @@ class Search:
         # Where nothing else is known, a few times the largest length in sight.
         size = np.where(geometry.norms > 0, geometry.norms, math.inf)
         self.length = x_norm + float((np.abs(z) / size).max()) or 1.0
-        self.ball = Ball(geometry, z, x_norm, _GROWTH[0] * self.length)
+        self.ball = Ball(geometry, z, x_norm, self.length)
         self.pools = [Cuts(target, z) for target in targets]
         self.cuts = [pool.first for pool in self.pools]
         self.points: list[Point] = []  # the nearest last
         self.polished: dict[int, Multipliers] = {}
         self.nodes = 0
+        self.closed = math.inf  # least bound of the leaves that are not in the heap
         self.deadline = time.monotonic() + options.time_limit
 
     def run(self, start: Array) -> tuple[float, list[Node]]:
@@ -127,12 +92,17 @@ class Search:
         enough = math.nextafter(self.options.stop_at, math.inf)
         return min(self.ball.radius * (1 - self.options.tol / 2), enough)
 
+    @property
+    def keeps_trees(self) -> bool:
+        """Trees are wanted as proofs, or may be needed for the proof that nothing is reachable."""
+        return self.options.certificates or not self.points
+
     def exhausted(self) -> bool:
-        """Out of nodes or of time."""
-        return self.nodes >= self.options.max_nodes or time.monotonic() > self.deadline
+        """Tell whether the search is out of nodes or of time."""
+        return self.nodes + 2 > self.options.max_nodes or time.monotonic() > self.deadline
 
     def decided(self) -> bool:
-        """An adversarial point well within `stop_at` is known."""
+        """Tell whether an adversarial point well within `stop_at` is known."""
         stop_at = self.options.stop_at
         return bool(self.points) and self.ball.radius * (1 + 1e-6) < stop_at < math.inf
 
@@ -160,19 +130,14 @@ class Search:
         inside = found.feasible[0] and (target.values(found.z[0]) < 0).all()
         return point._replace(v=found.v[0]) if inside else None
 
-    def target_at(self, z: Array) -> int:
-        """Target that preactivations z (M,) are in, or nearest to."""
-        return int(np.argmin([target.values(z).max() for target in self.targets]))
-
     def polish(self, start: Array) -> None:
         """Move to the nearest point of the piece that the point is in, until the piece stays."""
         z = self.ball.z + self.ball.geometry.U @ (start @ self.ball.geometry.U)
         for _ in range(_POLISHES):
-            index, on = self.target_at(z), z > 0
-            target, pool, cuts = self.targets[index], self.pools[index], self.cuts[index]
+            index = int(np.argmin([target.values(z).max() for target in self.targets]))
+            target, pool, on = self.targets[index], self.pools[index], z > 0
             lines = self.ball.piece(on)
-            found = relax(self.ball, target, lines, pool, [cuts], math.inf)
-            self.nodes += 1
+            found = relax(self.ball, target, lines, pool, [self.cuts[index]], math.inf)
             z = found.z[0]
             point = self.point(index, lines, found, 0)
             if point is not None and self.offer(point):
@@ -185,26 +150,27 @@ class Search:
 
     def explore(self) -> tuple[float, list[Node]]:
         """Branch and bound from scratch within the present ball."""
+        self.closed = math.inf
         trees = [self.root(index) for index in range(len(self.targets))]
         order = itertools.count()
         heap = [(tree.end.lower, next(order), tree.end) for tree in trees]
         heapq.heapify(heap)
-        closed = math.inf
         while heap and heap[0][0] < self.goal and not self.exhausted() and not self.decided():
             batch: list[Node] = []
-            while heap and len(batch) < _BATCH and heap[0][0] < self.goal:
+            room = min(_BATCH, (self.options.max_nodes - self.nodes) // 2)
+            while heap and len(batch) < room and heap[0][0] < self.goal:
                 node = heapq.heappop(heap)[2]
-                if node.neuron < 0:  # nothing left to split: rounding keeps it from the goal
-                    closed = min(closed, node.lower)
+                if node.neuron < 0:
+                    self.close(node)
                 else:
                     batch.append(node)
             for half in self.split(batch):
                 heapq.heappush(heap, (half.end.lower, next(order), half.end))
-        return min(closed, self.ball.radius, heap[0][0] if heap else math.inf), trees
+        return min(self.closed, self.ball.radius, heap[0][0] if heap else math.inf), trees
 
     def root(self, index: int) -> Node:
         """Bound a whole target, by all of its pieces where they are few."""
-        signs = np.zeros(len(self.ball.z), np.int64)
+        signs = np.zeros(len(self.ball.z), np.int8)
         known = self.polished.get(index)
         if known is not None and (node := self.all_pieces(index, signs, known)) is not None:
             return node
@@ -213,135 +179,8 @@ class Search:
             return node
         return self.all_pieces(index, signs, node.multipliers) or node
 
-    def split(self, nodes: list[Node]) -> list[Node]:
-        """Bound both halves of each node; the node's own multipliers hold there too."""
-        halves: list[Node] = []
-        for index in sorted({node.target for node in nodes}):
-            parents = [node for node in nodes if node.target == index for _ in range(2)]
-            signs = np.array([node.signs for node in parents])
-            neurons = [node.neuron for node in parents]
-            signs[np.arange(len(parents)), neurons] = np.resize((1, -1), len(parents))
-            found = self.bound(index, signs, [node.cuts for node in parents])
-            for parent, half in zip(parents, found, strict=True):
-                half.inherit(parent)
-                if self.keeps_trees:
-                    parent.children.append(half)
-            halves += found
-        return halves
-
-    @property
-    def keeps_trees(self) -> bool:
-        """Trees are wanted as proofs, or may be needed for the proof that nothing is reachable."""
-        return self.options.keep_trees or not self.points
-
-    def bound(self, index: int, signs: IntArray, cuts: list[IntArray]) -> list[Node]:
-        """Bound nodes of one target, and what is left of them once neurons are fixed in passing."""
-        target = self.targets[index]
-        lines = self.ball.nodes(signs)
-        found = relax(self.ball, target, lines, self.pools[index], cuts, self.goal)
-        self.nodes += len(signs)
-        nodes = [
-            Node(index, signs[b], float(found.lower[b]), found.multipliers(b), found.cuts[b])
-            for b in range(len(signs))
-        ]
-        if self.options.ties == "robust":
-            self.drop_tied(target, lines.slope, nodes)
-        for b in np.flatnonzero(found.feasible):
-            point = self.point(index, lines, found, b)
-            if point is not None:
-                self.offer(point)
-            elif not self.is_free(target, lines)[b].any():
-                self.close_tied(nodes[b], lines.take([b]))
-            found.feasible[b] = point is not None
-        left = [
-            b for b, node in enumerate(nodes) if node.lower < self.goal and not found.feasible[b]
-        ]
-        if left:
-            self.look_ahead([nodes[b] for b in left], target, lines.take(left), found.take(left))
-        return nodes
-
-    @staticmethod
-    def is_free(target: Target, lines: Lines) -> Flags:
-        """Branching neurons of nodes (B,M) that have no phase yet."""
-        return (lines.phase == 0) & target.is_branching
-
-    def look_ahead(
-        self, nodes: list[Node], target: Target, lines: Lines, found: Relaxations
-    ) -> None:
-        """Choose where to split, and fix neurons one half of which the nodes' multipliers exclude."""
-        halves, push = probe(self.ball, target, lines, found)
-        free = self.is_free(target, lines)
-        gain = np.clip(halves, 0.0, self.goal) - found.lower[:, None]
-        score = np.maximum(gain, 1e-6 * self.goal).prod(axis=0)
-        for node, neuron, any_free in zip(
-            nodes, np.where(free, score, -1.0).argmax(axis=1), free.any(axis=1), strict=True
-        ):
-            node.neuron = int(neuron) if any_free else -1
-        half, row, neuron = np.nonzero((halves >= self.goal) & free)
-        if len(row) == 0:
-            return
-        signs = lines.signs[row]
-        signs[np.arange(len(row)), neuron] = 1 - 2 * half
-        w, tau, nu = found.weights[row], found.tau[row], found.nu[row]
-        nu[np.arange(len(row)), neuron] = push[half, row, neuron]
-        lower = prove(self.ball, target, self.ball.nodes(signs), w, tau, nu)
-        fixed: dict[int, dict[int, Node]] = {}
-        for i in np.flatnonzero(lower >= self.goal):
-            node = nodes[row[i]]
-            leaf = Node(
-                node.target, signs[i], float(lower[i]), Multipliers(w[i], tau[i], nu[i]), node.cuts
-            )
-            fixed.setdefault(int(row[i]), {})[int(neuron[i])] = leaf
-        self.fix([nodes[b] for b in fixed], list(fixed.values()))
-
-    def fix(self, nodes: list[Node], excluded: list[dict[int, Node]]) -> None:
-        """Bound what is left of nodes when halves that neurons would split off are excluded."""
-        if not nodes:
-            return
-        signs = np.array([node.signs for node in nodes])
-        for row, leaves in zip(signs, excluded, strict=True):
-            for neuron, leaf in leaves.items():
-                row[neuron] = -leaf.signs[neuron]
-        rest = self.bound(nodes[0].target, signs, [node.cuts for node in nodes])
-        for node, leaves, left in zip(nodes, excluded, rest, strict=True):
-            left.inherit(node)
-            node.open = left
-            if self.keeps_trees:
-                chain(node, leaves, left)
-
-    def close_tied(self, node: Node, lines: Lines) -> None:
-        """Strict ties: try to prove a convex part empty where its nearest point is but a tie."""
-        target = self.targets[node.target]
-        shift = 2.0**-20 * (target.size @ self.ball.reach + target.constant)
-        shift[shift == 0] = 1.0
-        found = relax(
-            self.ball, target, lines, self.pools[node.target], [node.cuts], math.inf, shift
-        )
-        proof = self.prove_empty(node.target, node.signs, found.multipliers(0))
-        if proof is not None:
-            node.lower, node.multipliers = math.inf, proof
-
-    def choose(self, nodes: list[Node], target: Target, lines: Lines, found: Relaxations) -> None:
-        """Choose the neurons that nodes are to be split at: where both halves gain most."""
-        halves, push = probe(self.ball, target, lines, found)
-        gain = np.clip(halves, 0.0, self.goal) - found.lower[:, None]
-        score = np.maximum(gain, 1e-6 * self.goal).prod(axis=0)
-        free = (lines.phase == 0) & target.is_branching
-        chosen = np.where(free, score, -1.0).argmax(axis=1)
-        for b, (node, neuron) in enumerate(zip(nodes, chosen, strict=True)):
-            if free[b, neuron]:
-                node.neuron, node.push = int(neuron), (push[0, b, neuron], push[1, b, neuron])
-
-    def drop_tied(self, target: Target, slope: Array, nodes: list[Node]) -> None:
-        """Strict ties: a node is empty where a constraint has beta_i >= 0 and only ReLUs off below."""
-        tied = (target.beta >= 0) & ~((slope > 0) @ (target.alpha < 0).T)
-        for b in np.flatnonzero(tied.any(axis=1)):
-            w = np.eye(len(target.beta))[np.argmax(tied[b])]
-            nodes[b].lower, nodes[b].neuron = math.inf, -1
-            nodes[b].multipliers = Multipliers(w, *np.zeros((2, slope.shape[1])))
-
     def all_pieces(self, index: int, signs: IntArray, multipliers: Multipliers) -> Node | None:
-        """Close a target by bounding every piece with the same multipliers, if they are few (E31)."""
+        """Close a target by bounding all of its pieces with the same multipliers (E31)."""
         target = self.targets[index]
         w, tau, nu = multipliers
         gamma = w @ target.alpha
@@ -354,17 +193,117 @@ class Search:
         if lower < self.goal:
             return None
         leaf = Multipliers(w, tau, np.zeros_like(nu))
-        return Node(
-            index, signs, lower, leaf, self.pools[index].first, pieces=tuple(pieces.tolist())
-        )
+        return Node(index, signs, lower, leaf, self.cuts[index], pieces=tuple(pieces.tolist()))
+
+    def split(self, nodes: list[Node]) -> list[Node]:
+        """Bound both halves of each node."""
+        halves: list[Node] = []
+        for index in sorted({node.target for node in nodes}):
+            parents = [node for node in nodes if node.target == index for _ in range(2)]
+            signs = np.array([node.signs for node in parents])
+            neurons = [node.neuron for node in parents]
+            signs[np.arange(len(parents)), neurons] = np.resize((1, -1), len(parents))
+            self.nodes += len(parents)
+            found = self.bound(index, signs, [node.cuts for node in parents])
+            for parent, half in zip(parents, found, strict=True):
+                half.inherit(parent)
+            if self.keeps_trees:
+                for parent, on, off in zip(parents[::2], found[::2], found[1::2], strict=True):
+                    parent.children = on, off
+            halves += found
+        return halves
+
+    def bound(self, index: int, signs: IntArray, cuts: list[IntArray]) -> list[Node]:
+        """Bound nodes of one target, given by their signs (B,M), and look ahead."""
+        target = self.targets[index]
+        lines = self.ball.nodes(signs)
+        found = relax(self.ball, target, lines, self.pools[index], cuts, self.goal)
+        nodes = [
+            Node(index, signs[b], float(found.lower[b]), found.multipliers(b), found.cuts[b])
+            for b in range(len(signs))
+        ]
+        if self.options.ties == "robust":
+            self.drop_tied(target, lines.slope, nodes)
+        left = []
+        for b, node in enumerate(nodes):
+            point = self.point(index, lines, found, b)
+            if point is not None:
+                self.offer(point)
+            elif node.lower < self.goal:
+                left.append(b)
+        if left:
+            self.look_ahead([nodes[b] for b in left], lines.take(left), found.take(left))
+        return nodes
+
+    def look_ahead(self, nodes: list[Node], lines: Lines, found: Relaxations) -> None:
+        """Choose where to split, and fix neurons of which the multipliers exclude one half."""
+        target = self.targets[nodes[0].target]
+        _, w, tau, nu, *_ = found
+        halves, push = probe(self.ball, target, lines, w, tau, nu)
+        free = is_free(target, lines)
+        gain = np.clip(halves, 0.0, self.goal) - found.lower[:, None]
+        score = np.where(free, np.maximum(gain, 1e-6 * self.goal).prod(axis=0), -1.0)
+        for node, b in zip(nodes, range(len(nodes)), strict=True):
+            node.neuron = int(score[b].argmax()) if free[b].any() else -1
+        half, row, neuron = np.nonzero((halves >= self.goal) & free)
+        if len(row) == 0:
+            return
+        signs, w, tau, nu = lines.signs[row], w[row], tau[row], nu[row]
+        each = np.arange(len(row))
+        signs[each, neuron] = 1 - 2 * half
+        nu[each, neuron] = push[half, row, neuron]
+        lower = prove(self.ball, target, self.ball.nodes(signs), w, tau, nu)
+        excluded: dict[int, dict[int, Node]] = {}
+        for i in np.flatnonzero(lower >= self.goal):
+            node, r = nodes[row[i]], int(neuron[i])
+            leaf = Multipliers(w[i], tau[i], nu[i])
+            self.closed = min(self.closed, float(lower[i]))
+            leaves = excluded.setdefault(int(row[i]), {})
+            leaves[r] = Node(node.target, signs[i], float(lower[i]), leaf, node.cuts, neuron=r)
+        self.fix({nodes[b]: tuple(leaves.values()) for b, leaves in excluded.items()})
+
+    def fix(self, excluded: dict[Node, tuple[Node, ...]]) -> None:
+        """Bound what is left of nodes when halves that neurons would split off are excluded."""
+        nodes = list(excluded)
+        if not nodes or self.nodes + len(nodes) > self.options.max_nodes:
+            return
+        self.nodes += len(nodes)
+        signs = np.array([node.signs for node in nodes])
+        for row, leaves in zip(signs, excluded.values(), strict=True):
+            for leaf in leaves:
+                row[leaf.neuron] = -leaf.signs[leaf.neuron]
+        found = self.bound(nodes[0].target, signs, [node.cuts for node in nodes])
+        for (node, leaves), rest in zip(excluded.items(), found, strict=True):
+            rest.inherit(node)
+            node.rest = rest
+            if self.keeps_trees:
+                node.excluded = leaves
+
+    def drop_tied(self, target: Target, slope: Array, nodes: list[Node]) -> None:
+        """Strict ties: a node is empty where some beta_i >= 0 and all that lowers g_i is off."""
+        tied = (target.beta >= 0) & ~((slope > 0) @ (target.alpha < 0).T)
+        for b in np.flatnonzero(tied.any(axis=1)):
+            w = np.eye(len(target.beta))[np.argmax(tied[b])]
+            nodes[b].lower = math.inf
+            nodes[b].multipliers = Multipliers(w, *np.zeros((2, slope.shape[1])))
+
+    def close(self, node: Node) -> None:
+        """Take the bound of a node with nothing left to split: rounding keeps it from the goal.
+
+        Strict ties: or its nearest point is but a tie, and it may be possible to prove it empty.
+        """
+        if self.options.ties == "robust":
+            target, pool = self.targets[node.target], self.pools[node.target]
+            lines = self.ball.nodes(node.signs[None])
+            shift = 2.0**-20 * (target.size @ self.ball.reach + target.constant)
+            shift[shift == 0] = 1.0
+            found = relax(self.ball, target, lines, pool, [node.cuts], math.inf, shift)
+            proof = self.prove_empty(node.target, node.signs, found.multipliers(0))
+            if proof is not None:
+                node.lower, node.multipliers = math.inf, proof
+        self.closed = min(self.closed, node.lower)
 
 
-def chain(node: Node, excluded: dict[int, Node], left: Node) -> None:
-    """Link a node to what is left of it by splits, each with one half excluded."""
-    for position, (neuron, leaf) in enumerate(excluded.items()):
-        rest = left
-        if position < len(excluded) - 1:
-            rest = Node(node.target, node.signs, node.lower, node.multipliers, node.cuts)
-        node.neuron = neuron
-        node.children = [leaf, rest] if leaf.signs[neuron] > 0 else [rest, leaf]
-        node = rest
+def is_free(target: Target, lines: Lines) -> Flags:
+    """Tell the branching neurons of nodes (B,M) that have no phase yet."""
+    return (lines.phase == 0) & target.is_branching

@@ -1,4 +1,4 @@
-"""Exact l2 robust radii of samples: the fast path, then a search for each sample left (E29 to E32)."""
+"""Exact l2 robust radii: the fast path, then a search for each sample left (E29 to E32)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from refimpl._validation import Array, IntArray
 from refimpl.certificate import Certificate
 from refimpl.decisions import TIES, Decision, check_decision, check_labels
 from refimpl.network import TwoLayerReLU
-from refimpl.radius import fast, proof
+from refimpl.radius import fast
 from refimpl.radius.answer import Answer, Samples, search
 from refimpl.radius.geometry import Flags, Geometry, Target, targets_of
 from refimpl.radius.points import Question
 from refimpl.radius.search import Options
+from refimpl.radius.tree import certificates_of_pieces
 
 _TASK = 4  # samples in an executor's task
 
@@ -30,11 +31,11 @@ class RobustRadius:
     """Robust radii of n samples, in input-space l2 distance.
 
     lower <= r <= upper, both (n,). status (n,) is ``"exact"`` where upper - lower <= tol * upper,
-    ``"unreachable"`` where no adversarial point exists (both inf), else ``"bounded"``. The network's own
-    outputs find x + perturbation (n,d) adversarial, and `upper` is its norm rounded up; where
-    none was found, upper is inf and the perturbation NaN. `nodes` (n,) counts least-distance
-    problems, 0 where the fast path sufficed. `certificates` has a `Certificate` or None for each
-    sample; it is None itself where they were not asked for.
+    ``"unreachable"`` where no adversarial point exists (both inf), else ``"bounded"``. The
+    network's own outputs find x + perturbation (n,d) adversarial, and `upper` is its norm rounded
+    up; where none was found, upper is inf and the perturbation NaN. `nodes` (n,) counts
+    least-distance problems, 0 where the fast path sufficed. `certificates` has a `Certificate` or
+    None for each sample; it is None itself where they were not asked for.
     """
 
     lower: Array
@@ -62,9 +63,9 @@ def robust_radius(
 ) -> RobustRadius:
     """Exact robust radii r(x) = inf{||delta||_2 : x + delta is adversarial}, with proven bounds.
 
-    The set of adversarial points is a union of convex polyhedra, one for each target and each set of
-    active neurons that enter negatively. A fast path bounds all of them at once; where that does
-    not settle a sample, branch and bound over the neurons' phases does.
+    The set of adversarial points is a union of convex polyhedra, one for each target and each set
+    of active neurons that enter negatively. A fast path bounds all of them at once; where that
+    does not settle a sample, branch and bound over the neurons' phases does.
 
     Parameters
     ----------
@@ -106,9 +107,9 @@ def robust_radius(
 
     Notes
     -----
-    Source: E29 to E32, derived. Bounds hold in real arithmetic for the float64 weights given: rounding
-    errors are bounded and taken off `lower`. Where r is so far below ||x|| that they exceed
-    tol * r, a sample stays `bounded`.
+    Source: E29 to E32, derived. Bounds hold in real arithmetic for the float64 weights given:
+    rounding errors are bounded and taken off `lower`. Where r is so far below ||x|| that they
+    exceed tol * r, a sample stays `bounded`.
 
     Examples
     --------
@@ -181,10 +182,11 @@ class _Draft:
         done = index[settled]
         self.upper[done] = upper[settled]
         self.lower[done] = np.minimum(bounds.lower, upper)[settled]
-        if self.options.keep_trees:
+        if self.options.certificates:
             rows = [row[settled] for row in bounds.rows]
-            for i, found in zip(done, proof.of_pieces(targets, rows, z[done]), strict=True):
-                self.certificates[i] = found
+            found = certificates_of_pieces(targets, rows, z[done])
+            for i, certificate in zip(done, found, strict=True):
+                self.certificates[i] = certificate
         return index[~settled]
 
     def reach(self, index: IntArray, radius: Array | float) -> Array:
@@ -196,8 +198,8 @@ class _Draft:
     ) -> tuple[Array, Array, Flags]:
         """Weights v of points just beyond the fast path's, their norms, and where they are good.
 
-        Good points are adversarial by more than the rounding error of evaluating the network there, in
-        whatever order it sums, so that this need not be done.
+        Good points are adversarial by more than the rounding error of evaluating the network
+        there, in whatever order it sums, so that this need not be done.
         """
         U, norms = self.geometry.U, self.geometry.norms
         radius = np.where(np.isfinite(bounds.lower), bounds.lower, 0.0)
@@ -229,7 +231,7 @@ class _Draft:
         gap = np.where(found, self.upper, 0.0) - np.where(found, self.lower, 0.0)
         exact = found & (gap <= self.options.tol * self.upper)
         status = np.where(np.isinf(self.lower), "unreachable", np.where(exact, "exact", "bounded"))
-        certificates = tuple(self.certificates) if self.options.keep_trees else None
+        certificates = tuple(self.certificates) if self.options.certificates else None
         return RobustRadius(
             self.lower, self.upper, self.perturbation, status, self.nodes, certificates
         )

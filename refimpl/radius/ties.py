@@ -1,9 +1,9 @@
 """Points of ties beside a point, on coordinates that floats hold (E32).
 
-Where no point is strictly adversarial, as for f = |z|, an endpoint must lie on the tie exactly as the
-network computes it. Beside a given endpoint three kinds of points are tried: a little farther out;
-with the neurons at their kinks z_r = 0 pushed below, since f may be 0 where they all are off; and
-with short binary coordinates, as they are or moved onto the kinks. For weights that are short
+Where no point is strictly adversarial, as for f = |z|, an endpoint must lie on the tie exactly as
+the network computes it. Beside a given endpoint three kinds of points are tried: a little farther
+out; with the neurons at their kinks z_r = 0 pushed below, since f may be 0 where they all are off;
+and with short binary coordinates, as they are or moved onto the kinks. For weights that are short
 binary numbers themselves, products and sums of these are exact, and so is the tie.
 """
 

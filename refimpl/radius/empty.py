@@ -1,13 +1,14 @@
 """Parts of a target's set that are empty at every radius, shown in rational arithmetic (E33).
 
-Multipliers that prove it have l1 = W^T q = 0 and l0 > 0 (strict ties: l0 >= 0), which floats can suggest
-but not show. Those that the solver finds are a vertex: which of them are 0 or at their bound decides
-the rest, by linear equations that are solved here exactly.
+Multipliers that prove it have l1 = W^T q = 0 and l0 > 0 (strict ties: l0 >= 0), which floats can
+suggest but not show. Those that the solver finds are a vertex: which of them are 0 or at their
+bound decides the rest, by linear equations that are solved here exactly.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -15,16 +16,16 @@ import numpy as np
 
 from refimpl._validation import Array, IntArray
 from refimpl.network import TwoLayerReLU
-from refimpl.radius.relaxation import Multipliers
+from refimpl.radius.leaf import Multipliers
 
 _SMALL = 1e-9  # relative: a multiplier that the solver means to be 0, or at its bound
-_LARGEST = 100_000  # coefficients of equations that are worth solving in fractions
+_LARGEST = 2000  # coefficients of equations that are worth solving in fractions
 
 Fractions = np.ndarray[Any, Any]
-_fractions = np.frompyfunc(Fraction, 1, 1)
+_fractions: Callable[[Any], Fractions] = np.frompyfunc(Fraction, 1, 1)
 
 
-def empty(
+def prove_empty(
     net: TwoLayerReLU, D: Array, signs: IntArray, near: Multipliers, *, strict: bool
 ) -> Multipliers | None:
     """Multipliers beside the given ones that prove a leaf empty at every radius, or None.
