@@ -96,10 +96,10 @@ def _all_empty(trees: list[Node], prove_empty: Prover) -> bool:
 def _certify(
     question: Question, x: Array, y: Any, lower: float, proof: Certificate
 ) -> tuple[float, Certificate | None]:
-    """Round `lower` down until its certificate passes; None where that is far."""
+    """Round `lower` down until its certificate passes; None where floats cannot hold the proof."""
     net, decision, rule = question
-    for down in (0.0, 1e-12, 1e-10, 1e-8, 1e-6):
-        radius = lower * (1 - down)
+    for down in (0.0, 1e-12, 1e-10, 1e-8, 1e-6) if math.isfinite(lower) else (0.0,):
+        radius = lower - down * lower if down else lower
         try:
             verify_certificate(net, x, y, proof, radius=radius, decision=decision, ties=rule)
         except CertificateError:

@@ -33,9 +33,10 @@ class RobustRadius:
     lower <= r <= upper, both (n,). status (n,) is ``"exact"`` where upper - lower <= tol * upper,
     ``"unreachable"`` where no adversarial point exists (both inf), else ``"bounded"``. The
     network's own outputs find x + perturbation (n,d) adversarial, and `upper` is its norm rounded
-    up; where none was found, upper is inf and the perturbation NaN. `nodes` (n,) counts
-    least-distance problems, 0 where the fast path sufficed. `certificates` has a `Certificate` or
-    None for each sample; it is None itself where they were not asked for.
+    up; where none was found, upper is inf and the perturbation NaN. `nodes` (n,) counts the nodes that
+    branching made, 0 where it was not needed. `certificates` has a `Certificate` for each sample,
+    or None where lower is 0 or inf and floats hold no proof of that; it is None itself where they
+    were not asked for.
     """
 
     lower: Array
@@ -80,7 +81,7 @@ def robust_radius(
     tol : float, at least 0
         Relative gap upper - lower <= tol * upper at which a sample is done.
     max_nodes : int, at least 1
-        Least-distance problems for a sample, after which it is left `bounded`.
+        Nodes of branch and bound for a sample, after which it is left `bounded`.
     time_limit : float, optional
         Seconds for a sample, likewise. Results then depend on the machine.
     stop_at : float, optional
