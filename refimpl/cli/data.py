@@ -25,8 +25,12 @@ def add_parser(subparsers: Any) -> None:
 def run_verify(args: argparse.Namespace) -> int:
     """Print the findings, and fail unless there are some and all are whole."""
     from refimpl.datasets import verify_directory
+    from refimpl.datasets.locate import data_directory
 
-    findings = verify_directory(args.directory)
+    directory = data_directory(args.directory)
+    if not directory.is_dir():
+        raise NotADirectoryError(f"{directory}: expected a folder of data")
+    findings = verify_directory(directory)
     for finding in findings:
         print(finding)
     if not findings:

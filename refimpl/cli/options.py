@@ -9,7 +9,7 @@ from typing import Any
 
 from refimpl import _validation as check
 from refimpl._files import read_npz
-from refimpl.decisions import Decision, GroupMax, GroupSum
+from refimpl.decisions import Decision, GroupMax, GroupSum, check_decision
 
 GROUPED: dict[str, Any] = {"group_max": GroupMax, "group_sum": GroupSum}
 
@@ -49,7 +49,7 @@ def decision(args: argparse.Namespace, n_outputs: int) -> Decision:
     name: str = args.decision or ("sign" if n_outputs == 1 else "argmax")
     if (args.labels is not None) != (name in GROUPED):
         check.fail("--labels", "a list for group_max and group_sum, and for no other", args.labels)
-    return GROUPED[name](args.labels) if name in GROUPED else name
+    return check_decision(GROUPED[name](args.labels) if name in GROUPED else name, n_outputs)
 
 
 def first_positive(count: int, k: int) -> tuple[int, ...]:

@@ -26,10 +26,14 @@ FIELDS = {
     "ten-step": (float, "learning rate of the 10-class network"),
     "train": (int, "training samples, drawn from all"),
     "radii": (int, "test samples, drawn from all, whose exact radii are found"),
+    "max-nodes": (int, "effort for one radius"),
     "seed": (int, "seed of all random numbers"),
 }
 SYNTHETIC = ("k", "d", "n", "m", "h", "step", "steps", "sigma", "noise", "test")
-IMAGES = ("m", "h", "epochs", "batch", "two-step", "ten-step", "sigma", "train", "radii")
+IMAGES = (
+    *("m", "h", "epochs", "batch", "two-step", "ten-step", "sigma"),
+    *("train", "radii", "max-nodes"),
+)
 QUICK = {"train": 6000, "epochs": 5, "radii": 40}
 
 

@@ -82,6 +82,7 @@ class Comparison:
         *,
         epsilons: Array,
         pgd_steps: int,
+        max_nodes: int,
         rng: np.random.Generator,
         progress: bool,
     ) -> dict[str, Robustness]:
@@ -96,6 +97,7 @@ class Comparison:
                 direction=direction,
                 epsilons=epsilons,
                 pgd_steps=pgd_steps,
+                max_nodes=max_nodes,
                 rng=rng,
                 progress=name if progress else None,
             )

@@ -58,7 +58,7 @@ def available() -> bool:
 
 def draw_cosines(path: Path, panels: Sequence[Cosines], *, rows: str) -> None:
     """Heat maps of cosines side by side, `rows` saying what the rows are."""
-    figure = _figure(5.2 * len(panels) + 0.8, 4.8)
+    figure = new_figure(5.2 * len(panels) + 0.8, 4.8)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for ax, panel in zip(axes, panels, strict=True):
         image = ax.imshow(panel.values, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
@@ -69,12 +69,12 @@ def draw_cosines(path: Path, panels: Sequence[Cosines], *, rows: str) -> None:
         _ticks(ax.xaxis, panel.column_names)
         _write_numbers(ax, panel.values)
     figure.colorbar(image, ax=list(axes), label="cosine", fraction=0.03, pad=0.02)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_robustness(path: Path, panels: Sequence[Curves], *, unit: str) -> None:
     """Robust accuracy against the radius, a panel a classifier, on the same axes."""
-    figure = _figure(4.6 * len(panels) + 0.4, 4.2)
+    figure = new_figure(4.6 * len(panels) + 0.4, 4.2)
     axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
     for ax, panel in zip(axes, panels, strict=True):
         for name, style in STYLES.items():
@@ -87,29 +87,33 @@ def draw_robustness(path: Path, panels: Sequence[Curves], *, unit: str) -> None:
         ax.margins(x=0.01)
         ax.grid(alpha=0.25)
     axes[0].set_ylabel("robust accuracy, %")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    _save(figure, path)
+    lines = {line.get_label(): line for ax in axes for line in ax.lines}
+    figure.legend(
+        handles=list(lines.values()), loc="outside lower center", ncols=len(lines), frameon=False
+    )
+    save(figure, path)
 
 
 def draw_histogram(path: Path, radii: Array, *, title: str, unit: str) -> None:
     """Histogram of finite radii."""
-    figure = _figure(6.0, 4.0)
+    figure = new_figure(6.0, 4.0)
     ax = figure.subplots()
     ax.hist(radii[np.isfinite(radii)], bins=30, color=BLUE, edgecolor=BLACK, linewidth=0.5)
     ax.set_title(title, fontsize=10)
     ax.set_xlabel(rf"robust radius, $\ell_2$ distance in {unit}")
     ax.set_ylabel("samples")
-    _save(figure, path)
+    save(figure, path)
 
 
-def _figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Any:
+    """Make an empty figure of this size in inches."""
     from matplotlib.figure import Figure  # not pyplot: no display and no global state
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _save(figure: Any, path: Path) -> None:
+def save(figure: Any, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all."""
     with atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=150)
 

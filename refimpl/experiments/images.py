@@ -69,6 +69,8 @@ class Settings:
         Training samples, drawn from all; by default all.
     radii : int
         Test samples, drawn from all, whose exact radii are found.
+    max_nodes : int
+        Effort for one radius, as in `robust_radius`; what it does not settle stays bounded.
     pgd_steps : int
         Steps of PGD at each radius.
     seed : int
@@ -78,16 +80,17 @@ class Settings:
     h: int = 3
     epochs: int = 10
     batch: int = 100
-    two_step: float = 10.0
-    ten_step: float = 3.0
-    sigma: float = 1e-2
+    two_step: float = 5.0
+    ten_step: float = 2.0
+    sigma: float = 0.1
     train: int | None = None
     radii: int = 200
+    max_nodes: int = 3000
     pgd_steps: int = 40
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("m", "h", "epochs", "batch", "radii", "pgd_steps"):
+        for name in ("m", "h", "epochs", "batch", "radii", "max_nodes", "pgd_steps"):
             check.integer(name, getattr(self, name), minimum=1)
         for name in ("two_step", "ten_step", "sigma"):
             check.real(name, getattr(self, name), positive=True)
@@ -112,6 +115,7 @@ def run(
         settings={**asdict(settings), "train": len(chosen[0]), "test": len(held_out[0])},
         epsilons=np.linspace(0, task.largest_radius, _N_RADII),
         pgd_steps=settings.pgd_steps,
+        max_nodes=settings.max_nodes,
         unit=task.unit,
         n_radii=settings.radii,
         class_names=task.class_names,

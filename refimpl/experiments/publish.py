@@ -54,6 +54,8 @@ class Plan:
         Steps of PGD at each of them.
     unit : str
         The space in which radii are distances.
+    max_nodes : int
+        Effort for one radius.
     theory : Theory, optional
         What to compare with.
     n_radii : int, optional
@@ -66,6 +68,7 @@ class Plan:
     epsilons: Array
     pgd_steps: int
     unit: str
+    max_nodes: int = 100_000
     theory: Theory | None = None
     n_radii: int | None = None
     class_names: tuple[str, ...] | None = None
@@ -95,6 +98,7 @@ def publish(
             cluster[: plan.n_radii],
             epsilons=plan.epsilons,
             pgd_steps=plan.pgd_steps,
+            max_nodes=plan.max_nodes,
             rng=rng,
             progress=progress,
         )

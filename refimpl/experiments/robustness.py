@@ -79,6 +79,7 @@ def measure(
     direction: Array,
     epsilons: Array,
     pgd_steps: int,
+    max_nodes: int,
     rng: np.random.Generator,
     progress: str | None,
 ) -> Robustness:
@@ -87,9 +88,10 @@ def measure(
     `progress` is the label of the counters on standard error, None for none.
     """
     net, decision = classifier.net, classifier.decision
-    radius = robust_radius(net, x, y, decision=decision, progress=progress is not None)
+    shown = progress is not None
+    radius = robust_radius(net, x, y, decision=decision, max_nodes=max_nodes, progress=shown)
     steps = smallest_step(net, x, y, direction, decision=decision)
-    counted = track(epsilons, f"PGD, {progress}", len(epsilons), enabled=progress is not None)
+    counted = track(epsilons, f"PGD, {progress}", len(epsilons), enabled=shown)
     pgd = [
         classifier.correct(
             pgd_attack(net, x, y, epsilon=e, steps=pgd_steps, decision=decision, rng=rng), y

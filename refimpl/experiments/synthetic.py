@@ -95,7 +95,7 @@ def run(settings: Settings, out: Path, *, progress: bool = True) -> dict[str, An
     comparison = train(dist, settings, draws[1], progress=progress)
     test = dist.sample(settings.test, rng=draws[2])
     plan = publish.Plan(
-        settings=asdict(settings),
+        settings={**asdict(settings), "labels": dist.labels.tolist()},
         epsilons=settings.epsilons(),
         pgd_steps=settings.pgd_steps,
         unit="input space",
@@ -152,7 +152,7 @@ class Idealised:
 
     def medians(self) -> dict[str, float]:
         """Medians of the laws."""
-        grid = np.linspace(0, math.sqrt(self.dist.dim) + 5 * self.dist.noise_std, 4001)
+        grid = np.linspace(0, math.sqrt(self.dist.dim) + 5 * self.dist.noise_std, 401)
         return {name: float(np.interp(-0.5, -law, grid)) for name, law in self.laws(grid).items()}
 
     def centre_radii(self) -> dict[str, tuple[str, list[float]]]:

@@ -1,0 +1,389 @@
+"""The command line, mostly as a process: outputs, exit statuses, one-line errors, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from refimpl import GroupMax, TwoLayerReLU, cli, load_certificates, save_certificates
+from refimpl.radius import robust_radius
+
+SMALL = ["--k", "4", "--d", "40", "--n", "60", "--m", "2", "--steps", "60", "--step", "0.01",
+         "--test", "12", "--pgd-steps", "3"]  # fmt: skip
+
+
+PACKAGE = str(Path(cli.__file__).parents[2])  # where the package lies, installed or not
+ENVIRONMENT = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": PACKAGE}
+
+
+def run(command, cwd):
+    """Run a command in a process of its own and return it."""
+    return subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True)
+
+
+def refimpl(*words, cwd):
+    """Run ``python -m refimpl`` and return the finished process."""
+    return run([sys.executable, "-m", "refimpl", *map(str, words)], cwd)
+
+
+def call(capsys, *words):
+    """Run the same in this process: exit status, standard output, lines of standard error."""
+    status = cli.main([str(word) for word in words])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err.splitlines()
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A network and 20 samples, one of them misclassified."""
+    rng = np.random.default_rng(1)
+    net = TwoLayerReLU(rng.standard_normal((6, 3)), rng.standard_normal(6), [[1, 1, 1, -1, -1, -1]])
+    x = rng.standard_normal((20, 3))
+    y = net.predict(x, "sign")
+    y[4] *= -1
+    net.save(tmp_path / "net.npz")
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    return tmp_path, net, x, y
+
+
+def test_help_lists_every_command_and_version_is_the_packages(tmp_path):
+    process = refimpl("--help", cwd=tmp_path)
+    assert process.returncode == 0
+    assert all(f"\n    {name}" in process.stdout for name in cli.COMMANDS)
+    process = refimpl("--version", cwd=tmp_path)
+    assert process.returncode == 0
+    assert process.stdout.startswith("refimpl ")
+
+
+def test_the_command_line_imports_nothing_heavy_until_it_runs(tmp_path):
+    code = (
+        "import sys, refimpl.cli; refimpl.cli._parser();"
+        "print([m for m in ('scipy.optimize', 'scipy.stats', 'matplotlib', 'hypothesis',"
+        " 'refimpl.experiments') if m in sys.modules])"
+    )
+    process = run([sys.executable, "-c", code], tmp_path)
+    assert process.stdout.strip() == "[]", process.stderr
+
+
+def test_radius_writes_what_robust_radius_returns(files, capsys):
+    folder, net, x, y = files
+    status, out, _ = call(
+        capsys, "radius", folder / "net.npz", folder / "data.npz", "--out", folder / "out"
+    )
+    assert status == 0
+    assert out.startswith("20 of 20 samples: 20 exact\n")
+    written = json.loads((folder / "out" / "radius.json").read_text())
+    expected = robust_radius(net, x, y)
+    assert [entry["upper"] for entry in written["samples"]] == expected.upper.tolist()
+    assert [entry["lower"] for entry in written["samples"]] == expected.lower.tolist()
+    assert [entry["index"] for entry in written["samples"]] == list(range(20))
+    assert written["samples"][4]["upper"] == 0.0
+    assert written["statuses"] == {"exact": 20}
+    assert written["robust_accuracy"]["upper"][0] == 19 / 20
+    assert written["robust_accuracy"]["upper"][-1] == 0.0
+    assert {path.name for path in (folder / "out").iterdir()} == {
+        "radius.json",
+        "histogram.png",
+        "curve.png",
+    }
+
+
+def test_radius_with_processes_and_a_file_of_its_own_gives_the_same(files):
+    folder, *_ = files
+    words = ["radius", "net.npz", "data.npz"]
+    assert refimpl(*words, cwd=folder).returncode == 0
+    process = refimpl(*words, "--jobs", 2, "--json", "two.json", cwd=folder)
+    assert process.returncode == 0, process.stderr
+    one = json.loads((folder / "refimpl-radius" / "radius.json").read_text())
+    assert one == json.loads((folder / "two.json").read_text())
+
+
+def test_radius_of_a_grouped_decision_that_starts_with_minus_one(files, capsys):
+    folder, _, x, _ = files
+    rng = np.random.default_rng(2)
+    net = TwoLayerReLU(rng.standard_normal((5, 3)), None, rng.standard_normal((3, 5)))
+    decision = GroupMax([-1, 1, 1])
+    y = net.predict(x, decision)
+    net.save(folder / "net.npz")
+    np.savez(folder / "data.npz", x=x, y=np.where(y == 0, 1, y), unrelated=0)
+    words = ["--decision", "group_max", "--labels", "-1,1,1", "--ties", "robust"]
+    status, _, _ = call(
+        capsys, "radius", folder / "net.npz", folder / "data.npz", *words, "--out", folder / "out"
+    )
+    assert status == 0
+    written = json.loads((folder / "out" / "radius.json").read_text())
+    assert (written["decision"], written["labels"]) == ("group_max", [-1, 1, 1])
+    expected = robust_radius(net, x, np.where(y == 0, 1, y), decision=decision, ties="robust")
+    uppers = [np.inf if e["upper"] is None else e["upper"] for e in written["samples"]]
+    assert uppers == expected.upper.tolist()
+
+
+def test_radius_says_what_is_bounded_and_draws_both_curves(files, capsys):
+    folder, *_ = files
+    limits = ["--max-nodes", 1, "--tol", 0]
+    words = ["radius", folder / "net.npz", folder / "data.npz", *limits, "--out", folder / "out"]
+    status, out, _ = call(capsys, *words)
+    assert status == 0
+    assert " bounded" in out.splitlines()[0]
+
+
+def test_certificates_of_radius_pass_verify_and_broken_ones_fail(files, capsys):
+    folder, net, x, y = files
+    inputs = [folder / "net.npz", folder / "data.npz"]
+    saved = folder / "certificates"
+    status, *_ = call(capsys, "radius", *inputs, "--out", folder / "o", "--certificates", saved)
+    assert status == 0
+    for words in ([], ["--exact"]):
+        status, out, _ = call(capsys, "verify", *inputs, saved, *words)
+        assert status == 0
+        assert out.splitlines() == [
+            "19 of 19 certificates proved",
+            "1 of 20 samples have none: nothing is claimed of them",
+        ]
+    file = load_certificates(saved)
+    claimed = np.where(np.arange(20) == 7, 2 * file.radius, file.radius)  # more than is true
+    save_certificates(saved, file.certificates, radius=claimed, net=net, x=x, y=y)
+    status, out, _ = call(capsys, "verify", *inputs, saved)
+    assert status == 1
+    assert out.startswith("sample 7: radius ")
+    assert "18 of 19 certificates proved" in out
+
+
+def test_verify_refuses_certificates_of_another_network(files, capsys):
+    folder, net, x, y = files
+    saved = folder / "certificates"
+    result = robust_radius(net, x, y, certificates=True)
+    save_certificates(saved, result.certificates, radius=result.lower, net=net, x=x, y=y)
+    TwoLayerReLU(net.W, net.b, 2 * net.A).save(folder / "other.npz")
+    status, _, err = call(capsys, "verify", folder / "other.npz", folder / "data.npz", saved)
+    assert status == 2
+    assert err == [
+        "refimpl: error: net: expected the network that the certificates are about, got another one"
+    ]
+
+
+BAD = {
+    "no command": ([], "the following arguments are required: COMMAND"),
+    "unknown command": (["frobnicate"], "invalid choice: 'frobnicate'"),
+    "unknown experiment": (["reproduce", "imagenet"], "invalid choice: 'imagenet'"),
+    "abbreviation": (["reproduce", "synthetic", "--see", "1"], "unrecognized arguments: --see 1"),
+    "text for a number": (["reproduce", "synthetic", "--d", "x"], "--d: invalid int value: 'x'"),
+    "d below k": (["reproduce", "synthetic", "--d", "3"], "d: expected an integer of at least 10"),
+    "no clusters": (["reproduce", "synthetic", "--k", "1"], "k: expected an integer of at least 2"),
+    "no samples": (["reproduce", "synthetic", "--n", "0"], "n: expected an integer of at least 1"),
+    "negative step": (["reproduce", "synthetic", "--step", "-1"], "step: expected a positive"),
+    "step nan": (["reproduce", "synthetic", "--step", "nan"], "step: expected finite numbers"),
+    "negative seed": (["reproduce", "synthetic", "--seed", "-1"], "seed: expected an integer"),
+    "all positive": (["reproduce", "synthetic", "--positive", "10"], "--positive: expected a num"),
+    "one class": (["reproduce", "synthetic", "--k", "2", "--labels", "1,1"], "classes in both"),
+    "few labels": (["reproduce", "synthetic", "--labels", "1,-1"], "labels: expected real numbers"),
+    "text labels": (["reproduce", "synthetic", "--labels", "a,b"], "expected a list as 1,1,-1"),
+    "both": (["reproduce", "synthetic", "--labels", "1,-1", "--positive", "1"], "not allowed with"),
+    "diverges": (
+        ["reproduce", "synthetic", *SMALL, "--step", "1e308"],
+        "training left the range of float64",
+    ),
+    "out is a file": (["reproduce", "synthetic", "--out", "data.npz"], "File exists"),
+    "no data": (["reproduce", "mnist", "--data", "none"], "none"),
+    "no folder": (["reproduce", "mnist"], "REFIMPL_DATA"),
+    "no epochs": (["reproduce", "mnist", "--epochs", "0"], "epochs: expected an integer"),
+    "no step": (["reproduce", "mnist", "--two-step", "0"], "two_step: expected a positive"),
+    "no training": (["reproduce", "mnist", "--train", "0"], "train: expected an integer"),
+    "missing network": (["radius", "none.npz", "data.npz"], "No such file or directory"),
+    "network is a folder": (["radius", ".", "data.npz"], "Is a directory"),
+    "network is data": (["radius", "data.npz", "data.npz"], "arrays W, A and optionally b, c"),
+    "data is a network": (["radius", "net.npz", "net.npz"], "net.npz: expected arrays x and y"),
+    "empty": (["radius", "net.npz", "empty.npz"], "empty.npz: expected an .npz file of arrays"),
+    "dimensions": (["radius", "net.npz", "wide.npz"], "wide.npz: x: expected real numbers of"),
+    "labels 0": (["radius", "net.npz", "zero.npz"], "y: expected labels in {-1, +1}, got 0"),
+    "decision": (["radius", "net.npz", "data.npz", "--decision", "max"], "invalid choice: 'max'"),
+    "argmax of one": (
+        ["radius", "net.npz", "data.npz", "--decision", "argmax"],
+        "decision: expected K > 1 outputs for 'argmax', got K = 1",
+    ),
+    "groups without labels": (
+        ["radius", "net.npz", "data.npz", "--decision", "group_max"],
+        "--labels: expected a list for group_max and group_sum",
+    ),
+    "labels without groups": (
+        ["radius", "net.npz", "data.npz", "--labels", "1,-1"],
+        "--labels: expected a list for group_max and group_sum, and for no other",
+    ),
+    "too many labels": (
+        ["radius", "net.npz", "data.npz", "--decision", "group_sum", "--labels", "1,-1"],
+        "decision: expected one label for each of 1 outputs",
+    ),
+    "ties": (["radius", "net.npz", "data.npz", "--ties", "no"], "--ties: invalid choice: 'no'"),
+    "tol": (["radius", "net.npz", "data.npz", "--tol", "-1"], "tol: expected a number of at least"),
+    "nodes": (["radius", "net.npz", "data.npz", "--max-nodes", "0"], "max_nodes: expected an int"),
+    "time": (["radius", "net.npz", "data.npz", "--time-limit", "-1"], "time_limit: expected a num"),
+    "jobs": (["radius", "net.npz", "data.npz", "--jobs", "0"], "--jobs: expected an integer"),
+    "json in no folder": (
+        ["radius", "net.npz", "data.npz", "--json", "none/a.json"],
+        "none/a.json: expected a file in a writable directory",
+    ),
+    "json is a folder": (
+        ["radius", "net.npz", "data.npz", "--json", "."],
+        "expected a file, got a directory",
+    ),
+    "certificates in no folder": (
+        ["radius", "net.npz", "data.npz", "--certificates", "none/c"],
+        "none/c: expected a file in a writable directory",
+    ),
+    "no certificates": (["verify", "net.npz", "data.npz", "none"], "No such file"),
+    "other certificates": (["verify", "net.npz", "data.npz", "data.npz"], "data.npz: "),
+    "no action": (["data"], "the following arguments are required: ACTION"),
+    "no such data": (["data", "verify", "none"], "none"),
+    "no folder named": (["data", "verify"], "REFIMPL_DATA"),
+    "other data set": (["data", "fetch", "svhn", "."], "invalid choice: 'svhn'"),
+    "into a file": (["data", "fetch", "mnist", "data.npz"], "data.npz"),
+}
+
+
+@pytest.mark.parametrize(("words", "message"), BAD.values(), ids=BAD.keys())
+def test_bad_input_ends_with_status_2_and_one_line(files, capsys, monkeypatch, words, message):
+    folder, _, x, y = files
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("REFIMPL_DATA", raising=False)
+    Path("empty.npz").write_bytes(b"")
+    np.savez("wide.npz", x=np.ones((2, 9)), y=[1, 1])
+    np.savez("zero.npz", x=x, y=0 * y)
+    status, out, err = call(capsys, *words)
+    assert status == 2
+    assert out == ""
+    assert len(err) == 1
+    assert err[0].startswith("refimpl")
+    assert ": error: " in err[0]
+    assert message in err[0]
+
+
+def test_bad_usage_of_the_process_is_one_line_too(tmp_path):
+    process = refimpl("radius", "only-one.npz", cwd=tmp_path)
+    assert process.returncode == 2
+    assert process.stdout == ""
+    assert process.stderr == (
+        "refimpl radius: error: the following arguments are required: DATA.npz "
+        "(try refimpl radius --help)\n"
+    )
+
+
+@pytest.mark.parametrize("error", [ImportError("fetch needs pooch"), MemoryError()])
+def test_other_failures_are_one_line_with_status_2(monkeypatch, capsys, error):
+    def fail(args):
+        raise error
+
+    monkeypatch.setattr("refimpl.cli.data.run_verify", fail)
+    status, _, err = call(capsys, "data", "verify", ".")
+    assert status == 2
+    assert err == [f"refimpl: error: {str(error) or 'MemoryError'}"]
+
+
+def test_a_reader_that_leaves_early_is_no_error(files):
+    folder, *_ = files
+    command = f"{sys.executable} -m refimpl radius net.npz data.npz | true; echo ${{PIPESTATUS[0]}}"
+    process = run(["bash", "-c", command], folder)
+    assert process.stdout == "0\n"
+    assert process.stderr == ""
+
+
+def test_data_verify_says_what_is_there(tmp_path, capsys):
+    status, out, _ = call(capsys, "data", "verify", tmp_path)
+    assert (status, out) == (1, "neither MNIST nor CIFAR-10 is there\n")
+    (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(b"not idx")
+    status, out, _ = call(capsys, "data", "verify", tmp_path)
+    assert status == 1
+    assert "MNIST: " in out
+
+
+def test_data_verify_of_whole_data(data_directory, capsys):
+    status, out, _ = call(capsys, "data", "verify", data_directory / "mnist")
+    assert status == 0
+    assert out.count("whole") == 4
+
+
+def test_data_fetch_prints_the_files(tmp_path, capsys, monkeypatch):
+    asked = []
+
+    def fetch(name, directory):
+        asked.append((name, directory))
+        return [directory / "mnist" / "a"]
+
+    monkeypatch.setattr("refimpl.datasets.fetch", fetch)
+    status, out, _ = call(capsys, "data", "fetch", "mnist", tmp_path)
+    assert status == 0
+    assert asked == [("mnist", tmp_path)]
+    assert out == f"{tmp_path / 'mnist' / 'a'}\n"
+
+
+def _interrupt(command, folder, ready):
+    """Start, wait until `ready`, send SIGINT; exit status and standard error."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "refimpl", *command],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    deadline = time.monotonic() + 60
+    while not ready() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    return process.returncode, err
+
+
+def test_ctrl_c_during_reproduce_leaves_whole_files_and_status_130(tmp_path):
+    command = ["reproduce", "synthetic", "--d", "400", "--pgd-steps", "1000000", "--out", "out"]
+    out = tmp_path / "out"
+    status, err = _interrupt(command, tmp_path, lambda: (out / "cosines.png").exists())
+    assert status == 130
+    assert err == "refimpl: interrupted\n"
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["interrupted"] is True
+    assert {"settings", "two_class", "ten_class"} <= summary.keys()
+    assert {path.name for path in out.iterdir()} == {"summary.json", "cosines.png"}
+
+
+def test_ctrl_c_during_radius_writes_the_finished_samples(files, capsys, monkeypatch):
+    folder, *_ = files
+    calls = []
+
+    def interrupted(*args, **options):
+        if calls:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return robust_radius(*args, **options)
+
+    monkeypatch.setattr("refimpl.radius.robust_radius", interrupted)
+    saved = folder / "certificates"
+    words = ["radius", folder / "net.npz", folder / "data.npz", "--out", folder / "out"]
+    status, out, _ = call(capsys, *words, "--certificates", saved)
+    assert status == 130
+    assert out.startswith("16 of 20 samples")
+    written = json.loads((folder / "out" / "radius.json").read_text())
+    assert (written["n_samples"], written["n_finished"], len(written["samples"])) == (20, 16, 16)
+    status, out, _ = call(capsys, "verify", folder / "net.npz", folder / "data.npz", saved)
+    assert status == 0
+    assert out.startswith("15 of 15 certificates proved\n5 of 20 samples have none")
+
+
+def test_ctrl_c_before_the_first_sample_writes_nothing(files, capsys, monkeypatch):
+    folder, *_ = files
+
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("refimpl.radius.robust_radius", interrupted)
+    words = ["radius", folder / "net.npz", folder / "data.npz", "--out", folder / "out"]
+    status, out, _ = call(capsys, *words)
+    assert (status, out) == (130, "")
+    assert list((folder / "out").iterdir()) == []

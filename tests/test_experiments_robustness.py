@@ -1,0 +1,96 @@
+"""Measuring a classifier, and saying what came out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from refimpl import TwoLayerReLU
+from refimpl.experiments import report, robustness
+from refimpl.experiments.robustness import Classifier, Robustness
+from refimpl.radius import RobustRadius
+
+
+def _measured(upper, steps, pgd, status=None):
+    upper = np.array(upper)
+    n = len(upper)
+    lower = np.where(np.isinf(upper), 0, upper)
+    radius = RobustRadius(
+        lower, upper, np.zeros((n, 1)), np.array(status or ["exact"] * n), np.zeros(n, int), None
+    )
+    return Robustness(radius, np.array(steps), np.array([0.0, 1.5]), np.array(pgd))
+
+
+def test_curves_and_summary_by_hand():
+    measured = _measured([0.0, 1.0, 2.0, 2.0], [0.0, 1.0, 2.0, 3.0], [0.75, 0.5])
+    assert measured.curves() == {
+        "pgd": [0.75, 0.5],
+        "closed_form": [0.75, 0.5],
+        "exact": [0.75, 0.5],
+        "exact_upper": [0.75, 0.5],
+    }
+    assert measured.summary() == {
+        "min": 0.0,
+        "p10": 0.0,
+        "median": 1.0,
+        "p90": 2.0,
+        "max": 2.0,
+        "share_exact": 1.0,
+        "largest_closed_form_ratio": 1.5,
+    }
+
+
+def test_bounds_that_are_open_and_steps_that_never_flip_are_said_in_json_too():
+    measured = _measured([1.0, np.inf], [np.inf, np.inf], [1.0, 1.0], ["exact", "bounded"])
+    summary = measured.summary()
+    assert (summary["max"], summary["largest_closed_form_ratio"]) == (None, None)
+    assert summary["share_exact"] == 0.5
+    assert measured.curves()["exact"] == [0.5, 0.0]
+    assert measured.curves()["exact_upper"] == [1.0, 0.5]
+    assert "inf" in report.radii({"a": measured})
+
+
+def test_an_unreachable_sample_is_settled():
+    measured = _measured([1.0, np.inf], [1.0, np.inf], [1.0, 0.5], ["exact", "unreachable"])
+    assert measured.summary()["share_exact"] == 1.0
+
+
+def test_largest_ratio_without_any_positive_radius_is_unknown():
+    assert np.isnan(robustness.largest_ratio(np.zeros(2), np.zeros(2)))
+
+
+def test_measure_finds_radii_steps_and_pgd_of_a_line(capsys):
+    # f(x) = x_1 on the whole line: r = |x_1|, and every attack along it needs as much.
+    net = TwoLayerReLU([[1.0, 0.0], [-1.0, 0.0]], None, [[1.0, -1.0]])
+    x, y = np.array([[1.0, 5.0], [-2.0, 0.0], [3.0, 0.0]]), np.array([1, -1, -1])
+    measured = robustness.measure(
+        Classifier(net, "sign"),
+        x,
+        y,
+        direction=-y[:, None] * np.array([1.0, 0.0]),
+        epsilons=np.array([0.0, 1.5, 2.5]),
+        pgd_steps=20,
+        max_nodes=1000,
+        rng=np.random.default_rng(0),
+        progress=None,
+    )
+    np.testing.assert_allclose(measured.radius.upper, [1, 2, 0], rtol=2e-9)  # tol, twice
+    assert measured.steps.tolist() == [1, 2, 0]
+    assert measured.pgd.tolist() == [2 / 3, 1 / 3, 0]
+    assert capsys.readouterr().err == ""
+
+
+def test_correct_counts_a_tie_as_wrong():
+    net = TwoLayerReLU([[1.0]], None, [[1.0]])
+    correct = Classifier(net, "sign").correct(np.array([[1.0], [0.0]]), np.array([1, 1]))
+    assert correct.tolist() == [True, False]
+
+
+def test_tables_print_laws_and_gaps_where_they_are_known():
+    measured = {"a": _measured([1.0, 2.0], [2.0, 2.0], [1.0, 0.5])}
+    laws = {"a": np.array([1.0, 0.25])}
+    assert report.robust_accuracies(measured, laws).splitlines()[1:] == [
+        "epsilon      law    exact  closed form  above      PGD  above",
+        "0        100.0 %  100.0 %      100.0 %   +0.0  100.0 %   +0.0",
+        "1.5       25.0 %   50.0 %      100.0 %  +50.0   50.0 %   +0.0",
+    ]
+    assert "law" not in report.robust_accuracies(measured, {})

@@ -1,0 +1,190 @@
+"""The synthetic experiment at a small size: what it writes, says and finds."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from refimpl import ClusterDistribution, TwoLayerReLU, cli
+from refimpl.experiments import figures, synthetic
+from refimpl.experiments.comparison import Comparison
+from tests import tolerances
+
+SMALL = synthetic.Settings(k=4, d=200, n=80, m=2, test=20, step=0.01, steps=60, pgd_steps=5)
+CLASSIFIERS = ("two_class", "ten_class_group_max", "ten_class_group_sum")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """One run: the folder, and what it returned."""
+    out = tmp_path_factory.mktemp("out") / "made" / "for it"
+    return out, synthetic.run(SMALL, out, progress=False)
+
+
+def test_summary_json_holds_what_was_returned_and_the_settings(small):
+    out, summary = small
+    assert json.loads((out / "summary.json").read_text()) == summary
+    assert summary["settings"]["k"] == 4
+    assert summary["settings"]["labels"] == [1, 1, -1, -1]
+    assert {path.name for path in out.iterdir()} == {
+        "summary.json",
+        "cosines.png",
+        "robustness.png",
+    }
+
+
+def test_the_networks_find_the_features_of_the_paper(small):
+    _, summary = small
+    two, ten = summary["two_class"], summary["ten_class"]
+    assert two["clean_accuracy"] == ten["clean_accuracy"] == ten["group_accuracy"] == 1.0
+    for cosines in (two["cosine_own"], two["cosine_other"], ten["cosine_diagonal"]):
+        assert cosines["min"] <= cosines["median"] <= cosines["max"]
+    assert abs(two["cosine_own"]["median"] - 1 / math.sqrt(2)) < 0.1
+    assert two["cosine_other"]["max"] < 0.1
+    assert ten["cosine_diagonal"]["min"] > 0.9
+    assert ten["cosine_off_diagonal"]["max"] < 0.1
+
+
+def test_curves_fall_and_no_attack_is_below_the_truth(small):
+    _, summary = small
+    curves = summary["robust_accuracy"]
+    epsilons = np.array(curves["epsilons"])
+    assert len(epsilons) >= 20
+    assert epsilons[0] == 0
+    for name in CLASSIFIERS:
+        lines = {line: np.array(values) for line, values in curves[name].items()}
+        assert lines.keys() == {"pgd", "closed_form", "exact", "exact_upper", "law"}
+        assert all(len(values) == len(epsilons) for values in lines.values())
+        for line in ("closed_form", "exact", "exact_upper", "law"):
+            assert (np.diff(lines[line]) <= 0).all()
+        assert lines["exact"][0] == 1.0
+        assert lines["exact"][-1] == 0.0
+        for attack in ("pgd", "closed_form"):
+            assert (lines[attack] >= lines["exact"]).all()
+
+
+def test_radii_are_settled_and_lie_in_order(small):
+    _, summary = small
+    for name in CLASSIFIERS:
+        radius = summary["radius"][name]
+        assert radius["share_exact"] == 1.0
+        order = [radius[q] for q in ("min", "p10", "median", "p90", "max")]
+        assert order == sorted(order)
+        # t* is attained, so that it cannot be below the radius but by what tol = 1e-9 leaves
+        assert radius["largest_closed_form_ratio"] >= 1 - 2e-9
+    medians = [summary["radius"][name]["median"] for name in CLASSIFIERS]
+    assert medians[0] < medians[2] < medians[1]  # averaging, group_sum, group_max
+
+
+@pytest.fixture
+def without_figures(monkeypatch):
+    """Save the time of drawing what another test looks at."""
+    monkeypatch.setattr(figures, "available", lambda: False)
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_the_same_seed_gives_the_same_summary_and_another_seed_another(small, tmp_path):
+    _, summary = small
+    again = synthetic.run(SMALL, tmp_path, progress=False)
+    assert again == summary
+    other = synthetic.run(replace(SMALL, seed=1), tmp_path, progress=False)
+    assert other["radius"] != summary["radius"]
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_other_sizes_partitions_and_noise_run_from_the_command_line(tmp_path, capsys):
+    words = ["reproduce", "synthetic", "--k", "3", "--d", "30", "--n", "30", "--m", "2", "--h", "2"]
+    words += ["--steps", "30", "--step", "0.02", "--noise", "0.5", "--test", "6", "--sigma", "1e-4"]
+    words += ["--pgd-steps", "2", "--seed", "3", "--out", str(tmp_path / "a")]
+    assert cli.main([*words, "--positive", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "1 or 0.7071" in out  # 1/sqrt(k_own) of classes of one and of two clusters
+    one = json.loads((tmp_path / "a" / "summary.json").read_text())
+    assert one["settings"]["labels"] == [1, -1, -1]
+    words[words.index("--h") + 1] = "1"
+    assert cli.main([*words, "--labels", "-1,1,-1"]) == 0
+    two = json.loads((tmp_path / "a" / "summary.json").read_text())
+    assert two["settings"]["labels"] == [-1, 1, -1]
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_the_tables_say_what_the_summary_says(tmp_path, capsys):
+    summary = synthetic.run(SMALL, tmp_path, progress=False)
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    for name in CLASSIFIERS:
+        assert f"{name}" in captured.out
+        assert f"{summary['radius'][name]['median']:.4g}" in captured.out
+    assert f"sqrt(d/k) = {math.sqrt(200 / 4):.4g}" in captured.out
+    assert f"sqrt(d/2) = {math.sqrt(200 / 2):.4g}" in captured.out
+    assert f"sqrt(d/(1+k_opp)) = {math.sqrt(200 / 3):.4g}" in captured.out
+    assert captured.out.endswith(f"written to {tmp_path}\n")
+
+
+def test_without_matplotlib_the_rest_runs_and_one_line_says_so(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(figures, "find_spec", lambda name: None)
+    summary = synthetic.run(SMALL, tmp_path, progress=False)
+    assert capsys.readouterr().err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
+    assert summary["radius"]["two_class"]["share_exact"] == 1.0
+
+
+def test_default_settings_are_the_papers():
+    s = synthetic.Settings()
+    assert (s.k, s.d, s.n, s.m, s.h) == (10, 3072, 1000, 5, 1)
+    assert (s.step, s.steps, s.sigma, s.noise, s.test) == (0.001, 100, 1e-5, 1.0, 200)
+    assert s.epsilons().tolist() == list(range(0, 48, 2))
+
+
+def test_theory_of_a_distribution_by_hand():
+    labels = [1, -1, -1, -1]
+    theory = synthetic.Idealised(ClusterDistribution.orthogonal(4, 36, labels=labels, rng=0))
+    assert theory.centre_radii() == {
+        "two_class": ("sqrt{d/k}", [3.0]),
+        "ten_class_group_max": ("sqrt{d/2}", [math.sqrt(18)]),
+        "ten_class_group_sum": ("sqrt{d/(1+k_{opp})}", [math.sqrt(18), 3.0]),
+    }
+    assert theory.averaged_cosines() == [1.0, 1 / math.sqrt(3)]
+    # With one cluster a class group_max is N(sqrt(d/2), 1), whose median is sqrt(18).
+    two = synthetic.Idealised(ClusterDistribution.orthogonal(2, 36, rng=0))
+    grid_error = 11 / 400  # linear interpolation on 401 points from 0 to sqrt(36) + 5
+    assert two.medians()["ten_class_group_max"] == pytest.approx(math.sqrt(18), abs=grid_error)
+
+
+def _idealised(dist, h):
+    """Comparison of the idealised networks, each neuron h times, with unequal copies."""
+    two = TwoLayerReLU.feature_averaging(dist)
+    ten = TwoLayerReLU.feature_decoupling(dist)
+    sizes = np.linspace(0.5, 1.5, h)
+    W_two, W_ten = (np.kron(net.W, sizes[:, None]) for net in (two, ten))
+    A_two, A_ten = (np.repeat(net.A, h, axis=1) / h for net in (two, ten))
+    return Comparison(
+        dist.features,
+        dist.labels,
+        TwoLayerReLU(W_two, None, A_two),
+        TwoLayerReLU(W_ten, None, A_ten),
+        h,
+    )
+
+
+@pytest.mark.parametrize("h", [1, 3])
+def test_cosines_of_idealised_networks_by_hand(h):
+    dist = ClusterDistribution.orthogonal(6, 10, labels=[1, -1, 1, -1, -1, -1], rng=0)
+    two, ten = _idealised(dist, h).cosines()
+    close = {"rtol": 0, "atol": tolerances.gamma(200)}
+    expected = np.array([[2**-0.5, 0], [0, 0.5]])[[0, 1, 0, 1, 1, 1]]
+    np.testing.assert_allclose(two, expected, **close)
+    np.testing.assert_allclose(ten, np.eye(6), **close)
+
+
+def test_neurons_stay_single_where_h_does_not_divide_them():
+    dist = ClusterDistribution.orthogonal(2, 4, rng=0)
+    rng = np.random.default_rng(0)
+    two = TwoLayerReLU.binary(4, 5, sigma_w=1.0, rng=rng)
+    ten = TwoLayerReLU.multiclass(4, 2, 3, sigma_w=1.0, rng=rng)
+    cosines = Comparison(dist.features, dist.labels, two, ten, 3).cosines()
+    assert [c.shape for c in cosines] == [(2, 10), (2, 2)]

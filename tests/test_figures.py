@@ -1,0 +1,107 @@
+"""Figures are whole PNG files that show what they are given."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from refimpl.experiments import figures
+
+PNG = b"\x89PNG\r\n\x1a\n"
+pytest.importorskip("matplotlib", reason="figures need the extra plot")
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that were saved, to look into."""
+    seen = []
+    save = figures.save
+
+    def keep(figure, path):
+        seen.append(figure)
+        save(figure, path)
+
+    monkeypatch.setattr(figures, "save", keep)
+    return seen
+
+
+def _panel(k, m):
+    values = np.linspace(-1, 1, k * m).reshape(k, m)
+    return figures.Cosines(
+        "title", values, "neuron", [f"f{i}" for i in range(k)], [str(r) for r in range(m)]
+    )
+
+
+def test_cosines_shows_every_panel_its_names_and_its_numbers(tmp_path, drawn):
+    path = tmp_path / "cosines.png"
+    panels = [_panel(2, 3), _panel(2, 2)]
+    figures.draw_cosines(path, panels, rows="feature")
+    assert path.read_bytes().startswith(PNG)
+    assert [p.name for p in tmp_path.iterdir()] == ["cosines.png"]
+    axes = drawn[0].axes[:2]  # the third is the colour bar
+    for ax, panel in zip(axes, panels, strict=True):
+        np.testing.assert_array_equal(ax.images[0].get_array(), panel.values)
+        assert ax.images[0].get_clim() == (-1, 1)
+        assert [t.get_text() for t in ax.texts] == [f"{v:.2f}" for v in panel.values.ravel()]
+        assert [t.get_text() for t in ax.get_yticklabels()] == ["f0", "f1"]
+        assert (ax.get_title(), ax.get_xlabel(), ax.get_ylabel()) == ("title", "neuron", "feature")
+
+
+def test_large_cosine_matrices_have_no_numbers_and_few_names(tmp_path, drawn):
+    figures.draw_cosines(tmp_path / "a.png", [_panel(40, 60)], rows="feature")
+    ax = drawn[0].axes[0]
+    assert len(ax.texts) == 0
+    assert len(ax.get_yticklabels()) <= 20
+
+
+def test_robustness_draws_the_curves_it_is_given_in_percent(tmp_path, drawn):
+    e = np.array([0.0, 1.0, 2.0])
+    shares = {"exact": np.array([1.0, 0.5, 0.0]), "law": np.array([1.0, 0.4, 0.1])}
+    panel = figures.Curves("finding", {name: (e, share) for name, share in shares.items()})
+    other = figures.Curves("other", {"pgd": (e, shares["exact"])})
+    figures.draw_robustness(tmp_path / "r.png", [panel, other], unit="pixels")
+    first, second = drawn[0].axes
+    lines = {line.get_label(): line for line in first.lines}
+    assert lines.keys() == {figures.STYLES[name]["label"] for name in shares}
+    for name, share in shares.items():
+        line = lines[figures.STYLES[name]["label"]]
+        np.testing.assert_array_equal(line.get_xdata(), e)
+        np.testing.assert_array_equal(line.get_ydata(), 100 * share)
+    assert [line.get_label() for line in second.lines] == ["PGD"]
+    assert "pixels" in first.get_xlabel()
+    assert (first.get_title(), second.get_title()) == ("finding", "other")
+    legend = {text.get_text() for text in drawn[0].legends[0].get_texts()}
+    assert legend == {*lines, "PGD"}
+
+
+def test_histogram_leaves_out_infinite_radii(tmp_path, drawn):
+    radii = np.array([0.0, 1.0, 1.0, np.inf])
+    figures.draw_histogram(tmp_path / "h.png", radii, title="t", unit="input space")
+    assert sum(bar.get_height() for bar in drawn[0].axes[0].patches) == 3
+    assert (tmp_path / "h.png").read_bytes().startswith(PNG)
+
+
+def test_colours_differ_in_brightness_so_that_grey_prints_tell_them_apart():
+    def brightness(colour):
+        r, g, b = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+    levels = sorted(map(brightness, (figures.BLACK, figures.ORANGE, figures.BLUE)))
+    assert min(np.diff(levels)) > 0.1
+
+
+def test_without_matplotlib_one_line_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(figures, "find_spec", lambda name: None)
+    assert not figures.available()
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "pip install 'refimpl[plot]'" in err
+
+
+def test_drawing_does_not_touch_pyplot(tmp_path):
+    figures.draw_histogram(tmp_path / "h.png", np.ones(3), title="t", unit="u")
+    assert (
+        "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+    )
