@@ -10,19 +10,21 @@ its Farkas multipliers; what fails that goes to `exact_radius`, in rational arit
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from itertools import product
 from typing import Any, NamedTuple
 
 import exact_radius
 import numpy as np
 import quadprog
-from scipy.optimize import linprog, nnls
+from scipy.optimize import nnls
 
 from refimpl import GroupMax, GroupSum, TwoLayerReLU
 from refimpl.strategies import Problem
 
 PROVED = 1e-10  # relative gap between a point's distance and its dual bound, here asserted
-ROOM = 1e-6  # distance from the faces, in units of their levels, at which floats tell sides apart
+CANCELLED = 1e-9  # share of a gradient's terms that may be left of it in floats
+ROOM = 1e-6  # distance from all faces, relative to the farthest, at which floats tell sides apart
 
 
 class Piece(NamedTuple):
@@ -51,6 +53,10 @@ class Piece(NamedTuple):
         """min ||delta|| subject to a_j delta + k_j <= 0, inf where there is no such delta."""
         a, k = self.polyhedron()
         size = np.linalg.norm(a, axis=1)
+        norms = np.linalg.norm(self.net.W, axis=1) * (np.array(self.phase) > 0)
+        terms = np.abs(self.rows) @ np.abs(self.net.A) @ norms
+        if (size[: len(terms)] < CANCELLED * terms).any():
+            return self.exact_distance("adversarial")
         if (k[size == 0] > 0).any():
             return math.inf
         if (k <= 0).all():
@@ -70,12 +76,10 @@ class Piece(NamedTuple):
         size[size == 0] = 1.0
         unit, level = a / size[:, None], k / size
         level /= np.abs(level).max() or 1.0
-        goal = np.append(np.zeros(a.shape[1]), -1.0)  # the largest t, unit delta + level + t <= 0
-        rows = np.column_stack((unit, np.ones(len(unit))))
-        bounds = [(None, None)] * a.shape[1] + [(0, 1)]
-        point = linprog(goal, A_ub=rows, b_ub=-level, bounds=bounds).x
-        if point is not None and (unit @ point[:-1] + level).max() < -ROOM:
-            return True
+        with suppress(ValueError):
+            point, _ = _nearest_point(unit, level + 2 * ROOM)
+            if (unit @ point + level).max() < -ROOM:
+                return True
         return self.exact_distance("robust") < math.inf
 
 
@@ -96,14 +100,20 @@ def radius(
     return math.inf
 
 
+def _nearest_point(a: Any, k: Any) -> tuple[Any, Any]:
+    """delta of least norm with a delta + k <= 0, and multipliers; ValueError if it finds none."""
+    dim = a.shape[1]
+    point, _, _, _, u, _ = quadprog.solve_qp(np.eye(dim), np.zeros(dim), -a.T, k)
+    return point, u
+
+
 def _solve(a: Any, k: Any) -> float | None:
     """The distance, inf for an empty polyhedron, None where floats cannot prove either."""
-    dim = a.shape[1]
     try:
-        point, _, _, _, u, _ = quadprog.solve_qp(np.eye(dim), np.zeros(dim), -a.T, k)
-    except ValueError:  # it says that there is no point
+        point, u = _nearest_point(a, k)
+    except ValueError:
         columns = np.vstack((a.T, k))
-        ray = nnls(columns, np.append(np.zeros(dim), 1.0))[0]
+        ray = nnls(columns, np.eye(len(columns))[-1])[0]
         residual = columns @ ray
         return math.inf if residual[-1] > 0.5 and np.abs(residual[:-1]).max() < PROVED else None
     distance = float(np.linalg.norm(point))
@@ -121,6 +131,7 @@ def random_problem(
     kind: str,
     *,
     max_dim: int = 4,
+    min_hidden: int = 1,
     max_hidden: int = 6,
     max_outputs: int = 3,
     n: int = 1,
@@ -130,7 +141,8 @@ def random_problem(
     Kinds: ``"real"`` is generic, Gaussian; ``"integer"`` has ties; the others start from either:
     equal neurons, neurons on one line, a zero neuron, an unread one, A >= 0, and the paper's A.
     """
-    d, M, K = (int(rng.integers(1, top + 1)) for top in (max_dim, max_hidden, max_outputs))
+    d, K = (int(rng.integers(1, top + 1)) for top in (max_dim, max_outputs))
+    M = int(rng.integers(min_hidden, max_hidden + 1))
     integer = kind not in ("real", "no bias") and (kind == "integer" or rng.random() < 0.5)
 
     def draw(*shape: int) -> Any:

@@ -14,8 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tolerances import RADIUS, radius_slack
 
-from refimpl import GroupMax, GroupSum, TwoLayerReLU, strategies
-from refimpl.radius import RobustRadius, robust_radius
+from refimpl import GroupMax, GroupSum, RobustRadius, TwoLayerReLU, robust_radius, strategies
 
 TIES = pytest.mark.parametrize("ties", ["adversarial", "robust"])
 
@@ -36,7 +35,7 @@ def assert_agrees(found: RobustRadius, truth: Any, slack: Any) -> None:
 
 
 @TIES
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(problem=strategies.problems(max_rows=2, correct=True))
 def test_e29_radius_equals_the_enumeration_on_networks_of_every_kind(
     problem: strategies.Problem, ties: str
@@ -63,6 +62,24 @@ def test_e29_radius_equals_the_enumeration_on_random_networks(kind: str) -> None
         bounded += int(found.status[0] == "bounded" and 0 < truth < math.inf)
     # Generic networks have no ties without a strictly adversarial point beside them.
     assert bounded <= (0 if kind in ("real", "no bias") else 3)
+
+
+def test_e31_radius_equals_the_enumeration_with_many_branching_neurons() -> None:
+    """Too many pieces to bound each: branch and bound has to find the nearest."""
+    searched = 0
+    for seed in range(24):
+        rng = np.random.default_rng([seed, 55])
+        kind = brute_force.KINDS[seed % len(brute_force.KINDS)]
+        problem = brute_force.random_problem(
+            rng, kind, max_dim=5, min_hidden=8, max_hidden=8, max_outputs=2
+        )
+        net, decision, x, y = problem
+        ties = str(rng.choice(["adversarial", "robust"]))
+        truth = brute_force.radius(net, x[0], int(y[0]), decision, ties)
+        found = robust_radius(net, x, y, decision=decision, ties=ties)
+        assert_agrees(found, [truth], radius_slack(net, x))
+        searched += int(found.nodes[0] > 0)
+    assert searched >= 2
 
 
 @TIES

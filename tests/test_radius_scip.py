@@ -9,7 +9,7 @@ import pytest
 from mnist_networks import parity, train
 from tolerances import SCIP
 
-from refimpl.radius import robust_radius
+from refimpl import robust_radius
 
 pytest.importorskip("pyscipopt", reason="needs SCIP: pip install refimpl[crosscheck]")
 

@@ -13,7 +13,8 @@ import sys
 import time
 from typing import Any
 
-THREADS = int(sys.argv[1]) if len(sys.argv) > 1 else len(os.sched_getaffinity(0))
+_GIVEN = sys.argv[1:] if __name__ == "__main__" else []
+THREADS = int(_GIVEN[0]) if _GIVEN else len(os.sched_getaffinity(0))
 os.environ.update(dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), str(THREADS)))
 
 import numpy as np  # noqa: E402  # the number of threads is read on import
