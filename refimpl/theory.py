@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from scipy.special import bdtr, gammaincc, gammaln, ndtr
+from scipy.special import bdtr, gammaincc, gammaln, ndtr, xlogy
 
 from refimpl import _validation as check
 from refimpl._validation import Array
@@ -318,7 +318,7 @@ def _normal_density(u: Array) -> Array:
 def _chi_density(s: Array, j: Any) -> Array:
     """Density of the root of a chi-squared with j degrees of freedom, (j,s)."""
     j = j[:, None]
-    return np.exp((j - 1) * np.log(s) - s**2 / 2 - (j / 2 - 1) * math.log(2) - gammaln(j / 2))
+    return np.exp(xlogy(j - 1, s) - s**2 / 2 - (j / 2 - 1) * math.log(2) - gammaln(j / 2))
 
 
 @cache

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from refimpl import ClusterDistribution, TwoLayerReLU, theory
+from refimpl import ClusterDistribution, GroupMax, GroupSum, TwoLayerReLU, robust_radius, theory
 from tests import tolerances
 
 KINDS = ("averaging", "group_max", "group_sum")
@@ -231,6 +231,72 @@ def test_laws_hold_up_with_thousands_of_clusters():
     assert np.isfinite(law).all()
     # N ~ N(100, 3001) is positive with probability P(g < 100 / sqrt(3001)) = 0.966..
     assert law[0] == pytest.approx(stats.norm.cdf(100 / math.sqrt(3001)), abs=tolerances.QUADRATURE)
+
+
+def _classifier(kind, dist, bias=0.0):
+    """The idealised network, and how it decides."""
+    if kind == "averaging":
+        return TwoLayerReLU.feature_averaging(dist), "sign"
+    decision = {"group_max": GroupMax, "group_sum": GroupSum}[kind](dist.labels)
+    return TwoLayerReLU.feature_decoupling(dist, bias), decision
+
+
+@pytest.mark.parametrize("sizes", [*PARTITIONS, (7, 3)])
+@pytest.mark.parametrize("bias", [0.0, -3.0, -12.0, -23.0, 5.0])
+def test_e19_to_e21_are_the_exact_radii_at_centres(sizes, bias):
+    d = 24
+    dist = _orthogonal(*sizes, d=d)
+    k_opposite = np.where(dist.labels > 0, sizes[1], sizes[0])
+    expected = {"group_max": np.full(sum(sizes), theory.decoupled_radius(d, bias))}
+    if bias == 0:
+        expected["averaging"] = np.full(sum(sizes), theory.feature_averaging_radius(sum(sizes), d))
+    if bias <= 0:
+        radii = [theory.group_sum_radius(int(k), d, bias) for k in k_opposite]
+        expected["group_sum"] = np.array(radii)
+    for kind, radii in expected.items():
+        net, decision = _classifier(kind, dist, bias)
+        found = robust_radius(net, dist.features, dist.labels, decision=decision)
+        np.testing.assert_allclose(found.lower, radii, rtol=tolerances.RADIUS, err_msg=kind)
+        np.testing.assert_allclose(found.upper, radii, rtol=tolerances.RADIUS, err_msg=kind)
+
+
+@pytest.mark.parametrize("sizes", PARTITIONS)
+def test_e22_is_the_exact_radius_at_any_sample(sizes):
+    dist = _orthogonal(*sizes, d=20)
+    sample = dist.sample(60, rng=3)
+    net, decision = _classifier("averaging", dist)
+    found = robust_radius(net, sample.x, sample.y, decision=decision)
+    expected = theory.feature_averaging_radius_at(sample.x, sample.y, dist)
+    assert (expected == 0).any() or sizes != (5, 5)  # d = 20 is small enough for mistakes
+    np.testing.assert_allclose(found.upper, expected, rtol=tolerances.RADIUS)
+    np.testing.assert_allclose(found.lower, expected, rtol=tolerances.RADIUS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sizes", "d"),
+    [
+        ("averaging", (2, 3), 30),  # exact at every d
+        ("averaging", (1, 4), 300),
+        ("group_max", (3, 2), 300),  # 0 is 8 standard deviations below the mean of the two
+        ("group_sum", (2, 2), 900),  # sqrt(d) is 30, well above 6 (1 + k_opp) = 18
+    ],
+)
+def test_e23_to_e25_are_the_laws_of_exact_radii_of_idealised_networks(kind, sizes, d):
+    n = 400
+    dist = _orthogonal(*sizes, d=d)
+    sample = dist.sample(n, rng=11)
+    net, decision = _classifier(kind, dist)
+    radii = robust_radius(net, sample.x, sample.y, decision=decision).upper
+    epsilons = np.linspace(0, radii.max(), 50)
+    empirical = (radii > epsilons[:, None]).mean(axis=1)
+    law = _law(kind, sizes, d, epsilons)
+    assert np.abs(law - empirical).max() <= tolerances.uniform_distance(n)
+    if kind == "group_max":  # and sample by sample, from the formula itself
+        g = (sample.x - dist.features[sample.cluster]) @ dist.features.T / math.sqrt(d)
+        opposite = np.where(dist.labels != sample.y[:, None], g, -np.inf).max(axis=1)
+        own = g[np.arange(n), sample.cluster]
+        expected = (math.sqrt(d) + own - opposite) / math.sqrt(2)
+        np.testing.assert_allclose(radii, expected, rtol=tolerances.RADIUS)
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ class Settings:
     epochs, batch : int
         Passes over the training samples, and rows in a gradient step.
     two_step, ten_step : float
-        Learning rates of the two networks.
+        Learning rates of the two networks; a tenth of that in the last fifth of the steps.
     sigma : float
         Standard deviation of the initial weights and biases.
     train : int, optional
@@ -78,10 +78,10 @@ class Settings:
 
     m: int = 15
     h: int = 3
-    epochs: int = 10
+    epochs: int = 15
     batch: int = 100
-    two_step: float = 5.0
-    ten_step: float = 2.0
+    two_step: float = 3.0
+    ten_step: float = 3.0
     sigma: float = 0.1
     train: int | None = None
     radii: int = 200
@@ -129,28 +129,46 @@ def train(
     """Train a 2-class network on the labels of the classes, and one on the classes."""
     s, (x, classes) = settings, split
     k, d = len(labels), x.shape[1]
-    steps = s.epochs * -(-len(x) // s.batch)
+    batch = min(s.batch, len(x))
+    steps = s.epochs * -(-len(x) // batch)
     two = TwoLayerReLU.binary(d, s.m, sigma_w=s.sigma, sigma_b=s.sigma, rng=rng)
     ten = TwoLayerReLU.multiclass(d, k, s.h, sigma_w=s.sigma, rng=rng)
     with Progress("training, steps", 2 * steps, enabled=progress) as counter:
         two, ten = (
-            gradient_descent(
-                net,
-                x,
-                targets,
-                learning_rate=step_size,
-                steps=steps,
-                method="primal",
-                batch_size=min(s.batch, len(x)),
-                rng=rng,
-                callback=lambda step, *_: counter.advance(step > 0),
-            ).network
+            _descend(net, x, targets, step_size, steps, batch, rng, counter)
             for net, targets, step_size in (
                 (two, labels[classes], s.two_step),
                 (ten, classes, s.ten_step),
             )
         )
     return Comparison(class_means(split, k), labels, two, ten, s.h)
+
+
+def _descend(
+    net: TwoLayerReLU,
+    x: Array,
+    targets: IntArray,
+    step_size: float,
+    steps: int,
+    batch: int,
+    rng: np.random.Generator,
+    counter: Progress,
+) -> TwoLayerReLU:
+    """Mini-batch descent, at last with small steps, whose noise leaves less of a mark."""
+    last = steps // 5
+    for learning_rate, count in ((step_size, steps - last), (step_size / 10, last)):
+        net = gradient_descent(
+            net,
+            x,
+            targets,
+            learning_rate=learning_rate,
+            steps=count,
+            method="primal",
+            batch_size=batch,
+            rng=rng,
+            callback=lambda step, *_: counter.advance(step > 0),
+        ).network
+    return net
 
 
 def class_means(split: Split, k: int) -> Array:

@@ -1,0 +1,208 @@
+"""Sweeps: both networks trained, and exact radii taken, at every point of a grid.
+
+Results stream to a file of JSON lines as they come. The first line says which grid and version the rest
+belongs to; each other line is one point with its result or its error, written whole. A run on the
+same file takes up where the last one stopped.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, Executor, as_completed
+from dataclasses import MISSING, dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import refimpl
+from refimpl import _validation as check
+from refimpl._progress import Progress
+from refimpl.experiments import sweep_point
+from refimpl.experiments.sweep_point import Point
+
+FORMAT = 1
+Grid = Mapping[str, Sequence[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """A point of a sweep, and its result (see `sweep_point.measure`) or its error."""
+
+    point: Point
+    result: dict[str, Any] | None
+    error: str | None
+
+
+def sweep(
+    grid: Grid | Sequence[Grid],
+    path: str | os.PathLike[str],
+    *,
+    executor: Executor | None = None,
+    progress: bool = False,
+) -> list[Outcome]:
+    """Measure every point of a grid that the file does not have yet.
+
+    Parameters
+    ----------
+    grid : mapping, or sequence of mappings
+        Values of any fields of `Point`, of which all combinations are taken; the fields that are
+        left out keep the paper's values. Several mappings: the points of all of them.
+    path : path
+        File of the results, made if it is missing.
+    executor : concurrent.futures.Executor, optional
+        Runs the points: a process pool, Dask's ``client.get_executor()``, ``mpi4py.futures``. The
+        results are the same; only the order of the lines in the file depends on it.
+    progress : bool
+        Count points on standard error.
+
+    Returns
+    -------
+    list of Outcome
+        All points of the grid in its order, those of earlier runs included. A point that failed has
+        its error, and is not tried again.
+
+    Raises
+    ------
+    ValueError
+        A grid with unknown fields or without points, or a file of another grid or version.
+    OSError
+        The file cannot be read or written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> grid = {"d": [40, 80], "k": [2], "n": [20], "m": [1], "test": [5], "step": [0.02]}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     outcomes = sweep(grid, f"{folder}/sweep.jsonl")
+    >>> [outcome.point.d for outcome in outcomes]
+    [40, 80]
+    """
+    wanted = points(grid)
+    path = Path(path)
+    header = _header(wanted)
+    done = _resume(path, header)
+    missing = [point for point in wanted if point not in done]
+    with (
+        path.open("ab", buffering=0) as file,
+        Progress("sweep, points", len(wanted), enabled=progress) as counter,
+    ):
+        counter.advance(len(wanted) - len(missing))
+        for line in _outcomes(missing, executor):
+            file.write(_line(line))
+            counter.advance()
+    return read(path)
+
+
+def read(path: str | os.PathLike[str]) -> list[Outcome]:
+    """Outcomes in a file, in the order of its grid whatever order they were written in."""
+    header, lines = _parse(Path(path))
+    order = {Point.of(each): i for i, each in enumerate(header["points"])}
+    found = {Point.of(line["point"]): line for line in reversed(lines)}
+    return [
+        Outcome(point, found[point].get("result"), found[point].get("error"))
+        for point in sorted(found, key=order.__getitem__)
+    ]
+
+
+def points(grid: Grid | Sequence[Grid]) -> list[Point]:
+    """All points of a grid, each once, the last field varying fastest.
+
+    >>> [(point.k, point.seed) for point in points({"seed": [0, 1], "k": [4, 6]})]
+    [(4, 0), (4, 1), (6, 0), (6, 1)]
+    """
+    grids = [grid] if isinstance(grid, Mapping) else list(grid)
+    names = [each.name for each in fields(Point)]
+    found: dict[Point, None] = {}
+    for one in grids:
+        if unknown := sorted(set(one) - set(names)):
+            check.fail("grid", f"fields {', '.join(names)}", ", ".join(unknown))
+        used = [name for name in names if name in one]
+        for values in itertools.product(*(one[name] for name in used)):
+            found[Point.of(dict(zip(used, values, strict=True)))] = None
+    if not found:
+        check.fail("grid", "at least one point", "none")
+    return list(found)
+
+
+def _outcomes(missing: Sequence[Point], executor: Executor | None) -> Iterator[dict[str, Any]]:
+    """Measure points, and yield their lines as they are finished."""
+    if executor is None:
+        yield from map(_attempt, missing)
+        return
+    futures = {executor.submit(_attempt, point): point for point in missing}
+    try:
+        for future in as_completed(futures):
+            error = future.exception()
+            if error is None:
+                yield future.result()
+            elif isinstance(error, BrokenExecutor):  # the workers are gone, not the point at fault
+                raise error
+            else:
+                yield _failed(futures[future], error)
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _attempt(point: Point) -> dict[str, Any]:
+    """Measure a point; whatever it raises is its result, so that the others go on."""
+    try:
+        return {"point": point.as_json(), "result": sweep_point.measure(point)}
+    except Exception as error:
+        return _failed(point, error)
+
+
+def _failed(point: Point, error: BaseException) -> dict[str, Any]:
+    return {"point": point.as_json(), "error": f"{type(error).__name__}: {error}"}
+
+
+def _header(wanted: Sequence[Point]) -> dict[str, Any]:
+    return {
+        "refimpl_sweep": FORMAT,
+        "version": refimpl.__version__,
+        "points": [point.as_json() for point in wanted],
+    }
+
+
+def _resume(path: Path, header: dict[str, Any]) -> set[Point]:
+    """Points that the file has, after a line that was cut off is removed; start a file if missing."""
+    if not path.exists() or not path.stat().st_size:
+        path.write_bytes(_line(header))
+        return set()
+    _drop_partial_line(path)
+    found, lines = _parse(path)
+    for name, wanted in header.items():
+        if found[name] != wanted:
+            what = "of this grid" if name == "points" else f"with {name} {wanted}"
+            got = "another grid" if name == "points" else found[name]
+            check.fail(str(path), f"results {what}, or no file", got)
+    return {Point.of(line["point"]) for line in lines}
+
+
+def _drop_partial_line(path: Path) -> None:
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole and whole < len(content):
+        os.truncate(path, whole)
+
+
+def _parse(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Header and whole lines of a file."""
+    try:
+        content = path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        header, *lines = [json.loads(line) for line in whole.splitlines()]
+        if not {"refimpl_sweep", "version", "points"} <= header.keys():
+            raise ValueError("no header")
+        if not all("point" in line for line in lines):
+            raise ValueError("a line without its point")
+    except (ValueError, AttributeError, TypeError) as error:
+        check.fail(str(path), "the results of a sweep", f"another file ({error})")
+    return header, lines
+
+
+def _line(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, allow_nan=False).encode() + b"\n"

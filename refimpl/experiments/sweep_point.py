@@ -1,0 +1,191 @@
+"""One point of a sweep: train both networks, and measure them (`sweep` runs many)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+from scipy.special import expit
+
+from refimpl import _validation as check
+from refimpl import theory
+from refimpl._validation import Array
+from refimpl.attacks import closed_form_direction
+from refimpl.decisions import GroupMax, GroupSum
+from refimpl.decomposition import cosine_matrix
+from refimpl.distribution import ClusterDistribution, Sample
+from refimpl.experiments import synthetic
+from refimpl.experiments.comparison import Comparison
+from refimpl.experiments.robustness import Classifier, finite, largest_ratio, quantiles
+from refimpl.network import TwoLayerReLU
+from refimpl.radius import robust_radius
+from refimpl.smallest_step import smallest_step
+
+KINDS = ("averaging", "group_max", "group_sum")
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where to measure; the defaults are the paper's.
+
+    k, d, n, m: clusters, dimension, training samples, neurons of each sign; positive: how many
+    clusters have the label +1, None for half of them; cosine: of each two features; noise: standard
+    deviation; sigma: standard deviation of the initial weights; step, steps: learning rate and
+    number of gradient descent steps; test: test samples; seed: of everything random.
+    """
+
+    k: int = 10
+    d: int = 3072
+    n: int = 1000
+    m: int = 5
+    positive: int | None = None
+    cosine: float = 0.0
+    noise: float = 1.0
+    sigma: float = 1e-5
+    step: float = 0.001
+    steps: int = 100
+    test: int = 200
+    seed: int = 0
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Point:
+        """Point with these values in the types of the defaults, so that equal points are equal."""
+        kinds = {each.name: type(each.default) for each in fields(cls)}
+        return cls(**{name: _typed(name, value, kinds[name]) for name, value in values.items()})
+
+    def as_json(self) -> dict[str, Any]:
+        """All fields."""
+        return asdict(self)
+
+    def labels(self) -> tuple[int, ...]:
+        """Labels of the clusters, those with +1 first."""
+        positive = self.k // 2 if self.positive is None else self.positive
+        return (1,) * positive + (-1,) * (self.k - positive)
+
+
+def _typed(name: str, value: Any, kind: type) -> Any:
+    if name == "positive" and value is None:
+        return None
+    if kind is float:
+        return check.real(name, value)
+    return check.integer(name, value, minimum=0)
+
+
+def measure(point: Point) -> dict[str, Any]:
+    """Train and measure at one point.
+
+    Returns
+    -------
+    dict
+        ``trained`` and ``idealised``: for each of averaging, group_max, group_sum the quantiles of
+        the exact radius at the test samples, their mean and sd, the clean accuracy, the share of
+        samples settled exactly, and the law's median (None for correlated features).
+        ``averaging``: alignment of each neuron with the sum of its class's features (smallest), and
+        max/min over training samples of |dL/df_i|, largest t*/r. ``decoupling``: cosines of neurons
+        with their own feature (smallest) and with the others (mean).
+    """
+    dist, comparison, train, test = _train(point)
+    ideal = TwoLayerReLU.feature_decoupling(dist)
+    trained = dict(zip(KINDS, comparison.classifiers().values(), strict=True))
+    idealised = {
+        "averaging": Classifier(TwoLayerReLU.feature_averaging(dist), "sign"),
+        "group_max": Classifier(ideal, GroupMax(dist.labels)),
+        "group_sum": Classifier(ideal, GroupSum(dist.labels)),
+    }
+    laws = _law_medians(dist)
+    return {
+        "trained": {name: _robustness(each, test, laws[name]) for name, each in trained.items()},
+        "idealised": {
+            name: _robustness(each, test, laws[name]) for name, each in idealised.items()
+        },
+        "averaging": _averaging(comparison, train, test),
+        "decoupling": _decoupling(comparison),
+    }
+
+
+def _train(point: Point) -> tuple[ClusterDistribution, Comparison, Sample, Sample]:
+    settings = synthetic.Settings(
+        k=point.k,
+        d=point.d,
+        n=point.n,
+        m=point.m,
+        step=point.step,
+        steps=point.steps,
+        sigma=point.sigma,
+        noise=point.noise,
+        labels=point.labels(),
+        test=point.test,
+        seed=point.seed,
+    )
+    features, training, testing = np.random.default_rng(point.seed).spawn(3)
+    dist = ClusterDistribution.correlated(
+        point.k,
+        point.d,
+        cosine=point.cosine,
+        labels=settings.labels,
+        noise_std=point.noise,
+        rng=features,
+    )
+    comparison = synthetic.train(dist, settings, training, progress=False)
+    # Training draws its samples first: the same generator, started anew, gives them again.
+    again = np.random.default_rng(point.seed).spawn(3)[1]
+    return dist, comparison, dist.sample(point.n, rng=again), dist.sample(point.test, rng=testing)
+
+
+def _robustness(classifier: Classifier, test: Sample, law: float | None) -> dict[str, Any]:
+    result = robust_radius(classifier.net, test.x, test.y, decision=classifier.decision)
+    radii = result.upper
+    within = np.isfinite(radii).all()
+    return {
+        **quantiles(radii),
+        "mean": float(radii.mean()) if within else None,
+        "sd": float(radii.std()) if within else None,
+        "accuracy": float((radii > 0).mean()),
+        "share_exact": float((result.status != "bounded").mean()),
+        "law_median": law,
+    }
+
+
+def _law_medians(dist: ClusterDistribution) -> dict[str, float | None]:
+    """Medians of E23 to E25, known for orthogonal features."""
+    gram = dist.features @ dist.features.T / dist.dim
+    if not np.allclose(gram, np.eye(dist.n_clusters), atol=1e-9):
+        return dict.fromkeys(KINDS)
+    positive = int((dist.labels > 0).sum())
+    grid = np.linspace(0, math.sqrt(dist.dim) + 5 * dist.noise_std, 4001)
+    sizes = {"n_positive": positive, "n_negative": dist.n_clusters - positive}
+    laws = {
+        kind: theory.robust_accuracy(kind, grid, d=dist.dim, noise_std=dist.noise_std, **sizes)
+        for kind in KINDS
+    }
+    return {kind: float(np.interp(-0.5, -law, grid)) for kind, law in laws.items()}
+
+
+def _averaging(comparison: Comparison, train: Sample, test: Sample) -> dict[str, Any]:
+    net, features, labels = comparison.two_class, comparison.features, comparison.labels
+    sums = np.stack([features[labels == side].sum(axis=0) for side in (1, -1)])
+    own = np.where(net.A[0] > 0, *_cosines(sums, net.W))
+    derivative = expit(-train.y * net.outputs(train.x)[:, 0])  # (E9)
+    direction = closed_form_direction(test.y, features, labels)
+    steps = smallest_step(net, test.x, test.y, direction)
+    radii = robust_radius(net, test.x, test.y).upper
+    return {
+        "alignment": float(own.min()),
+        "balance": finite(float(derivative.max() / max(derivative.min(), 1e-300))),
+        "largest_closed_form_ratio": finite(largest_ratio(steps, radii)),
+    }
+
+
+def _decoupling(comparison: Comparison) -> dict[str, float]:
+    cosines = _cosines(comparison.features, comparison.ten_class.W)
+    same = np.eye(len(cosines), dtype=np.bool_)
+    return {"own": float(cosines[same].min()), "others": float(cosines[~same].mean())}
+
+
+def _cosines(features: Array, W: Array) -> Array:
+    """Cosines, 0 for a neuron that has vanished."""
+    zero = ~W.any(axis=1)
+    return np.where(zero, 0.0, cosine_matrix(features, np.where(zero[:, None], 1.0, W)))
