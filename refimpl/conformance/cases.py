@@ -1,0 +1,274 @@
+# ruff: noqa: D401 - a strategy's docstring states what it draws
+"""Inputs of the checks: dictionaries of keyword arguments, drawn from `refimpl.strategies`.
+
+Small cases are drawn entry by entry and shrink. Large ones are made from a seed by the functions
+`batch`, `clusters` and `paper`, so that a failure on a million numbers is repeated from one line.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import assume
+from hypothesis import strategies as st
+
+from refimpl import ClusterDistribution, TwoLayerReLU, strategies
+from refimpl.conformance.tolerances import exact
+
+Case = dict[str, Any]
+TAIL = (18.0, 38.0)  # margins on the wrong side where a thresholded softplus shows
+
+
+class Recipe(Case):
+    """A large case that remembers the call that made it."""
+
+    recipe = ""
+
+    def copy(self) -> Recipe:
+        """Keep the recipe."""
+        return _recipe(self.recipe, self)
+
+
+def _recipe(call: str, case: Case) -> Recipe:
+    result = Recipe(case)
+    result.recipe = call
+    return result
+
+
+def parameters(net: TwoLayerReLU) -> Case:
+    """W, b, A, c of a network, b = 0 where it has none."""
+    return {"W": net.W, "b": net.bias, "A": net.A, "c": net.c}
+
+
+def network(W: Any, b: Any, A: Any, c: Any) -> TwoLayerReLU:
+    """Return the oracle's own network, for bounds."""
+    return TwoLayerReLU(W, b, A, c)
+
+
+@st.composite
+def forward(draw: st.DrawFn, n_outputs: int | None = None, kinks: str = "any") -> Case:
+    """A network of any kind and inputs."""
+    net = draw(strategies.networks(n_outputs=n_outputs, scales=kinks != "on"))
+    x = draw(strategies.inputs(net, kinks=kinks))
+    assume(kinks != "on" or exact(net, x))
+    return parameters(net) | {"x": x}
+
+
+@st.composite
+def ties(draw: st.DrawFn, n_outputs: int) -> Case:
+    """Outputs that are free of rounding and tied: f = 0, or two largest outputs equal."""
+    net = draw(strategies.networks(n_outputs=n_outputs, scales=False))
+    x = draw(strategies.inputs(net))
+    top = np.sort(net.outputs(x), axis=1)
+    tied = net.outputs(x) == 0 if n_outputs == 1 else top[:, -1:] == top[:, -2:-1]
+    assume(exact(net, x) and tied.any())
+    return parameters(net) | {"x": x[tied[:, 0]]}
+
+
+@st.composite
+def supervised(draw: st.DrawFn, n_outputs: int | None = None, kinks: str = "off") -> Case:
+    """A network, inputs and targets, margins not in the tail of the logistic loss."""
+    case = draw(forward(n_outputs, kinks))
+    net = network(*(case[name] for name in ("W", "b", "A", "c")))
+    targets = draw(strategies.targets(net, len(case["x"])))
+    if net.n_outputs == 1:
+        wrong = -targets * net.outputs(case["x"])[:, 0]
+        assume(not ((wrong > TAIL[0]) & (wrong < TAIL[1])).any())
+    return case | {"targets": targets}
+
+
+@st.composite
+def cotangents(draw: st.DrawFn, kinks: str = "off") -> Case:
+    """A network, inputs and a cotangent for each."""
+    case = draw(forward(kinks=kinks))
+    return case | {"cotangent": draw(strategies.arrays((len(case["x"]), len(case["A"]))))}
+
+
+@st.composite
+def margins(draw: st.DrawFn, n_outputs: int, sizes: Any) -> Case:
+    """Constant networks F = c at margins of the given sizes, for one row of each sign or class."""
+    size = draw(sizes)
+    side = draw(st.sampled_from([1, -1]))
+    W, b = np.ones((1, 1)), np.zeros(1)
+    A = np.full((n_outputs, 1), 1 / 8)
+    c = np.zeros(n_outputs)
+    c[draw(st.integers(0, n_outputs - 1))] = side * size
+    n = max(n_outputs, 2)
+    targets = np.array([1, -1]) if n_outputs == 1 else np.arange(n)
+    row = draw(st.lists(st.integers(0, n - 1), min_size=1, max_size=n, unique=True))
+    x = np.full((len(row), 1), -draw(st.integers(-1, 1)))
+    return {"W": W, "b": b, "A": A, "c": c, "x": x.astype(float), "targets": targets[row]}
+
+
+def batch(seed: int, n: int, d: int, M: int, K: int) -> Recipe:
+    """Gaussian network and inputs of any size, random targets."""
+    rng = np.random.default_rng(seed)
+    net = TwoLayerReLU(
+        rng.standard_normal((M, d)) / np.sqrt(d),
+        rng.standard_normal(M),
+        rng.standard_normal((K, M)) / M,
+        rng.standard_normal(K) / 8,
+    )
+    x = rng.standard_normal((n, d))
+    targets = rng.choice([-1, 1], n) if K == 1 else rng.integers(K, size=n)
+    call = f"batch(seed={seed}, n={n}, d={d}, M={M}, K={K})"
+    return _recipe(call, parameters(net) | {"x": x, "targets": targets})
+
+
+@st.composite
+def batches(draw: st.DrawFn, n_outputs: tuple[int, ...] = (1, 3)) -> Recipe:
+    """Batches of sizes around powers of two and round numbers, where blocks end."""
+    n = draw(st.sampled_from([2, 3, 31, 33, 100, 129, 257, 1000, 1025]))
+    d, M = draw(st.sampled_from([1, 7, 64])), draw(st.sampled_from([1, 8, 33]))
+    return batch(draw(strategies.seeds()), n, d, M, draw(st.sampled_from(n_outputs)))
+
+
+@st.composite
+def training(draw: st.DrawFn, n_outputs: int | None = None, max_steps: int = 4) -> Case:
+    """What a descent takes; steps from 0."""
+    case = draw(supervised(n_outputs))
+    steps = draw(st.integers(0, max_steps))
+    return case | {"learning_rate": draw(st.sampled_from([0.5, 0.25, 0.01])), "steps": steps}
+
+
+@st.composite
+def steps(draw: st.DrawFn) -> Case:
+    """What one step takes."""
+    case = draw(training(max_steps=0))
+    del case["steps"]
+    return case
+
+
+def clusters(
+    seed: int,
+    n: int,
+    d: int,
+    k: int,
+    m: int,
+    steps: int,
+    learning_rate: float = 0.05,
+    sigma: float = 0.01,
+    multiclass: bool = False,
+) -> Recipe:
+    """Return the paper's setting at any size: orthogonal clusters and its network (E1 to E7)."""
+    rng = np.random.default_rng(seed)
+    dist = ClusterDistribution.orthogonal(k, d, rng=rng)
+    sample = dist.sample(n, rng=rng)
+    if multiclass:
+        net = TwoLayerReLU.multiclass(d, k, m, sigma_w=sigma, rng=rng)
+    else:
+        net = TwoLayerReLU.binary(d, m, sigma_w=sigma, sigma_b=sigma, rng=rng)
+    call = f"clusters(seed={seed}, n={n}, d={d}, k={k}, m={m}, steps={steps}"
+    call += f", learning_rate={learning_rate}, sigma={sigma}, multiclass={multiclass})"
+    case = parameters(net) | {
+        "x": sample.x,
+        "cluster": sample.cluster,
+        "features": dist.features,
+        "targets": sample.cluster if multiclass else sample.y,
+        "learning_rate": learning_rate,
+        "steps": steps,
+    }
+    return _recipe(call, case)
+
+
+@st.composite
+def settings(draw: st.DrawFn, multiclass: bool = False) -> Recipe:
+    """Return the paper's setting, small."""
+    k = draw(st.sampled_from([2, 4, 5]))
+    d, n = draw(st.sampled_from([8, 40])), draw(st.sampled_from([5, 60]))
+    m, steps = draw(st.sampled_from([1, 2, 3])), draw(st.integers(1, 12))
+    return clusters(draw(strategies.seeds()), n, d, k, m, steps, multiclass=multiclass)
+
+
+@st.composite
+def paper(draw: st.DrawFn) -> Recipe:
+    """Return the paper's own sizes, one step or three."""
+    multiclass, steps = draw(st.booleans()), draw(st.sampled_from([1, 3]))
+    m = 1 if multiclass else 5
+    return clusters(0, 1000, 3072, 10, m, steps, 0.001, 1e-5, multiclass)
+
+
+@st.composite
+def decompositions(draw: st.DrawFn, at_centres: bool = False) -> Case:
+    """Samples of any distribution, a binary network, and a short descent.
+
+    Labels are constant on clusters. `at_centres`: without noise, and often a feature twice.
+    """
+    dist = draw(strategies.distributions())
+    sample = draw(strategies.samples(dist))
+    x = dist.features[sample.cluster] if at_centres else sample.x
+    net = draw(strategies.networks(dim=dist.dim, n_outputs=1, kinds=("binary",)))
+    case = parameters(net) | {"x": x, "cluster": sample.cluster, "features": dist.features}
+    case |= {"targets": sample.y, "learning_rate": draw(st.sampled_from([0.5, 0.01]))}
+    return case | {"steps": draw(st.integers(0, 4))}
+
+
+@st.composite
+def attacks(draw: st.DrawFn) -> Case:
+    """What the closed-form attack takes."""
+    dist = draw(strategies.distributions())
+    sample = draw(strategies.samples(dist))
+    epsilon = draw(st.sampled_from([1.0, 0.0, 0.25, 3.0, 100.0]))
+    return {"x": sample.x, "y": sample.y, "features": dist.features} | {
+        "labels": dist.labels,
+        "epsilon": epsilon,
+    }
+
+
+@st.composite
+def rays(draw: st.DrawFn, correct: bool = True) -> Case:
+    """A scalar network, samples and directions that are not 0."""
+    case = draw(problems(correct))
+    direction = draw(strategies.arrays(case["x"].shape))
+    direction[~direction.any(axis=1), 0] = 1.0
+    return case | {"direction": direction}
+
+
+@st.composite
+def problems(draw: st.DrawFn, correct: bool = True, max_hidden: int = 5) -> Case:
+    """A scalar network and samples, all classified correctly, or at random."""
+    found = draw(
+        strategies.problems(
+            max_outputs=1, max_hidden=max_hidden, scales=False, correct=correct, max_rows=2
+        )
+    )
+    return parameters(found.net) | {"x": found.x, "y": found.y}
+
+
+@st.composite
+def balls(draw: st.DrawFn) -> Case:
+    """Points inside, on and outside of a ball; rows of 0."""
+    n, d = draw(st.integers(1, 4)), draw(st.integers(1, 5))
+    epsilon = draw(st.sampled_from([1.0, 0.25, 5.0, 10.0, 0.0]))
+    return {"delta": draw(strategies.arrays((n, d))), "epsilon": epsilon}
+
+
+@st.composite
+def curves(draw: st.DrawFn) -> Case:
+    """Radii, 0 for misclassified samples and inf among them, and epsilons that they often equal."""
+    values = st.sampled_from([0.0, 0.5, 1.0, 1.5, 2.0, np.inf])
+    radius = np.array(draw(st.lists(values, min_size=1, max_size=7)))
+    finite = st.sampled_from([0.0, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0])
+    return {"radius": radius, "epsilons": np.array(draw(st.lists(finite, min_size=1, max_size=5)))}
+
+
+@st.composite
+def angles(draw: st.DrawFn) -> Case:
+    """Features and weights, no row 0."""
+    d = draw(st.integers(1, 5))
+    features, W = (draw(strategies.arrays((draw(st.integers(1, 4)), d))) for _ in range(2))
+    for rows in (features, W):
+        rows[~rows.any(axis=1), 0] = 1.0
+    return {"features": features, "W": 2.0 ** draw(st.sampled_from([0, -20, 20])) * W}
+
+
+@st.composite
+def draws(draw: st.DrawFn) -> Case:
+    """What sampling takes, at sizes where laws of large numbers bite."""
+    dist = draw(strategies.distributions())
+    noise_std = draw(st.sampled_from([1.0, 0.25, 3.0]))
+    return {"features": dist.features, "labels": dist.labels, "noise_std": noise_std} | {
+        "n": 4096,
+        "seed": draw(st.integers(0, 2**31 - 1)),
+    }

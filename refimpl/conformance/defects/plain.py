@@ -1,0 +1,277 @@
+# ruff: noqa: D102 - the methods are those of Adapter, and described there
+"""A second implementation of everything, short and slow, written apart from refimpl's own.
+
+It passes every claim in float64 and in float32. A defect is a subclass that overrides one step.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from refimpl.conformance.adapter import Adapter
+
+Result = Any
+
+
+class Plain(Adapter):
+    """Plain NumPy, one method for each step so that a defect is one line."""
+
+    name = "plain"
+
+    def sample(self, features: Any, labels: Any, noise_std: float, n: int, seed: int) -> Result:
+        rng = np.random.default_rng(seed)
+        cluster = self.clusters(rng, labels, n)
+        noise = noise_std * self.noise(rng, n, features.shape[1])
+        return features[cluster] + noise, labels[cluster], cluster
+
+    def clusters(self, rng: Any, labels: Any, n: int) -> Any:
+        return rng.integers(len(labels), size=n)
+
+    def noise(self, rng: Any, n: int, d: int) -> Any:
+        return rng.standard_normal((n, d))
+
+    def activation(self, z: Any) -> Any:
+        return np.where(z > 0, z, 0)
+
+    def derivative(self, z: Any) -> Any:
+        return (z > 0).astype(z.dtype)
+
+    def outputs(self, W: Any, b: Any, A: Any, c: Any, x: Any) -> Result:
+        return self.activation(x @ W.T + b) @ A.T + c
+
+    def predict(self, W: Any, b: Any, A: Any, c: Any, x: Any) -> Result:
+        F = self.outputs(W, b, A, c, x)
+        return np.sign(F[:, 0]) if len(A) == 1 else F.argmax(axis=1)
+
+    def losses(self, F: Any, targets: Any) -> Any:
+        """One loss for each row of F."""
+        if F.shape[1] == 1:
+            return self.softplus(-targets * F[:, 0])
+        return self.log_sum_exp(F) - F[np.arange(len(F)), targets]
+
+    def softplus(self, m: Any) -> Any:
+        return np.maximum(m, 0) + np.log1p(np.exp(-np.abs(m)))
+
+    def log_sum_exp(self, F: Any) -> Any:
+        top = F.max(axis=1)
+        return top + np.log(np.exp(F - top[:, None]).sum(axis=1))
+
+    def loss(self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any) -> Result:
+        return self.losses(self.outputs(W, b, A, c, x), targets).mean()
+
+    def output_derivative(self, F: Any, targets: Any) -> Any:
+        """dL/dF (n,K)."""
+        if F.shape[1] == 1:
+            y = targets[:, None].astype(F.dtype)
+            return -y * self.sigmoid(-y * F) / len(F)
+        onehot = np.arange(F.shape[1]) == targets[:, None]
+        return (self.softmax(F) - onehot.astype(F.dtype)) / len(F)
+
+    def sigmoid(self, m: Any) -> Any:
+        small = np.exp(-np.abs(m))
+        return np.where(m > 0, 1, small) / (1 + small)
+
+    def softmax(self, F: Any) -> Any:
+        powers = np.exp(F - F.max(axis=1, keepdims=True))
+        return powers / powers.sum(axis=1, keepdims=True)
+
+    def hidden(self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any) -> Any:
+        """G (n,M)."""
+        D = self.output_derivative(self.outputs(W, b, A, c, x), targets)
+        return (D @ A) * self.derivative(x @ W.T + b)
+
+    def parameter_gradients(self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any) -> Result:
+        G = self.hidden(W, b, A, c, x, targets)
+        return G.T @ x, G.sum(axis=0)
+
+    def input_gradient(self, W: Any, b: Any, A: Any, c: Any, x: Any, cotangent: Any) -> Result:
+        return (self.derivative(x @ W.T + b) * (cotangent @ A)) @ W
+
+    def step(
+        self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any, learning_rate: float
+    ) -> Result:
+        dW, db = self.parameter_gradients(W, b, A, c, x, targets)
+        return W - learning_rate * dW, b - learning_rate * db
+
+    def train(
+        self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any, learning_rate: float, steps: int
+    ) -> Result:
+        losses = [self.loss(W, b, A, c, x, targets)]
+        for _ in range(steps):
+            W, b = self.step(W, b, A, c, x, targets, learning_rate)
+            losses.append(self.loss(W, b, A, c, x, targets))
+        return W, b, A, np.array(losses)
+
+    def coefficients(
+        self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any, learning_rate: float, steps: int
+    ) -> Any:
+        """C (n,M)."""
+        C = np.zeros((len(x), len(W)), x.dtype)
+        for _ in range(steps):
+            C -= learning_rate * self.hidden(W, b, A, c, x, targets)
+            W, b = self.step(W, b, A, c, x, targets, learning_rate)
+        return C
+
+    def decompose(
+        self,
+        W: Any,
+        b: Any,
+        A: Any,
+        c: Any,
+        x: Any,
+        cluster: Any,
+        features: Any,
+        targets: Any,
+        learning_rate: float,
+        steps: int,
+    ) -> Result:
+        C = self.coefficients(W, b, A, c, x, targets, learning_rate, steps)
+        sums = np.stack([C[cluster == j].sum(axis=0) for j in range(len(features))], axis=1)
+        xi = x - features[cluster]
+        return sums * (features**2).sum(axis=1), C.T * (xi**2).sum(axis=1)
+
+    def direction(self, features: Any, labels: Any) -> Any:
+        """v/||v||, v = v+ - v-."""
+        v = features[labels > 0].sum(axis=0) - features[labels < 0].sum(axis=0)
+        return v / np.linalg.norm(v) if v.any() else v
+
+    def closed_form_attack(
+        self, x: Any, y: Any, features: Any, labels: Any, epsilon: float
+    ) -> Result:
+        return x - epsilon * y[:, None].astype(x.dtype) * self.direction(features, labels)
+
+    def unit(self, direction: Any) -> Any:
+        return direction / np.linalg.norm(direction)
+
+    def smallest_step(
+        self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any, direction: Any
+    ) -> Result:
+        steps = [self.walk(W, b, A, c, *row) for row in zip(x, y, direction, strict=True)]
+        return np.array(steps)
+
+    def walk(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any, direction: Any) -> float:
+        """One sample's smallest step: between its kinks f is affine."""
+        W, b, A, c, x = (array.astype(float) for array in (W, b, A, c, x))
+        u = self.unit(direction.astype(float))
+        z, s = W @ x + b, W @ u
+        kinks = np.sort([-p / q for p, q in zip(z, s, strict=True) if q != 0 and p * q < 0])
+        nodes = [0.0, *kinks]
+
+        def f(t: float) -> float:
+            near = np.abs(z + t * s) <= 1e-14 * (np.abs(z) + np.abs(t * s))
+            hidden = np.where(near, 0.0, np.maximum(z + t * s, 0))
+            return float(y * (A[0] @ hidden + c[0]))
+
+        for start, end in itertools.pairwise([*nodes, nodes[-1] + 1.0]):
+            low, high = f(start), f(end)
+            if low <= 0:
+                return start
+            if high <= 0 and end != nodes[-1] + 1.0:
+                return start + (end - start) * low / (low - high)
+        tail = z + (nodes[-1] + 1.0) * s > 0
+        slope = float(y * (A[0] @ np.where(tail, s, 0)))
+        size = float(np.abs(A[0]) @ (np.abs(W) @ np.abs(u)))
+        return nodes[-1] + f(nodes[-1]) / -slope if slope < -1e-13 * size else np.inf
+
+    def project(self, delta: Any, epsilon: float) -> Result:
+        norm = np.linalg.norm(delta, axis=1, keepdims=True)
+        return np.where(norm > epsilon, delta * (epsilon / np.where(norm > 0, norm, 1)), delta)
+
+    def start(self, rng: Any, x: Any, epsilon: float) -> Any:
+        """First perturbation."""
+        return self.project((epsilon * rng.standard_normal(x.shape)).astype(x.dtype), epsilon)
+
+    def ascent(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any) -> Any:
+        """Return the unit direction in which the loss rises."""
+        g = -self.input_gradient(W, b, A, c, x, y[:, None].astype(x.dtype))
+        norm = np.linalg.norm(g, axis=1, keepdims=True)
+        return g / np.where(norm > 0, norm, 1)
+
+    def pgd_attack(
+        self,
+        W: Any,
+        b: Any,
+        A: Any,
+        c: Any,
+        x: Any,
+        y: Any,
+        epsilon: float,
+        steps: int,
+        step_size: float,
+        seed: int,
+    ) -> Result:
+        delta = self.start(np.random.default_rng(seed), x, epsilon)
+        best = delta
+        for _ in range(steps):
+            delta = delta + step_size * self.ascent(W, b, A, c, x + delta, y)
+            delta = self.project(delta, epsilon)
+            best = self.better(W, b, A, c, x, y, best, delta)
+        return x + best
+
+    def better(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any, best: Any, delta: Any) -> Any:
+        """Of two perturbations the one with the smaller margin."""
+        old, new = (y * self.outputs(W, b, A, c, x + it)[:, 0] for it in (best, delta))
+        return np.where((new < old)[:, None], delta, best)
+
+    def radius_bounds(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any) -> Result:
+        radius = np.array([self.radius(W, b, A, c, *row) for row in zip(x, y, strict=True)])
+        return self.slack(radius, -1), self.slack(radius, 1)
+
+    def slack(self, radius: Any, side: int) -> Any:
+        return radius * (1 + side * 1e-10)
+
+    def radius(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any) -> float:
+        """Nearest point of all linear regions: 2^M least-distance problems."""
+        W, b, A, c, x = (array.astype(float) for array in (W, b, A, c, x))
+        z = W @ x + b
+        if y * (A[0] @ np.maximum(z, 0) + c[0]) <= 0:
+            return 0.0
+        return min(self.region(W, z, A[0], c[0], y, on) for on in self.patterns(z))
+
+    def patterns(self, z: Any) -> Any:
+        """Activation patterns to look at."""
+        return itertools.product((0.0, 1.0), repeat=len(z))
+
+    def region(self, W: Any, z: Any, a: Any, c: float, y: Any, pattern: Any) -> float:
+        """Distance of {delta: this pattern, y f <= 0} from 0, inf if it is empty.
+
+        min ||delta|| subject to E delta >= h is a problem of non-negative least squares (Lawson
+        and Hanson, *Solving Least Squares Problems*, chapter 23).
+        """
+        from scipy.optimize import nnls
+
+        on = np.array(pattern)
+        sign = 2 * on - 1
+        E = np.vstack([sign[:, None] * W, -y * (a * on) @ W])
+        h = np.append(-sign * z, y * (a @ (on * z) + c))
+        size = np.linalg.norm(E, axis=1)
+        if (h[size == 0] > 0).any():
+            return np.inf
+        E, h = E[size > 0] / size[size > 0, None], h[size > 0] / size[size > 0]
+        scale = np.abs(h).max(initial=1e-300)
+        rows = np.vstack([E.T, h / scale])
+        u, residual = nnls(rows, np.append(np.zeros(E.shape[1]), 1.0))
+        if residual <= 1e-7:
+            return np.inf
+        r = rows @ u - np.append(np.zeros(E.shape[1]), 1.0)
+        return float(scale * np.linalg.norm(r[:-1]) / abs(r[-1]))
+
+    def robust_accuracy(self, radius: Any, epsilons: Any) -> Result:
+        return np.array([np.mean(self.robust(radius, epsilon)) for epsilon in epsilons])
+
+    def robust(self, radius: Any, epsilon: float) -> Any:
+        return radius > epsilon
+
+    def cosine_matrix(self, features: Any, W: Any) -> Result:
+        lengths = np.outer(np.linalg.norm(features, axis=1), np.linalg.norm(W, axis=1))
+        return features @ W.T / lengths
+
+
+class PlainSingle(Plain):
+    """The same in float32."""
+
+    name = "plain, float32"
+    dtype = "float32"

@@ -1,0 +1,141 @@
+"""Results in words: the table, what a failure shows, JSON, and the power matrix."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from refimpl.conformance.adapter import METHODS, Adapter
+from refimpl.conformance.runner import STATUSES, Failure, Result
+
+WIDTH = 100
+LITERAL = 400  # arrays with more entries in all are not written out
+
+
+def table(results: Sequence[Result]) -> str:
+    """One line for each claim."""
+    lines = [f"{'claim':<33} {'status':<17} {'inputs':>6} {'discarded':>9}  error/bound"]
+    for it in results:
+        counts = f"{it.inputs:>6} {it.discarded:>9}  {it.ratio:>11.2g}"
+        status = it.status.upper() if it.status == "failed" else it.status.replace("_", " ")
+        tail = counts if it.inputs or it.failure else f"  {it.detail}"
+        lines.append(f"{it.claim:<33} {status:<17} {tail}".rstrip())
+    return "\n".join(lines)
+
+
+def summary(results: Sequence[Result]) -> str:
+    """How many results there are of each status."""
+    counts = {status: sum(it.status == status for it in results) for status in STATUSES}
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
+
+
+def explain(result: Result, adapter: Adapter) -> str:
+    """Show a failure: the claim, its equation, the smallest input found, what came, a snippet."""
+    lines = [
+        f"FAILED {result.claim}",
+        f"  equation   {result.equation}",
+        f"  property   {result.statement}",
+        f"  meaning    {result.consequence}",
+    ]
+    failure = result.failure
+    if failure is None:
+        return "\n".join([*lines, f"  finding    {result.detail}"])
+    lines += [f"  finding    {failure.message}"]
+    lines += [f"  input      {line}" for line in _assignments(failure)]
+    if not failure.traceback:
+        lines += [
+            f"  expected   {literal(failure.expected)}",
+            f"  got        {literal(failure.got)}",
+            f"  error is {failure.ratio:.3g} times the bound",
+        ]
+    lines += [f"  | {line}" for line in failure.traceback.rstrip().splitlines()]
+    lines += ["  reproduce", *(f"    {line}" for line in snippet(result, adapter).splitlines())]
+    return "\n".join(lines)
+
+
+def snippet(result: Result, adapter: Adapter) -> str:
+    """Python code that repeats a failure, to be pasted as it is."""
+    failure = result.failure
+    assert failure is not None
+    mine, code = type(adapter).__name__, ["import numpy as np", "from numpy import array, inf, nan"]
+    code += [f"from {type(adapter).__module__} import {mine}"]
+    code += ["from refimpl.conformance import Probe, replay", ""]
+    if recipe := getattr(failure.case, "recipe", ""):
+        code[-1:] = ["from refimpl.conformance import cases", "", f"case = cases.{recipe}"]
+        arguments = "**case"
+    else:
+        code += _assignments(failure)
+        arguments = ", ".join(f"{name}={name}" for name in failure.case)
+        code += _last_call(failure, mine)
+    code += [f'replay({mine}(), "{result.claim}", {arguments})  # raises: {failure.message}']
+    return "\n".join(code)
+
+
+def _assignments(failure: Failure) -> list[str]:
+    """Write the input as assignments, or as the call that makes it."""
+    if recipe := getattr(failure.case, "recipe", ""):
+        return [f"case = {recipe}"]
+    return [f"{name} = {literal(value)}" for name, value in failure.case.items()]
+
+
+def _last_call(failure: Failure, mine: str) -> list[str]:
+    """Line that makes the call that the failure came from, arguments by name where they are."""
+    if failure.call is None:
+        return []
+    method, values = failure.call
+    if sum(np.size(value) for value in values) > LITERAL:
+        return []
+    names = METHODS[method].arguments
+    same = [
+        np.array_equal(failure.case.get(n, np.nan), v) for n, v in zip(names, values, strict=True)
+    ]
+    words = (n if s else literal(v) for n, v, s in zip(names, values, same, strict=True))
+    return [f"print(Probe({mine}()).{method}({', '.join(words)}))"]
+
+
+def literal(value: Any) -> str:
+    """Python source of a value on one line; large arrays by their shape."""
+    if isinstance(value, np.ndarray) and value.size > LITERAL:
+        return f"array of shape {value.shape}"
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, np.ndarray):
+        return f"array({value.tolist()})"
+    return repr(value)
+
+
+def as_json(results: Sequence[Result], adapter: Adapter, seed: int) -> dict[str, Any]:
+    """Results as JSON: numbers that JSON does not have become strings."""
+    return {
+        "adapter": adapter.name,
+        "dtype": str(adapter.dtype),
+        "seed": seed,
+        "results": [_record(result, adapter) for result in results],
+    }
+
+
+def _record(result: Result, adapter: Adapter) -> dict[str, Any]:
+    names = ("claim", "status", "equation", "statement", "detail", "inputs", "discarded", "seconds")
+    record = {name: getattr(result, name) for name in names}
+    record["ratio"] = result.ratio if math.isfinite(result.ratio) else str(result.ratio)
+    if result.failure is not None:
+        record["failure"] = {
+            "input": _assignments(result.failure),
+            "expected": literal(result.failure.expected),
+            "got": literal(result.failure.got),
+            "traceback": result.failure.traceback,
+            "reproduce": snippet(result, adapter),
+        }
+    return record
+
+
+def matrix(caught: Mapping[str, set[str]], claims: Sequence[str]) -> Iterator[str]:
+    """Yield the claim by defect matrix: a row for each defect, x where a claim catches it."""
+    for number, claim in enumerate(claims):
+        yield f"{number % 10}{'.' * (number + 1)} {claim}"
+    yield ""
+    for defect, by in caught.items():
+        yield f"{''.join('x' if claim in by else '.' for claim in claims)}  {defect}"

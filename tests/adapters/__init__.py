@@ -1,0 +1,1 @@
+"""Adapters of other frameworks: examples of how short one is."""

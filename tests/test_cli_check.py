@@ -1,0 +1,126 @@
+"""``refimpl check`` and ``refimpl vectors``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from refimpl.cli import main
+
+MINE = """
+from refimpl.conformance import Adapter
+
+class Right(Adapter):
+    name = "right"
+    def robust_accuracy(self, radius, epsilons):
+        return [sum(r > e for r in radius) / len(radius) for e in epsilons]
+
+class Wrong(Right):
+    name = "wrong"
+    def robust_accuracy(self, radius, epsilons):
+        return [sum(r >= e for r in radius) / len(radius) for e in epsilons]
+
+instance = Right()
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module in the current directory."""
+    (tmp_path / "users_adapter.py").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    monkeypatch.delitem(sys.modules, "users_adapter", raising=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["Right", "instance"])
+def test_a_right_adapter_passes(mine: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", f"users_adapter:{name}", "--seed", "3", "--examples", "10"]) == 0
+    out = capsys.readouterr().out
+    assert "3 passed, 80 not implemented; repeat with --seed 3" in out
+
+
+def test_a_wrong_adapter_fails_with_the_claim(
+    mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", "users_adapter:Wrong", "--json", "out.json", "--examples", "10"]) == 1
+    out = capsys.readouterr().out
+    assert "FAILED E29-robust-at-the-radius" in out
+    assert "from users_adapter import Wrong" in out
+    results = json.loads((mine / "out.json").read_text())["results"]
+    assert {it["status"] for it in results} == {"passed", "failed", "not_implemented"}
+
+
+def test_without_argument_refimpl_is_checked(capsys: pytest.CaptureFixture[str]) -> None:
+    claims = ["--claim", "PGD-projection", "--claim", "E4-outputs", "--dtype", "float32"]
+    assert main(["check", *claims, "--examples", "5", "--subnormals"]) == 0
+    assert capsys.readouterr().out.startswith("refimpl (float32) against refimpl")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("users_adapter", "expected PACKAGE.MODULE:ADAPTER"),
+        ("no_such_module:Adapter", "ModuleNotFoundError"),
+        ("users_adapter:Missing", "AttributeError"),
+    ],
+)
+def test_what_cannot_be_imported_is_bad_usage(
+    mine: Path, name: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", name]) == 2
+    error = capsys.readouterr().err
+    assert reason in error
+    assert error.count("\n") == 1
+
+
+def test_unknown_claims_are_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--claim", "E99-nothing"]) == 2
+    assert "E99-nothing" in capsys.readouterr().err
+
+
+def test_power_prints_the_matrix(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from refimpl.conformance import claims, power
+    from refimpl.conformance.defects import defects
+
+    few = [defect for defect in defects() if defect.name == "RobustAtTheRadius"]
+    monkeypatch.setattr(power, "defects", lambda: few)
+    names = ("E29-robust-accuracy", "E29-robust-at-the-radius", "PGD-projection")
+    chosen = {name: claims()[name] for name in names}
+    monkeypatch.setattr(power, "claims", lambda: chosen)
+    arguments = ["check", "--power", "--examples", "20", "--json", str(tmp_path / "power.json")]
+    assert main(arguments) == 0
+    assert "RobustAtTheRadius" in capsys.readouterr().out
+    assert json.loads((tmp_path / "power.json").read_text()) == {"RobustAtTheRadius": [*names[:2]]}
+    monkeypatch.setattr(power, "claims", lambda: {"PGD-projection": claims()["PGD-projection"]})
+    assert main(["check", "--power", "--examples", "5"]) == 1
+    assert "RobustAtTheRadius passes E29-robust-accuracy" in capsys.readouterr().out
+
+
+def test_vectors_are_written_and_checked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["vectors", "write", str(tmp_path)]) == 0
+    assert main(["vectors", "check", str(tmp_path)]) == 0
+    assert "all values agree" in capsys.readouterr().out
+    (tmp_path / "outputs.npz").unlink()
+    assert main(["vectors", "check", str(tmp_path)]) == 2
+
+
+def test_vectors_that_differ_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from refimpl.conformance import vectors
+
+    vectors.write_vectors(tmp_path, count=1)
+    old = vectors.VECTORS["cosines"]
+    wrong = old._replace(outputs=lambda **case: {"cosine": 2 * old.outputs(**case)["cosine"]})
+    monkeypatch.setitem(vectors.VECTORS, "cosines", wrong)
+    assert main(["vectors", "check", str(tmp_path)]) == 1
+    assert "1 values differ" in capsys.readouterr().out

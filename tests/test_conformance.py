@@ -1,0 +1,286 @@
+"""The checks accept what is right: the oracle, and a second implementation in both dtypes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from refimpl import conformance
+from refimpl.conformance import (
+    Adapter,
+    Mismatch,
+    Probe,
+    Reference,
+    check,
+    claims,
+    explain,
+    replay,
+    report,
+    runner,
+)
+from refimpl.conformance.defects import Plain, PlainSingle
+from refimpl.conformance.testing import suite
+from refimpl.equations import EQUATIONS
+
+EXAMPLES = 20
+
+test_oracle = suite(Reference, min_claims=len(claims()) - 1, examples=EXAMPLES)
+test_plain = suite(Plain, min_claims=len(claims()) - 1, examples=EXAMPLES)
+test_plain_in_float32 = suite(PlainSingle, min_claims=len(claims()) - 2, examples=EXAMPLES)
+
+
+def status(adapter: Any, claim: str, **options: Any) -> conformance.Result:
+    return check(adapter, only=[claim], examples=EXAMPLES, **options)[0]
+
+
+@pytest.mark.parametrize("name", claims())
+def test_claims_say_what_they_mean(name: str) -> None:
+    claim = claims()[name]
+    assert claim.name.split("-")[0] in {*EQUATIONS, "PGD", "Figure2"}
+    assert claim.statement.endswith(".")
+    assert claim.consequence.endswith(".")
+    assert set(claim.methods) <= conformance.adapter.METHODS.keys()
+
+
+def test_subnormals_are_checked_on_request() -> None:
+    names = {result.claim for result in check(Adapter(), subnormals=True)}
+    assert names == claims().keys()
+    assert names - {result.claim for result in check(Adapter())} == {"E4-outputs-subnormal"}
+    assert status(Reference, "E4-outputs-subnormal").status == "passed"
+
+
+def test_what_is_absent_is_not_implemented() -> None:
+    assert {result.status for result in check(Adapter)} == {"not_implemented"}
+
+
+def test_what_raises_not_implemented_on_every_input_is_not_implemented() -> None:
+    class Refusing(Adapter):
+        def project(self, delta: Any, epsilon: float) -> Any:
+            raise NotImplementedError
+
+    result = status(Refusing, "PGD-projection")
+    assert result.status == "not_implemented"
+    assert result.discarded == EXAMPLES
+
+
+class Broken(Adapter):
+    """Projects in whatever way a test asks for."""
+
+    name = "broken"
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def project(self, delta: Any, epsilon: float) -> Any:
+        return self.answer(delta)
+
+
+def raising(delta: Any) -> Any:
+    raise ZeroDivisionError("what the user's code raised")
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda delta: delta.T[:0], "shape"),
+        (lambda delta: delta * np.nan, "nan"),
+        (lambda delta: None, "not real numbers"),
+        (lambda delta: "text", "not real numbers"),
+        (lambda delta: delta * 1j, "not real numbers"),
+        (raising, "ZeroDivisionError: what the user's code raised"),
+        (lambda delta: exit(), "SystemExit"),
+    ],
+)
+def test_bad_results_fail_their_claim_and_the_run_goes_on(answer: Any, message: str) -> None:
+    adapter = Broken(answer)
+    results = check(adapter, only=["PGD-projection", "E4-outputs"], examples=3)
+    assert [result.status for result in results] == ["failed", "not_implemented"]
+    text = explain(results[0], adapter)
+    assert message in text
+    assert "PGD-projection" in text
+
+
+def test_the_traceback_of_what_the_adapter_raised_is_shown() -> None:
+    adapter = Broken(raising)
+    assert "in raising" in explain(status(adapter, "PGD-projection"), adapter)
+
+
+def test_a_wrong_number_of_results_is_a_failure() -> None:
+    class Single(Plain):
+        def step(self, *arguments: Any) -> Any:
+            return super().step(*arguments)[0]
+
+    assert "not 2 results" in status(Single, "E13-step-weights").detail
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int64", None, "torch.bfloat16"])
+def test_other_dtypes_are_refused(dtype: Any) -> None:
+    class Half(Adapter):
+        pass
+
+    Half.dtype = dtype
+    with pytest.raises(ValueError, match="dtype: expected 'float32' or 'float64'"):
+        check(Half)
+
+
+def test_dtype_is_an_option() -> None:
+    seen = set()
+
+    class Seeing(Plain):
+        def outputs(self, W: Any, *rest: Any) -> Any:
+            seen.add(W.dtype)
+            return super().outputs(W, *rest)
+
+    assert status(Seeing, "E4-outputs", dtype="float32").status == "passed"
+    assert seen == {np.dtype("float32")}
+
+
+class Shifted(Plain):
+    """Outputs are off by 1."""
+
+    def outputs(self, *arguments: Any) -> Any:
+        return super().outputs(*arguments) + 1
+
+
+def test_failures_shrink_to_the_smallest_network() -> None:
+    failure = status(Shifted, "E4-outputs").failure
+    assert failure is not None
+    assert {name: value.tolist() for name, value in failure.case.items()} == {
+        "W": [[0.0]],
+        "b": [0.0],
+        "A": [[0.0]],
+        "c": [0.0],
+        "x": [[0.0]],
+    }
+    assert failure.expected.tolist() == [[0.0]]
+    assert failure.got.tolist() == [[1.0]]
+
+
+def test_an_explanation_names_the_equation_and_what_came() -> None:
+    adapter = Shifted()
+    text = explain(status(adapter, "E4-outputs"), adapter)
+    for part in (
+        "E4: F(x) = A ReLU(W x + b) + c",
+        "expected   array([[0.0]])",
+        "got        array([[1.0]])",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    "claim", ["E4-outputs", "E4-outputs-batch", "PGD-linear", "E13-step-weights"]
+)
+def test_snippets_reproduce_the_failure(claim: str, capsys: pytest.CaptureFixture[str]) -> None:
+    adapter = Sliding()
+    result = status(adapter, claim)
+    with pytest.raises(Mismatch, match=r"\w"):
+        exec(conformance.snippet(result, adapter), {})
+    assert claim.startswith(("E4-outputs-batch", "PGD")) or capsys.readouterr().out
+
+
+class Sliding(Shifted):
+    """Wrong in many ways."""
+
+    def step(self, *arguments: Any) -> Any:
+        W, b = super().step(*arguments)
+        return W + 1, b
+
+    def project(self, delta: Any, epsilon: float) -> Any:
+        return 0 * delta
+
+
+def test_a_failure_on_a_large_input_is_repeated_from_its_recipe() -> None:
+    class Remainder(Plain):
+        def outputs(self, W: Any, b: Any, A: Any, c: Any, x: Any) -> Any:
+            F = super().outputs(W, b, A, c, x)
+            F[1000:] = 0
+            return F
+
+    result = status(Remainder, "E4-outputs-batch")
+    assert "cases.batch(seed=" in conformance.snippet(result, Remainder())
+
+
+def test_runs_repeat_from_their_seed() -> None:
+    def run(seed: int) -> Any:
+        runner._pools.clear()
+        return [
+            case["delta"].tolist() for case in runner.draw(claims()["PGD-projection"], seed, 10)
+        ]
+
+    assert run(1) == run(1)
+    assert run(1) != run(2)
+
+
+def test_expected_failures_carry_their_reason() -> None:
+    result = status(Shifted, "E4-outputs", expected_failures={"E4-outputs": "known"})
+    assert (result.status, result.detail) == ("expected_failure", "known")
+
+
+def test_an_expected_failure_that_passes_is_a_failure() -> None:
+    result = status(Plain, "E4-outputs", expected_failures={"E4-outputs": "long gone"})
+    assert result.status == "failed"
+    assert "expected to fail (long gone), but it passes" in explain(result, Plain())
+
+
+@pytest.mark.parametrize("use", [check, suite, lambda adapter, names: replay(adapter, *names)])
+def test_unknown_claims_are_refused(use: Any) -> None:
+    arguments = (
+        {"expected_failures": {"E99-nothing": ""}}
+        if use in (check, suite)
+        else {"names": ["E99-nothing"]}
+    )
+    with pytest.raises(ValueError, match="E99-nothing"):
+        use(Plain, **arguments)
+
+
+def test_the_report_is_a_table_and_json() -> None:
+    adapter = Shifted()
+    results = check(adapter, only=["E4-outputs", "PGD-projection"], examples=5)
+    text = report.table(results)
+    assert "E4-outputs                        FAILED" in text
+    record = json.loads(json.dumps(report.as_json(results, adapter, 0), allow_nan=False))
+    assert record["results"][0]["failure"]["expected"] == "array([[0.0]])"
+    assert report.summary(results) == "1 passed, 1 failed"
+
+
+def test_infinite_ratios_become_text_in_json() -> None:
+    adapter = Broken(raising)
+    (result,) = check(adapter, only=["PGD-projection"], examples=2)
+    assert report.as_json([result], adapter, 0)["results"][0]["ratio"] == "inf"
+
+
+def test_the_oracle_is_asked_in_float64_and_candidates_in_their_own_dtype() -> None:
+    probe = Probe(PlainSingle())
+    assert probe.unit == 2.0**-24 + 2.0**-53
+    with pytest.raises(NotImplementedError):
+        Probe(Adapter()).outputs(*np.zeros((5, 1, 1)))
+    with pytest.raises(AttributeError):
+        _ = probe.no_method
+
+
+def test_conversions_are_the_adapters() -> None:
+    class Lists(Adapter):
+        def to_native(self, array: Any) -> Any:
+            return array.tolist()
+
+        def to_numpy(self, value: Any) -> Any:
+            return np.array(value)
+
+        def cosine_matrix(self, features: Any, W: Any) -> Any:
+            assert isinstance(W, list)
+            return [[1.0] * len(W) for _ in features]
+
+    assert Probe(Lists()).cosine_matrix([[1.0]], [[2.0], [3.0]]).tolist() == [[1.0, 1.0]]
+
+
+def test_arguments_that_the_adapter_overwrites_are_not_ours() -> None:
+    class Greedy(Plain):
+        def project(self, delta: Any, epsilon: float) -> Any:
+            result = super().project(delta, epsilon).copy()
+            delta[:] = np.nan
+            return result
+
+    assert status(Greedy, "PGD-projection-inside").status == "passed"

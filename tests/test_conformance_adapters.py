@@ -1,0 +1,39 @@
+"""Other frameworks through the checks: what they pass, and what the checks find in them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+from refimpl.conformance import check
+
+pytestmark = pytest.mark.slow
+
+# Deviations of the frameworks themselves, not of the adapters.
+KNOWN = {
+    "TorchSoftplus": {"E8-logistic-tail": "softplus is linear beyond 20"},
+    "Sklearn": {"E4-predict-sign-tie": "a tie of two classes goes to the first"},
+}
+
+
+@pytest.mark.parametrize(
+    ("module", "framework", "name", "at_least"),
+    [
+        ("torch_autograd", "torch", "Torch", 40),
+        ("torch_autograd", "torch", "TorchSingle", 40),
+        ("torch_autograd", "torch", "TorchSoftplus", 40),
+        ("jax_grad", "jax", "Jax", 25),
+        ("jax_grad", "jax", "JaxSingle", 25),
+        ("sklearn_mlp", "sklearn", "Sklearn", 8),
+        ("loops", "math", "Loops", 35),
+    ],
+)
+def test_frameworks(module: str, framework: str, name: str, at_least: int) -> None:
+    pytest.importorskip(framework, reason=f"the adapter needs {framework}")
+    adapter: Any = getattr(import_module(f"adapters.{module}"), name)
+    examples = 12 if framework == "jax" else 40  # JAX compiles anew for every shape
+    results = check(adapter, examples=examples, expected_failures=KNOWN.get(name))
+    assert [result.claim for result in results if result.status == "failed"] == []
+    assert sum(result.status == "passed" for result in results) >= at_least
