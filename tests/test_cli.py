@@ -96,12 +96,14 @@ def test_radius_writes_what_robust_radius_returns(files, capsys):
     }
 
 
-def test_radius_with_processes_and_a_file_of_its_own_gives_the_same(files):
+def test_radius_with_processes_and_a_file_of_its_own_gives_the_same(files, capsys, monkeypatch):
     folder, *_ = files
-    words = ["radius", "net.npz", "data.npz"]
-    assert refimpl(*words, cwd=folder).returncode == 0
-    process = refimpl(*words, "--jobs", 2, "--json", "two.json", cwd=folder)
-    assert process.returncode == 0, process.stderr
+    monkeypatch.chdir(folder)
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")  # the command sets them for its processes; restored here
+    words = ["radius", "net.npz", "data.npz", "--max-nodes", "7", "--tol", "0"]  # leaves work
+    assert call(capsys, *words)[0] == 0
+    assert call(capsys, *words, "--jobs", 2, "--json", "two.json")[0] == 0
     one = json.loads((folder / "refimpl-radius" / "radius.json").read_text())
     assert one == json.loads((folder / "two.json").read_text())
 
@@ -133,6 +135,16 @@ def test_radius_says_what_is_bounded_and_draws_both_curves(files, capsys):
     status, out, _ = call(capsys, *words)
     assert status == 0
     assert " bounded" in out.splitlines()[0]
+    assert (folder / "out" / "curve.png").exists()
+
+
+def test_radius_without_matplotlib_writes_the_rest(files, capsys, monkeypatch):
+    folder, *_ = files
+    monkeypatch.setattr("refimpl.experiments.figures.find_spec", lambda name: None)
+    words = ["radius", folder / "net.npz", folder / "data.npz", "--out", folder / "out"]
+    status, _, err = call(capsys, *words)
+    assert (status, len(err)) == (0, 1)
+    assert [path.name for path in (folder / "out").iterdir()] == ["radius.json"]
 
 
 def test_certificates_of_radius_pass_verify_and_broken_ones_fail(files, capsys):
@@ -155,6 +167,16 @@ def test_certificates_of_radius_pass_verify_and_broken_ones_fail(files, capsys):
     assert status == 1
     assert out.startswith("sample 7: radius ")
     assert "18 of 19 certificates proved" in out
+
+
+def test_verify_where_every_sample_has_a_certificate(files, capsys):
+    folder, net, x, y = files
+    np.savez(folder / "two.npz", x=x[:2], y=y[:2])
+    result = robust_radius(net, x[:2], y[:2], certificates=True)
+    saved = folder / "certificates"
+    save_certificates(saved, result.certificates, radius=result.lower, net=net, x=x[:2], y=y[:2])
+    status, out, _ = call(capsys, "verify", folder / "net.npz", folder / "two.npz", saved)
+    assert (status, out) == (0, "2 of 2 certificates proved\n")
 
 
 def test_verify_refuses_certificates_of_another_network(files, capsys):
@@ -374,6 +396,17 @@ def test_ctrl_c_during_radius_writes_the_finished_samples(files, capsys, monkeyp
     status, out, _ = call(capsys, "verify", folder / "net.npz", folder / "data.npz", saved)
     assert status == 0
     assert out.startswith("15 of 15 certificates proved\n5 of 20 samples have none")
+
+
+def test_ctrl_c_while_measuring_keeps_what_was_found_before(tmp_path, capsys, monkeypatch):
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("refimpl.experiments.comparison.measure", interrupted)
+    status, _, err = call(capsys, "reproduce", "synthetic", *SMALL, "--out", tmp_path)
+    assert (status, err) == (130, ["refimpl: interrupted"])
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary.keys() == {"settings", "two_class", "ten_class", "interrupted"}
 
 
 def test_ctrl_c_before_the_first_sample_writes_nothing(files, capsys, monkeypatch):
