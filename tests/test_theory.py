@@ -140,9 +140,9 @@ def test_e23_is_a_bivariate_normal_probability(sizes):
 
     def survival(own, opp):
         rho = math.sqrt(own / (own + opp))
-        normal = stats.multivariate_normal(cov=[[1, rho], [rho, 1]], abseps=1e-14, releps=1e-14)
+        given = {"cov": [[1, rho], [rho, 1]], "abseps": 1e-14, "releps": 1e-14}
         ends = [[math.sqrt(d / own) - e, math.sqrt(d / (own + opp)) - e] for e in EPSILONS]
-        return np.array([normal.cdf(end) for end in ends])
+        return np.array([stats.multivariate_normal.cdf(end, **given) for end in ends])
 
     expected = _mixed(survival, sizes)
     np.testing.assert_allclose(
