@@ -117,7 +117,7 @@ def _attain(question: Question, space: Search, x: Array, y: Any) -> tuple[float,
     net, label = question.net, np.array([y])
     guard = max(float(t.noise(space.ball.geometry, space.ball.reach).max()) for t in space.targets)
     for point in space.points[: -_POINTS - 1 : -1]:
-        for safety in (1.5, 64.0):
+        for safety in (1.5, 16.0, 256.0):
             if (inner := space.within(point, safety)) is not None:
                 perturbation = inner.v @ net.W
                 outputs = net.outputs((x + perturbation)[None])

@@ -87,7 +87,9 @@ def _bounds(radii: Any) -> tuple[Array, Array]:
 def _with_infinities(value: Any) -> Array:
     """Validate an array (n,) in which inf is a value like any other."""
     array = np.asarray(value)
-    infinite = np.isposinf(array) if array.dtype.kind == "f" else np.zeros(array.shape, np.bool_)
+    if array.dtype.kind != "f":
+        return check.real_array("radii", value, ("n",))
+    infinite = np.isposinf(array)
     finite = check.real_array("radii", np.where(infinite, 0, array), ("n",))
     return np.where(infinite, np.inf, finite)
 

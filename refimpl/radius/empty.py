@@ -44,7 +44,7 @@ def prove_empty(
     Multipliers or None
         Floats beside the fractions of the proof: a certificate where they are equal.
     """
-    size = float(near.weights.max())
+    size = float(max(near.weights.max(), near.nu.max()))
     if not 0 < size < math.inf or net.dim * (len(signs) + len(D)) > _LARGEST:
         return None
     scaled = Multipliers(near.weights / size, near.tau, near.nu / size)

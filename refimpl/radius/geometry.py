@@ -89,7 +89,7 @@ class Target:
         alpha, beta = D @ net.A, D @ net.c  # (E30)
         size, constant = np.abs(D) @ np.abs(net.A), np.abs(D) @ np.abs(net.c)
         positive, negative = np.maximum(alpha, 0.0), np.minimum(alpha, 0.0)
-        branching: Flags = (alpha < 0).any(axis=0)
+        branching = np.any(alpha < 0, axis=0)
         return cls(
             alpha, beta, size, constant, positive, negative, branching, np.flatnonzero(branching)
         )

@@ -15,6 +15,7 @@ Nodes are relaxed several at a time, (B,M) arrays, since a node alone is too sma
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,10 @@ from refimpl._validation import Array, IntArray
 from refimpl.radius.ball import Ball, Lines
 from refimpl.radius.geometry import Flags, Target
 from refimpl.radius.leaf import Multipliers, prove
+
+_EMPTY = 1e-12  # a minimum below this is that of a node without points, up to rounding
+_NOISES = 8  # rounding errors by which a minimiser may miss its constraints: solving has its own
+_FAR = 0.05  # a minimum below this loses digits: the minimiser is farther than its constraints
 
 
 class Cuts:
@@ -65,8 +70,8 @@ class Relaxations(NamedTuple):
 
     def take(self, index: Any) -> Relaxations:
         """Return some of the nodes."""
-        *arrays, cuts = self
-        return Relaxations(*(array[index] for array in arrays), [cuts[b] for b in index])
+        arrays = [array[index] for array in self[:-1]]
+        return Relaxations(*arrays, [self.cuts[b] for b in index])
 
     def multipliers(self, b: int) -> Multipliers:
         """Multipliers of one node."""
@@ -95,7 +100,8 @@ def relax(
     shift : (I,) array or float
         The minimiser is to have g_i <= -shift_i; the bound is that of shift 0 all the same.
     """
-    limit = target.noise(ball.geometry, ball.reach) - shift
+    noise = target.noise(ball.geometry, ball.reach)
+    limit = np.where(shift == 0.0, _NOISES * noise, noise - shift)
     cuts, left = list(cuts), np.arange(len(cuts))
     result = _solve(ball, target, lines, pool, cuts, shift)
     while len(left) > 0:
@@ -144,8 +150,7 @@ def _solve(
     for b, (start, end) in enumerate(zip(starts, ends, strict=True)):
         path = np.flatnonzero(lines.signs[b])
         rows = np.concatenate((planes[start:end], lines.signs[b, path, None] * splits[path]))
-        rows[:, -1] /= scale[b]
-        solution, missing[b] = _non_negative_least_squares(rows)
+        solution, missing[b], scale[b] = _least_distance(rows, scale[b])
         u[start:end] = solution[: end - start] / sizes[start:end]
         nu[b, path] = solution[end - start :] / lengths[path]
 
@@ -153,7 +158,7 @@ def _solve(
     np.add.at(w, (owner, row), u)
     combined = np.add.reduceat(u[:, None] * normals, starts)
     # 1/missing = 1 + (||c|| / scale)^2; a minimiser outside the ball is none of this search's.
-    inside = (missing > 1e-12) & (missing * (1 + np.square(2 * ball.radius / scale)) >= 1)
+    inside = (missing > _EMPTY) & (missing * (1 + np.square(2 * ball.radius / scale)) >= 1)
     step = np.where(inside, -scale, 0.0) / np.where(inside, missing, 1.0)
     v = step[:, None] * (combined - lines.signs * nu)
     lower, tau = _prove(ball, target, lines, w, nu, combined)
@@ -181,17 +186,26 @@ def _unit_normals(gradients: Array, values: Array) -> tuple[Array, Array]:
     return np.column_stack((gradients, values)) / sizes[:, None], sizes
 
 
-def _non_negative_least_squares(rows: Array) -> tuple[Array, float]:
-    """u >= 0 that minimises ||rows^T u - e_last||, and that minimum's square.
+def _least_distance(rows: Array, scale: float) -> tuple[Array, float, float]:
+    """Multipliers u >= 0 of min ||c|| with <gradient, c> >= value, for rows (gradient, value).
 
-    Where the solver gives up, zeros: a bound of 0 and no minimiser.
+    They minimise ||rows^T u - e_last|| with values in units of `scale`; also returns that minimum's
+    square, 1 / (1 + (||c|| / scale)^2), and the scale, the length of c where the given one was far
+    below it. Where the solver gives up, u = 0: a bound of 0 and no minimiser.
     """
     from scipy.optimize import nnls  # on first use: importing it takes longer than refimpl itself
 
     aim = np.zeros(rows.shape[1])
     aim[-1] = 1.0
-    try:
-        u = nnls(rows.T, aim)[0]
-    except RuntimeError:  # too many iterations
-        return np.zeros(len(rows)), 0.0
-    return u, 1.0 - float(u @ rows[:, -1])
+    for last in (False, True):
+        scaled = rows.copy()
+        scaled[:, -1] /= scale
+        try:
+            u = nnls(scaled.T, aim)[0]
+        except RuntimeError:  # too many iterations
+            return np.zeros(len(rows)), 0.0, scale
+        missing = 1.0 - float(u @ scaled[:, -1])
+        if last or not _EMPTY < missing < _FAR:
+            break
+        scale *= math.sqrt((1.0 - missing) / missing)
+    return u, missing, scale

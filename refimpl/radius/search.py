@@ -79,10 +79,12 @@ class Search:
             self.polish(start)
             lower, trees = self.explore()
             if self.points and growth > _GROWTH[0]:  # found with the noise of a ball far too large
+                far = self.points.copy()
                 self.points.clear()
                 self.ball.shrink(2 * self.ball.radius)
                 lower, trees = self.explore()
-            if self.points or lower < self.ball.radius or self.exhausted():
+                self.points = far + self.points
+            if self.points or lower < self.ball.radius:
                 break
         return lower, trees
 
@@ -127,7 +129,7 @@ class Search:
         target, pool = self.targets[point.target], self.pools[point.target]
         shift = safety * target.noise(self.ball.geometry, self.ball.reach)
         found = relax(self.ball, target, point.lines, pool, [point.cuts], math.inf, shift)
-        inside = found.feasible[0] and (target.values(found.z[0]) < 0).all()
+        inside = (target.values(found.z[0]) < 0).all()
         return point._replace(v=found.v[0]) if inside else None
 
     def polish(self, start: Array) -> None:
@@ -170,7 +172,7 @@ class Search:
 
     def root(self, index: int) -> Node:
         """Bound a whole target, by all of its pieces where they are few."""
-        signs = np.zeros(len(self.ball.z), np.int8)
+        signs = np.zeros(len(self.ball.z), np.int64)
         known = self.polished.get(index)
         if known is not None and (node := self.all_pieces(index, signs, known)) is not None:
             return node

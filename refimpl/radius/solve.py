@@ -33,10 +33,10 @@ class RobustRadius:
     lower <= r <= upper, both (n,). status (n,) is ``"exact"`` where upper - lower <= tol * upper,
     ``"unreachable"`` where no adversarial point exists (both inf), else ``"bounded"``. The
     network's own outputs find x + perturbation (n,d) adversarial, and `upper` is its norm rounded
-    up; where none was found, upper is inf and the perturbation NaN. `nodes` (n,) counts the nodes that
-    branching made, 0 where it was not needed. `certificates` has a `Certificate` for each sample,
-    or None where lower is 0 or inf and floats hold no proof of that; it is None itself where they
-    were not asked for.
+    up; where none was found, upper is inf and the perturbation NaN. `nodes` (n,) counts the nodes
+    that branching made, 0 where it was not needed. `certificates` has a `Certificate` for each
+    sample, or None where lower is 0 or inf and floats hold no proof of that; it is None itself
+    where they were not asked for.
     """
 
     lower: Array
@@ -78,7 +78,7 @@ def robust_radius(
     decision : {"sign", "argmax"}, GroupMax or GroupSum
     ties : {"adversarial", "robust"}
         Whether a tie counts as adversarial (the default), or only what is strictly wrong.
-    tol : float, at least 0
+    tol : float in [0, 1)
         Relative gap upper - lower <= tol * upper at which a sample is done.
     max_nodes : int, at least 1
         Nodes of branch and bound for a sample, after which it is left `bounded`.
@@ -130,7 +130,7 @@ def robust_radius(
     seconds = math.inf if time_limit is None else check.real("time_limit", time_limit, minimum=0)
     options = Options(
         ties,
-        check.real("tol", tol, minimum=0),
+        _below_one("tol", tol),
         check.integer("max_nodes", max_nodes, minimum=1),
         seconds,
         math.inf if stop_at is None else check.real("stop_at", stop_at, minimum=0),
@@ -149,6 +149,11 @@ def robust_radius(
             draft.record(task, found)
             counter.advance(len(task))
     return draft.finish()
+
+
+def _below_one(name: str, value: Any) -> float:
+    number = check.real(name, value, minimum=0)
+    return number if number < 1 else check.fail(name, "a number below 1", number)
 
 
 class _Draft:
@@ -230,7 +235,7 @@ class _Draft:
         """Name the statuses."""
         found = np.isfinite(self.upper)
         gap = np.where(found, self.upper, 0.0) - np.where(found, self.lower, 0.0)
-        exact = found & (gap <= self.options.tol * self.upper)
+        exact = found & (gap <= self.options.tol * np.where(found, self.upper, 0.0))
         status = np.where(np.isinf(self.lower), "unreachable", np.where(exact, "exact", "bounded"))
         certificates = tuple(self.certificates) if self.options.certificates else None
         return RobustRadius(
