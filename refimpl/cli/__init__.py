@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import refimpl
 
-COMMANDS = ("reproduce", "radius", "verify", "data")
+COMMANDS = ("reproduce", "radius", "verify", "data", "prove", "sweep", "check", "vectors")
 
 
 class Parser(argparse.ArgumentParser):

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +13,10 @@ from refimpl import _validation as check
 from refimpl._files import output_directory, write_json
 from refimpl._progress import Progress
 from refimpl.cli import options
+from refimpl.cli.workers import processes
 from refimpl.decisions import Decision, GroupMax, GroupSum, check_labels
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
     from refimpl.network import TwoLayerReLU
     from refimpl.radius import RobustRadius
 
@@ -84,7 +80,7 @@ def _find(
 
     jobs = check.integer("--jobs", args.jobs, minimum=1)
     size = _CHUNK * jobs
-    with _executor(jobs) as executor, Progress("radius", len(x)) as counter:
+    with processes(jobs) as executor, Progress("radius", len(x)) as counter:
         for start in range(0, len(x), size):
             part = slice(start, start + size)
             result = robust_radius(
@@ -101,30 +97,6 @@ def _find(
             )
             finished.append(result)
             counter.advance(len(result.lower))
-
-
-@contextmanager
-def _executor(jobs: int) -> Iterator[Executor | None]:
-    """Give a pool of single-threaded processes, or None for one job."""
-    if jobs == 1:
-        yield None
-        return
-    import multiprocessing
-    import signal
-    from concurrent.futures import ProcessPoolExecutor
-
-    threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    os.environ.update(threads)  # read by the workers when they import NumPy
-    pool = ProcessPoolExecutor(
-        jobs,
-        multiprocessing.get_context("spawn"),
-        initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_DFL),  # Ctrl-C ends a worker without a traceback
-    )
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _joined(parts: list[RobustRadius]) -> RobustRadius:

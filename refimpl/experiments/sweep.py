@@ -1,8 +1,8 @@
 """Sweeps: both networks trained, and exact radii taken, at every point of a grid.
 
-Results stream to a file of JSON lines as they come. The first line says which grid and version the rest
-belongs to; each other line is one point with its result or its error, written whole. A run on the
-same file takes up where the last one stopped.
+Results stream to a file of JSON lines as they come. The first line says which grid and version the
+rest belongs to; each other line is one point with its result or its error, written whole. A run on
+the same file takes up where the last one stopped.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, as_completed
-from dataclasses import MISSING, dataclass, fields, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ import refimpl
 from refimpl import _validation as check
 from refimpl._progress import Progress
 from refimpl.experiments import sweep_point
-from refimpl.experiments.sweep_point import Point
+from refimpl.experiments.sweep_point import Point, typed
 
 FORMAT = 1
 Grid = Mapping[str, Sequence[Any]]
@@ -82,7 +81,7 @@ def sweep(
     """
     wanted = points(grid)
     path = Path(path)
-    header = _header(wanted)
+    header = {"refimpl_sweep": FORMAT, "version": refimpl.__version__, "grid": _normal(grid)}
     done = _resume(path, header)
     missing = [point for point in wanted if point not in done]
     with (
@@ -99,32 +98,46 @@ def sweep(
 def read(path: str | os.PathLike[str]) -> list[Outcome]:
     """Outcomes in a file, in the order of its grid whatever order they were written in."""
     header, lines = _parse(Path(path))
-    order = {Point.of(each): i for i, each in enumerate(header["points"])}
-    found = {Point.of(line["point"]): line for line in reversed(lines)}
+    found = {Point(**line["point"]): line for line in reversed(lines)}
     return [
         Outcome(point, found[point].get("result"), found[point].get("error"))
-        for point in sorted(found, key=order.__getitem__)
+        for point in points(header["grid"])
+        if point in found
     ]
 
 
 def points(grid: Grid | Sequence[Grid]) -> list[Point]:
-    """All points of a grid, each once, the last field varying fastest.
+    """All points of a grid, each once, the last field of `Point` varying fastest.
 
     >>> [(point.k, point.seed) for point in points({"seed": [0, 1], "k": [4, 6]})]
     [(4, 0), (4, 1), (6, 0), (6, 1)]
     """
-    grids = [grid] if isinstance(grid, Mapping) else list(grid)
-    names = [each.name for each in fields(Point)]
     found: dict[Point, None] = {}
-    for one in grids:
-        if unknown := sorted(set(one) - set(names)):
-            check.fail("grid", f"fields {', '.join(names)}", ", ".join(unknown))
-        used = [name for name in names if name in one]
-        for values in itertools.product(*(one[name] for name in used)):
-            found[Point.of(dict(zip(used, values, strict=True)))] = None
+    for one in _normal(grid):
+        for values in itertools.product(*one.values()):
+            found[Point(**dict(zip(one, values, strict=True)))] = None
     if not found:
         check.fail("grid", "at least one point", "none")
     return list(found)
+
+
+def _normal(grid: Grid | Sequence[Grid]) -> list[dict[str, list[Any]]]:
+    """Values of every field of `Point`, in its order and its types, for each of the mappings."""
+    grids: Sequence[Any] = [grid] if isinstance(grid, Mapping) else list(grid)
+    defaults = Point().as_json()
+    for one in grids:
+        if not isinstance(one, Mapping) or not set(one) <= set(defaults):
+            check.fail("grid", f"values of {', '.join(defaults)}", one)
+        for name, values in one.items():
+            if isinstance(values, str) or not isinstance(values, Iterable):
+                check.fail(f"grid: {name}", "a list of values", values)
+    return [
+        {
+            name: [typed(name, value) for value in one.get(name, [default])]
+            for name, default in defaults.items()
+        }
+        for one in grids
+    ]
 
 
 def _outcomes(missing: Sequence[Point], executor: Executor | None) -> Iterator[dict[str, Any]]:
@@ -159,16 +172,8 @@ def _failed(point: Point, error: BaseException) -> dict[str, Any]:
     return {"point": point.as_json(), "error": f"{type(error).__name__}: {error}"}
 
 
-def _header(wanted: Sequence[Point]) -> dict[str, Any]:
-    return {
-        "refimpl_sweep": FORMAT,
-        "version": refimpl.__version__,
-        "points": [point.as_json() for point in wanted],
-    }
-
-
 def _resume(path: Path, header: dict[str, Any]) -> set[Point]:
-    """Points that the file has, after a line that was cut off is removed; start a file if missing."""
+    """Points that the file has, without a line that was cut off; start a file if missing."""
     if not path.exists() or not path.stat().st_size:
         path.write_bytes(_line(header))
         return set()
@@ -176,10 +181,10 @@ def _resume(path: Path, header: dict[str, Any]) -> set[Point]:
     found, lines = _parse(path)
     for name, wanted in header.items():
         if found[name] != wanted:
-            what = "of this grid" if name == "points" else f"with {name} {wanted}"
-            got = "another grid" if name == "points" else found[name]
-            check.fail(str(path), f"results {what}, or no file", got)
-    return {Point.of(line["point"]) for line in lines}
+            fits = "of this grid" if name == "grid" else f"with {name} {wanted}"
+            got = "those of another grid" if name == "grid" else found[name]
+            check.fail(str(path), f"results {fits}, or no file", got)
+    return {Point(**line["point"]) for line in lines}
 
 
 def _drop_partial_line(path: Path) -> None:
@@ -195,7 +200,7 @@ def _parse(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         content = path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
         header, *lines = [json.loads(line) for line in whole.splitlines()]
-        if not {"refimpl_sweep", "version", "points"} <= header.keys():
+        if not {"refimpl_sweep", "version", "grid"} <= header.keys():
             raise ValueError("no header")
         if not all("point" in line for line in lines):
             raise ValueError("a line without its point")

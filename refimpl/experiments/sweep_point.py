@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from scipy.special import expit
 
 from refimpl import _validation as check
 from refimpl import theory
+from refimpl._blas import one_thread
 from refimpl._validation import Array
 from refimpl.attacks import closed_form_direction
 from refimpl.decisions import GroupMax, GroupSum
@@ -50,12 +50,6 @@ class Point:
     test: int = 200
     seed: int = 0
 
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Point:
-        """Point with these values in the types of the defaults, so that equal points are equal."""
-        kinds = {each.name: type(each.default) for each in fields(cls)}
-        return cls(**{name: _typed(name, value, kinds[name]) for name, value in values.items()})
-
     def as_json(self) -> dict[str, Any]:
         """All fields."""
         return asdict(self)
@@ -66,12 +60,18 @@ class Point:
         return (1,) * positive + (-1,) * (self.k - positive)
 
 
-def _typed(name: str, value: Any, kind: type) -> Any:
-    if name == "positive" and value is None:
+def typed(name: str, value: Any) -> Any:
+    """Value of a field in the type of its default, so that equal points are equal.
+
+    >>> typed("noise", 1), typed("positive", None)
+    (1.0, None)
+    """
+    default = getattr(Point, name)
+    if default is None and value is None:
         return None
-    if kind is float:
-        return check.real(name, value)
-    return check.integer(name, value, minimum=0)
+    if isinstance(default, float):
+        return check.real(f"grid: {name}", value)
+    return check.integer(f"grid: {name}", value, minimum=0)
 
 
 def measure(point: Point) -> dict[str, Any]:
@@ -87,6 +87,11 @@ def measure(point: Point) -> dict[str, Any]:
         max/min over training samples of |dL/df_i|, largest t*/r. ``decoupling``: cosines of neurons
         with their own feature (smallest) and with the others (mean).
     """
+    with one_thread():
+        return _measure(point)
+
+
+def _measure(point: Point) -> dict[str, Any]:
     dist, comparison, train, test = _train(point)
     ideal = TwoLayerReLU.feature_decoupling(dist)
     trained = dict(zip(KINDS, comparison.classifiers().values(), strict=True))
@@ -154,20 +159,37 @@ def _law_medians(dist: ClusterDistribution) -> dict[str, float | None]:
     gram = dist.features @ dist.features.T / dist.dim
     if not np.allclose(gram, np.eye(dist.n_clusters), atol=1e-9):
         return dict.fromkeys(KINDS)
+    return {kind: _law_median(kind, dist) for kind in KINDS}
+
+
+def _law_median(kind: str, dist: ClusterDistribution) -> float:
+    from scipy.optimize import brentq
+
     positive = int((dist.labels > 0).sum())
-    grid = np.linspace(0, math.sqrt(dist.dim) + 5 * dist.noise_std, 4001)
-    sizes = {"n_positive": positive, "n_negative": dist.n_clusters - positive}
-    laws = {
-        kind: theory.robust_accuracy(kind, grid, d=dist.dim, noise_std=dist.noise_std, **sizes)
-        for kind in KINDS
-    }
-    return {kind: float(np.interp(-0.5, -law, grid)) for kind, law in laws.items()}
+
+    def above_half(epsilon: float) -> float:
+        return -0.5 + float(
+            theory.robust_accuracy(
+                kind,
+                [epsilon],
+                n_positive=positive,
+                n_negative=dist.n_clusters - positive,
+                d=dist.dim,
+                noise_std=dist.noise_std,
+            )[0]
+        )
+
+    if above_half(0.0) <= 0:
+        return 0.0
+    largest = math.sqrt(dist.dim) + 9 * dist.noise_std * math.sqrt(dist.n_clusters)
+    return float(brentq(above_half, 0.0, largest, xtol=1e-9))
 
 
 def _averaging(comparison: Comparison, train: Sample, test: Sample) -> dict[str, Any]:
     net, features, labels = comparison.two_class, comparison.features, comparison.labels
     sums = np.stack([features[labels == side].sum(axis=0) for side in (1, -1)])
-    own = np.where(net.A[0] > 0, *_cosines(sums, net.W))
+    positive, negative = _cosines(sums, net.W)
+    own = np.where(net.A[0] > 0, positive, negative)
     derivative = expit(-train.y * net.outputs(train.x)[:, 0])  # (E9)
     direction = closed_form_direction(test.y, features, labels)
     steps = smallest_step(net, test.x, test.y, direction)
@@ -187,5 +209,7 @@ def _decoupling(comparison: Comparison) -> dict[str, float]:
 
 def _cosines(features: Array, W: Array) -> Array:
     """Cosines, 0 for a neuron that has vanished."""
-    zero = ~W.any(axis=1)
-    return np.where(zero, 0.0, cosine_matrix(features, np.where(zero[:, None], 1.0, W)))
+    alive = np.linalg.norm(W, axis=1) > 0
+    cosines = np.zeros((len(features), len(W)))
+    cosines[:, alive] = cosine_matrix(features, W[alive]) if alive.any() else 0.0
+    return cosines
