@@ -70,8 +70,9 @@ class Relaxations(NamedTuple):
 
     def take(self, index: Any) -> Relaxations:
         """Return some of the nodes."""
-        arrays = [array[index] for array in self[:-1]]
-        return Relaxations(*arrays, [self.cuts[b] for b in index])
+        fields: list[Any] = [array[index] for array in self[:-1]]
+        fields.append([self.cuts[b] for b in index])
+        return Relaxations(*fields)
 
     def multipliers(self, b: int) -> Multipliers:
         """Multipliers of one node."""
