@@ -33,7 +33,7 @@ def power(
         adapter = defect.adapter()
         names = defect.breaks if only_broken else claims()
         runs = (
-            run_claim(adapter, claims()[name], seed=seed, examples=examples, shrink=False)
+            run_claim(adapter, claims()[name], seed=seed, examples=examples, shrink=0)
             for name in names
         )
         caught[defect.name] = {result.claim for result in runs if result.status == "failed"}

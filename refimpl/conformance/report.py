@@ -11,18 +11,21 @@ import numpy as np
 from refimpl.conformance.adapter import METHODS, Adapter
 from refimpl.conformance.runner import STATUSES, Failure, Result
 
-WIDTH = 100
 LITERAL = 400  # arrays with more entries in all are not written out
 
 
 def table(results: Sequence[Result]) -> str:
-    """One line for each claim."""
+    """Write one line for each claim that was checked, then what is not implemented and why."""
     lines = [f"{'claim':<33} {'status':<17} {'inputs':>6} {'discarded':>9}  error/bound"]
+    absent: dict[str, int] = {}
     for it in results:
-        counts = f"{it.inputs:>6} {it.discarded:>9}  {it.ratio:>11.2g}"
+        if it.status == "not_implemented":
+            absent[it.detail] = absent.get(it.detail, 0) + 1
+            continue
         status = it.status.upper() if it.status == "failed" else it.status.replace("_", " ")
-        tail = counts if it.inputs or it.failure else f"  {it.detail}"
-        lines.append(f"{it.claim:<33} {status:<17} {tail}".rstrip())
+        counts = f"{it.inputs:>6} {it.discarded:>9}  {it.ratio:>11.2g}"
+        lines.append(f"{it.claim:<33} {status:<17} {counts}")
+    lines += [f"not implemented, {count} claims: {why}" for why, count in absent.items()]
     return "\n".join(lines)
 
 
@@ -49,11 +52,16 @@ def explain(result: Result, adapter: Adapter) -> str:
         lines += [
             f"  expected   {literal(failure.expected)}",
             f"  got        {literal(failure.got)}",
-            f"  error is {failure.ratio:.3g} times the bound",
+            f"  error      {_ratio(failure.ratio)}",
         ]
     lines += [f"  | {line}" for line in failure.traceback.rstrip().splitlines()]
     lines += ["  reproduce", *(f"    {line}" for line in snippet(result, adapter).splitlines())]
     return "\n".join(lines)
+
+
+def _ratio(ratio: float) -> str:
+    exact = "where the result is to be exact"
+    return exact if math.isinf(ratio) else f"{ratio:.3g} times the bound on rounding"
 
 
 def snippet(result: Result, adapter: Adapter) -> str:

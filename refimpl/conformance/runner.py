@@ -19,7 +19,11 @@ from refimpl.conformance.claims import Claim, claims
 from refimpl.conformance.oracle import Reference
 
 EXAMPLES = 40
-SHRINK_SECONDS = 1.5
+SHRINK_SECONDS = (
+    4.0,
+    1.0,
+)  # for each of the first failures, which explain most, and for the others
+FIRST = 5
 STATUSES = ("passed", "failed", "not_implemented", "expected_failure")
 
 
@@ -97,7 +101,7 @@ def check(
     dtype : "float32" or "float64", optional
         In place of the adapter's own.
     shrink : bool
-        Whether to look for a smaller input after a failure, for about 1.5 s.
+        Whether to look for a smaller input after a failure, for 4 s, after many failures for 1 s.
     progress : bool
         Whether to show progress on standard error.
 
@@ -118,11 +122,15 @@ def check(
     probe = Probe(instance, dtype)  # refuses a bad dtype before anything runs
     chosen = select(only, subnormals)
     known(expected)
-    run = functools.partial(
-        run_claim, instance, seed=seed, examples=examples, dtype=probe.dtype, shrink=shrink
-    )
-    results = track(chosen, "claims", len(chosen), enabled=progress)
-    return [judge(run(claim), expected) for claim in results]
+    results: list[Result] = []
+    for claim in track(chosen, "claims", len(chosen), enabled=progress):
+        failures = sum(result.failure is not None for result in results)
+        limit = SHRINK_SECONDS[failures >= FIRST] if shrink else 0.0
+        result = run_claim(
+            instance, claim, seed=seed, examples=examples, dtype=probe.dtype, shrink=limit
+        )
+        results.append(judge(result, expected))
+    return results
 
 
 def replay(adapter: Adapter | type[Adapter], claim: str, **case: Any) -> None:
@@ -169,10 +177,13 @@ def run_claim(
     seed: int = 0,
     examples: int = EXAMPLES,
     dtype: Any = None,
-    shrink: bool = True,
+    shrink: float = SHRINK_SECONDS[0],
     truth: Adapter | None = None,
 ) -> Result:
-    """Check one claim on one adapter; stops at the first input on which it fails."""
+    """Check one claim on one adapter, up to the first input on which it fails.
+
+    That input is made smaller for at most `shrink` seconds; the rest is as in `check`.
+    """
     start = time.monotonic()
     probe = Probe(adapter, dtype)
     oracle = Probe(truth or Reference(), "float64")
@@ -189,7 +200,7 @@ def run_claim(
         failure = attempt(case)
         if isinstance(failure, Failure):
             if shrink:
-                failure = _smallest(claim, attempt, seed, examples, failure)
+                failure = _smallest(claim, attempt, seed, examples, failure, shrink)
             result = replace(result, status="failed", detail=failure.message, failure=failure)
             probe.ratio = failure.ratio
             break
@@ -259,12 +270,17 @@ class _Found(Exception):  # noqa: N818 - what Hypothesis is to shrink, not an er
 
 
 def _smallest(
-    claim: Claim, attempt: Callable[..., Any], seed: int, examples: int, first: Failure
+    claim: Claim,
+    attempt: Callable[..., Any],
+    seed: int,
+    examples: int,
+    first: Failure,
+    seconds: float,
 ) -> Failure:
     """Let Hypothesis make the failing input smaller, for a limited time."""
     from hypothesis import reject
 
-    best, deadline = first, time.monotonic() + SHRINK_SECONDS
+    best, deadline = first, time.monotonic() + seconds
 
     def body(case: dict[str, Any]) -> None:
         nonlocal best
@@ -303,5 +319,8 @@ def _given(
     def run(case: dict[str, Any]) -> None:
         body(case)
 
-    decorate: Any = options  # untyped as a decorator
-    hypothesis.seed(seed)(decorate(hypothesis.given(cases)(run)))()
+    test: Any = run
+    decorators: list[Any] = [hypothesis.given(cases), options, hypothesis.seed(seed)]
+    for decorate in decorators:  # as @seed @settings @given would
+        test = decorate(test)
+    test()

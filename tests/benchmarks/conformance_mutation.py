@@ -1,0 +1,263 @@
+"""Mutate refimpl's own modules, and count the mutants that the conformance checks kill.
+
+A mutated copy of the package is the candidate, the package as it is the oracle. Mutants are made in
+lines that some claim executes; argument checks are left out, since the kit gives valid input only.
+A mutant is run on the claims that execute its line, in a process of its own, and counts as killed
+when a claim fails or the time is over. Survivors are printed with their line.
+
+    python tests/benchmarks/conformance_mutation.py [--count 300] [--seed 0] [--module NAME]
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib.abc
+import importlib.util
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import refimpl
+from refimpl.conformance import Reference, claims
+from refimpl.conformance.runner import draw, run_claim
+
+ROOT = Path(refimpl.__file__).parent
+MODULES = [
+    *("network", "losses", "gradients", "training", "decomposition", "attacks", "pgd"),
+    *("smallest_step", "distribution", "decisions", "radius/curves", "radius/geometry"),
+    *("radius/fast", "radius/relaxation", "radius/search", "radius/answer", "radius/points"),
+    *("radius/solve", "radius/ties"),
+]
+SECONDS = 40  # for one mutant: the pristine package needs less for all claims together
+NAMES = {"max": "min", "min": "max", "maximum": "minimum", "minimum": "maximum", "any": "all"}
+NAMES |= {"all": "any", "sum": "mean", "argmax": "argmin", "argmin": "argmax", "expit": "exp"}
+SWAPS: dict[type[ast.AST], tuple[type[Any], ...]] = {
+    ast.Lt: (ast.LtE, ast.Gt),
+    ast.LtE: (ast.Lt, ast.Gt),
+    ast.Gt: (ast.GtE, ast.Lt),
+    ast.GtE: (ast.Gt, ast.Lt),
+    ast.Eq: (ast.NotEq,),
+    ast.NotEq: (ast.Eq,),
+    ast.Add: (ast.Sub,),
+    ast.Sub: (ast.Add,),
+    ast.Mult: (ast.Div,),
+    ast.Div: (ast.Mult,),
+    ast.Pow: (ast.Mult,),
+    ast.BitAnd: (ast.BitOr,),
+    ast.BitOr: (ast.BitAnd,),
+    ast.And: (ast.Or,),
+    ast.Or: (ast.And,),
+}
+
+
+class Mutant(NamedTuple):
+    """The `index`-th change in a module, at a line, in words."""
+
+    module: str
+    index: int
+    line: int
+    change: str
+
+
+class Mutator(ast.NodeTransformer):
+    """Lists every change of a module in `found`, or makes the one with number `index`."""
+
+    def __init__(self, index: int = -1) -> None:
+        self.index, self.found = index, list[tuple[int, str]]()
+        self.inside = 0
+
+    def make(self, node: Any, change: str) -> bool:
+        self.found.append((node.lineno, change))
+        return len(self.found) - 1 == self.index
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        self.inside += 1
+        first = node.body[0]
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+            node.body[1:] = [self.visit(it) for it in node.body[1:]]
+        else:
+            node.body = [self.visit(it) for it in node.body]
+        self.inside -= 1
+        return node
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        name = ast.unparse(node.func)
+        if name.startswith("check.") or name == "check_decision":
+            return node
+        self.generic_visit(node)
+        last = name.rsplit(".", 1)[-1]
+        if self.inside and last in NAMES and self.make(node, f"{last} -> {NAMES[last]}"):
+            if isinstance(node.func, ast.Attribute):
+                node.func.attr = NAMES[last]
+            else:
+                node.func = ast.Name(NAMES[last], ast.Load())
+        return node
+
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        self.generic_visit(node)
+        self.swap(node, node.ops, 0)
+        return node
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        self.generic_visit(node)
+        holder = [node.op]
+        self.swap(node, holder, 0)
+        node.op = holder[0]
+        return node
+
+    visit_BoolOp = visit_AugAssign = visit_BinOp  # noqa: N815
+
+    def swap(self, node: Any, holder: list[Any], at: int) -> None:
+        for other in SWAPS.get(type(holder[at]), ()) if self.inside else ():
+            if self.make(node, f"{type(holder[at]).__name__} -> {other.__name__}"):
+                holder[at] = other()
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> Any:
+        self.generic_visit(node)
+        kind = type(node.op).__name__
+        return node.operand if self.inside and self.make(node, f"without {kind}") else node
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        number = type(node.value) in (int, float)
+        if self.inside and number and self.make(node, f"{node.value} -> {node.value + 1}"):
+            return ast.copy_location(ast.Constant(node.value + 1), node)
+        return node
+
+
+class Copy(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Imports `mutant` from the sources of refimpl, one module with a change."""
+
+    def __init__(self, mutant: Mutant | None) -> None:
+        self.mutant = mutant
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if name.split(".")[0] != "mutant":
+            return None
+        source = ROOT.joinpath(*name.split(".")[1:])
+        package = source.is_dir()
+        file = source / "__init__.py" if package else source.with_suffix(".py")
+        return importlib.util.spec_from_loader(name, self, origin=str(file), is_package=package)
+
+    def exec_module(self, module: Any) -> None:
+        file = Path(module.__spec__.origin)
+        tree = ast.parse(file.read_text())
+        name = str(file.relative_to(ROOT).with_suffix(""))
+        if self.mutant is not None and self.mutant.module == name:
+            tree = ast.fix_missing_locations(Mutator(self.mutant.index).visit(tree))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "refimpl":
+                node.module = "mutant" + (node.module or "")[len("refimpl") :]
+        exec(compile(tree, f"mutant:{name}", "exec"), module.__dict__)
+
+
+class Candidate(Reference):
+    """The mutated copy."""
+
+    name = "mutant"
+    package = "mutant"
+
+
+def executed(examples: int) -> dict[str, set[tuple[str, int]]]:
+    """Lines of each module, by the claims that execute them."""
+    sys.meta_path.insert(0, Copy(None))
+    lines: dict[str, set[tuple[str, int]]] = {}
+    Candidate().outputs(*[[[1.0]], [1.0], [[1.0]], [1.0], [[1.0]]])
+    for name, claim in claims().items():
+        seen = lines.setdefault(name, set())
+
+        def local(frame: Any, event: str, _: Any, seen: Any = seen) -> Any:
+            seen.add((frame.f_code.co_filename[len("mutant:") :], frame.f_lineno))
+            return local
+
+        def trace(frame: Any, event: str, _: Any, local: Any = local) -> Any:
+            return (
+                local(frame, event, _) if frame.f_code.co_filename.startswith("mutant:") else None
+            )
+
+        sys.settrace(trace)
+        result = run_claim(Candidate(), claim, examples=examples, shrink=0)
+        sys.settrace(None)
+        assert result.status == "passed", (name, result.status, result.detail)
+    sys.meta_path.pop(0)
+    for module in [it for it in sys.modules if it.split(".")[0] == "mutant"]:
+        del sys.modules[module]
+    return lines
+
+
+def mutants(modules: list[str], lines: set[tuple[str, int]]) -> Iterator[Mutant]:
+    """Yield every change on a line that is executed."""
+    for module in modules:
+        finder = Mutator()
+        finder.visit(ast.parse((ROOT / f"{module}.py").read_text()))
+        for index, (line, change) in enumerate(finder.found):
+            if (module, line) in lines:
+                yield Mutant(module, index, line, change)
+
+
+def killer(mutant: Mutant, names: list[str], examples: int) -> str:
+    """Run a mutant in a process of its own; the first claim that fails, "time", or ""."""
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        signal.alarm(SECONDS)
+        os.close(read)
+        sys.meta_path.insert(0, Copy(mutant))
+        verdict = ""
+        for name in names:
+            result = run_claim(Candidate(), claims()[name], examples=examples, shrink=0)
+            if result.status == "failed":
+                verdict = name
+                break
+        os.write(write, verdict.encode())
+        os._exit(0)
+    os.close(write)
+    verdict = os.fdopen(read).read()
+    _, status = os.waitpid(child, 0)
+    return verdict if status == 0 else "time or crash"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--count", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--examples", type=int, default=40)
+    parser.add_argument("--module", action="append")
+    args = parser.parse_args()
+    start = time.monotonic()
+    lines = executed(min(args.examples, 12))
+    for claim in claims().values():
+        draw(claim, 0, args.examples)
+    modules = [it for it in args.module or MODULES if (ROOT / f"{it}.py").is_file()]
+    every = list(mutants(modules, set().union(*lines.values())))
+    chosen = random.Random(args.seed).sample(every, min(args.count, len(every)))
+    print(
+        f"{len(every)} mutants in {len(modules)} modules, {len(chosen)} drawn, seed {args.seed}",
+        flush=True,
+    )
+    by: Counter[str] = Counter()
+    survivors = []
+    for mutant in chosen:
+        names = [name for name, seen in lines.items() if mutant[0:3:2] in seen]
+        verdict = killer(mutant, names, args.examples)
+        by[verdict] += 1
+        if not verdict:
+            survivors.append(mutant)
+            text = (ROOT / f"{mutant.module}.py").read_text().splitlines()[mutant.line - 1].strip()
+            print(f"survives: {mutant.module}:{mutant.line} [{mutant.change}]  {text}", flush=True)
+    killed = len(chosen) - len(survivors)
+    print(f"killed {killed} of {len(chosen)} in {time.monotonic() - start:.0f} s")
+    print(", ".join(f"{name or 'survived'} {count}" for name, count in by.most_common()))
+
+
+if __name__ == "__main__":
+    main()
