@@ -76,6 +76,14 @@ def test_robustness_draws_the_curves_it_is_given_in_percent(tmp_path, drawn):
     assert legend == {*lines, "PGD"}
 
 
+def test_bounds_are_one_curve_where_they_agree():
+    e, low, high = np.array([0.0, 1.0]), np.array([1.0, 0.0]), np.array([1.0, 0.5])
+    assert figures.bounds(e, low, low).keys() == {"exact"}
+    drawn = figures.bounds(e, low, high)
+    assert drawn["lower"][1] is low
+    assert drawn["upper"][1] is high
+
+
 def test_histogram_leaves_out_infinite_radii(tmp_path, drawn):
     radii = np.array([0.0, 1.0, 1.0, np.inf])
     figures.draw_histogram(tmp_path / "h.png", radii, title="t", unit="input space")

@@ -212,10 +212,8 @@ def _draw(out: Path, result: RobustRadius, largest: float) -> None:
     if not figures.available():
         return
     settled = percent(float((result.status != "bounded").mean()))
-    title = f"Robust radii of {len(result.lower)} samples, {settled} settled exactly"
+    title = f"Radii of {len(result.lower)} samples, upper bounds; {settled} are exact"
     figures.draw_histogram(out / "histogram.png", result.upper, title=title, unit="input space")
     grid = np.linspace(0, largest, 400)
-    lower, upper = robust_accuracy(result, grid)
-    curves = {"upper": (grid, upper), "exact": (grid, lower)}
-    panel = figures.Curves(title, curves if (lower < upper).any() else {"exact": (grid, lower)})
+    panel = figures.Curves(title, figures.bounds(grid, *robust_accuracy(result, grid)))
     figures.draw_robustness(out / "curve.png", [panel], unit="input space")

@@ -20,7 +20,8 @@ from refimpl._validation import Array
 BLACK, ORANGE, BLUE, GREEN = "#000000", "#D55E00", "#56B4E9", "#009E73"
 STYLES: dict[str, dict[str, Any]] = {
     "law": {"color": BLUE, "linewidth": 5, "alpha": 0.6, "label": "law of the idealised network"},
-    "upper": {"color": ORANGE, "linestyle": "--", "label": "upper bound"},
+    "upper": {"color": BLACK, "linewidth": 1, "linestyle": "--", "label": "not shown fooled"},
+    "lower": {"color": BLACK, "linewidth": 1.6, "label": "proved robust"},
     "exact": {"color": BLACK, "linewidth": 1.6, "label": "exact"},
     "closed_form": {"color": ORANGE, "linestyle": (0, (5, 2)), "label": "closed-form attack"},
     "pgd": {"color": GREEN, "linestyle": ":", "marker": "o", "markersize": 4, "label": "PGD"},
@@ -43,6 +44,13 @@ class Cosines(NamedTuple):
     columns: str
     row_names: Sequence[str]
     column_names: Sequence[str]
+
+
+def bounds(epsilons: Array, lower: Array, upper: Array) -> dict[str, tuple[Array, Array]]:
+    """Curves of proven bounds: one, the exact curve, where they are the same."""
+    if np.array_equal(lower, upper):
+        return {"exact": (epsilons, lower)}
+    return {"lower": (epsilons, lower), "upper": (epsilons, upper)}
 
 
 def available() -> bool:

@@ -193,7 +193,7 @@ def draw_robustness(path: Path, measured: Mapping[str, Robustness], plan: Plan) 
             formula, values = centres[name]
             title += f"\nidealised, at a centre: $\\{formula}$ = {report.numbers(values)}"
         curves = {
-            "exact": (grid, each.exact(grid)),
+            **figures.bounds(grid, *each.exact(grid)),
             "closed_form": (grid, each.closed_form(grid)),
             "pgd": (each.epsilons, each.pgd),
         }

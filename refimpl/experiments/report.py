@@ -126,7 +126,7 @@ def robust_accuracies(measured: Mapping[str, Robustness], laws: Mapping[str, Arr
 
 
 def _curve_rows(each: Robustness, law: Array | None) -> Iterator[list[str]]:
-    exact, closed_form = each.exact(each.epsilons), each.closed_form(each.epsilons)
+    exact, closed_form = each.exact(each.epsilons)[0], each.closed_form(each.epsilons)
     yield ["epsilon", *([] if law is None else ["law"]), "exact", *ATTACKS]
     for row, e in enumerate(each.epsilons):
         known = [] if law is None else [percent(law[row])]

@@ -43,9 +43,9 @@ class Robustness:
     epsilons: Array
     pgd: Array
 
-    def exact(self, epsilons: Array) -> Array:
-        """Share of samples proved robust at each radius."""
-        return robust_accuracy(self.radius, epsilons)[0]
+    def exact(self, epsilons: Array) -> tuple[Array, Array]:
+        """Bounds of the robust accuracy at each radius, the same where all samples are settled."""
+        return robust_accuracy(self.radius, epsilons)
 
     def closed_form(self, epsilons: Array) -> Array:
         """Share of samples that no closed-form step of at most epsilon flips."""
@@ -53,11 +53,12 @@ class Robustness:
 
     def curves(self) -> dict[str, list[float]]:
         """Robust accuracies at `epsilons`; exact and exact_upper differ where bounds do."""
+        lower, upper = self.exact(self.epsilons)
         return {
             "pgd": self.pgd.tolist(),
             "closed_form": self.closed_form(self.epsilons).tolist(),
-            "exact": self.exact(self.epsilons).tolist(),
-            "exact_upper": robust_accuracy(self.radius, self.epsilons)[1].tolist(),
+            "exact": lower.tolist(),
+            "exact_upper": upper.tolist(),
         }
 
     def summary(self) -> dict[str, float | None]:
