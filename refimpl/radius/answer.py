@@ -14,7 +14,7 @@ from refimpl.radius import empty, ties
 from refimpl.radius.geometry import Geometry, Target
 from refimpl.radius.leaf import Multipliers
 from refimpl.radius.points import Question, length
-from refimpl.radius.search import Options, Prover, Search
+from refimpl.radius.search import Options, Point, Prover, Search
 from refimpl.radius.tree import Node, certificate, leaves
 
 _POINTS = 4  # incumbents tried, the nearest first
@@ -44,18 +44,24 @@ class Answer(NamedTuple):
 
 
 def search(
-    question: Question, geometry: Geometry, options: Options, samples: Samples
+    question: Question,
+    geometry: Geometry,
+    targets: dict[int, list[Target]],
+    options: Options,
+    samples: Samples,
 ) -> list[Answer]:
     """Answer for each of the samples."""
     with np.errstate(all="ignore"):  # overflow in a hopeless node ends in a bound of 0 or inf
         return [
-            _answer(question, geometry, options, *sample) for sample in zip(*samples, strict=True)
+            _answer(question, geometry, targets[int(sample[1])], options, *sample)
+            for sample in zip(*samples, strict=True)
         ]
 
 
 def _answer(
     question: Question,
     geometry: Geometry,
+    targets: list[Target],
     options: Options,
     x: Array,
     y: Any,
@@ -68,16 +74,23 @@ def _answer(
     def prove_empty(target: int, signs: IntArray, near: Multipliers) -> Multipliers | None:
         return empty.prove_empty(net, matrices[target], signs, near, strict=strict)
 
-    targets = [Target.of(net, D) for D in matrices]
+    def attained(point: Point) -> bool:
+        return _attain(question, space, [point], x, y) is not None
+
     space = Search(geometry, targets, z, float(np.linalg.norm(x)), options, prove_empty)
     lower, trees = space.run(start)
+    nearest = _attain(question, space, space.points[: -_POINTS - 1 : -1], x, y)
+    if space.points and nearest is None:
+        # No more than near the target, it seems: search on, and take no point on trust.
+        space = Search(geometry, targets, z, space.ball.x_norm, options, prove_empty, attained)
+        again, more = space.run(start)
+        if again >= lower:
+            lower, trees = again, more
+        nearest = _attain(question, space, space.points[: -_POINTS - 1 : -1], x, y)
     if not space.points and lower >= space.ball.radius and _all_empty(trees, prove_empty):
         lower = math.inf
-    upper, perturbation = math.inf, np.full_like(x, np.nan)
-    if (nearest := _attain(question, space, x, y)) is not None:
-        upper, perturbation = nearest
-        lower = min(lower, upper)
-    proof = None
+    upper, perturbation = nearest or (math.inf, np.full_like(x, np.nan))
+    lower, proof = min(lower, upper), None
     if options.certificates and lower > 0:
         lower, proof = _certify(question, x, y, lower, certificate(trees))
     return Answer(lower, upper, perturbation, space.nodes, proof)
@@ -108,26 +121,30 @@ def _certify(
     return lower, None
 
 
-def _attain(question: Question, space: Search, x: Array, y: Any) -> tuple[float, Array] | None:
-    """Length of and perturbation to the nearest incumbent that the network finds adversarial.
+def _attain(
+    question: Question, space: Search, points: list[Point], x: Array, y: Any
+) -> tuple[float, Array] | None:
+    """Length of and perturbation to the first of the points that the network finds adversarial.
 
     One that is adversarial by more than rounding can lose is taken at once. Where ties alone are
     adversarial there is none, and the shortest of its neighbours that evaluate so is taken.
     """
     net, label = question.net, np.array([y])
     guard = max(float(t.noise(space.ball.geometry, space.ball.reach).max()) for t in space.targets)
-    for point in space.points[: -_POINTS - 1 : -1]:
+    for point in points:
         for safety in (1.5, 16.0, 256.0):
             if (inner := space.within(point, safety)) is not None:
                 perturbation = inner.v @ net.W
                 outputs = net.outputs((x + perturbation)[None])
                 if question.adversarial(outputs, label, guard)[0]:
                     return float(length(perturbation[None])[0]), perturbation
-        ends = ties.neighbours(net, x, point.v @ net.W)
-        perturbations = ends - x
-        good = question.adversarial(net.outputs(x + perturbations), np.repeat(label, len(ends)))
-        if good.any():
-            lengths = np.where(good, length(perturbations), math.inf)
-            nearest = int(np.argmin(lengths))
-            return float(lengths[nearest]), perturbations[nearest]
+        perturbations = ties.neighbours(net, x, point.v @ net.W) - x
+        together = net.outputs(x + perturbations)
+        lengths = length(perturbations)
+        for i in np.argsort(lengths):
+            # A matrix product may round one row otherwise than it does many.
+            alone = net.outputs((x + perturbations[i])[None])
+            both = np.stack((together[i], alone[0]))
+            if question.adversarial(both, np.repeat(label, 2)).all():
+                return float(lengths[i]), perturbations[i]
     return None

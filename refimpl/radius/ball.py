@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refimpl._validation import Array, IntArray
-from refimpl.radius.geometry import Flags, Geometry, Target
+from refimpl.radius.geometry import FLOOR, ROOT_FLOOR, Flags, Geometry, Target
 
 
 class Lines(NamedTuple):
@@ -65,9 +65,9 @@ class Ball:
         absolute weights w (B,I) times the target's sizes, and `extra` (B,M) beyond that.
         """
         absolute = w @ target.size + extra
-        noise = self.geometry.rounding * (absolute @ self.reach + w @ target.constant)
+        noise = self.geometry.rounding * (absolute @ self.reach + w @ target.constant) + FLOOR
         l1 = np.sqrt(np.square(q @ self.geometry.U).sum(axis=-1))
-        l1 += self.geometry.factor * (l1 + absolute @ self.geometry.norms)
+        l1 += self.geometry.factor * (l1 + absolute @ self.geometry.norms) + ROOT_FLOOR
         l0 = np.maximum(q @ self.z + constant - noise, 0.0)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(l0 > 0, l0 / l1, 0.0)  # (E31)

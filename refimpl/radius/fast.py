@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from refimpl._validation import Array, IntArray
-from refimpl.radius.geometry import Flags, Geometry, Target
+from refimpl.radius.geometry import FLOOR, Flags, Geometry, Target
 
 FEW = 6  # branching neurons whose 2^6 pieces are all bounded
 
@@ -81,7 +81,7 @@ def _pieces(
         l0 = (own * z).sum(axis=1)[:, None] + target.beta[i]
         l0 = l0 + (z @ other.T if few else (other * z).sum(axis=1)[:, None])
         square = _square_of_sum(own @ geometry.U, other @ geometry.U, few)
-        slack = 4 * geometry.factor * (target.size[i] @ geometry.norms) ** 2
+        slack = 4 * geometry.factor * (target.size[i] @ geometry.norms) ** 2 + FLOOR
         with np.errstate(divide="ignore", invalid="ignore"):
             distance = (l0 - noise[:, i, None]) / np.sqrt(square + slack)  # (E31)
         farther = distance > best

@@ -8,6 +8,7 @@ truncated by rank.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,8 @@ from refimpl.decisions import Decision
 from refimpl.network import TwoLayerReLU
 
 UNIT = 2.0**-53
+FLOOR = 2.0**-900  # added to every bound of an error: pays for underflow
+ROOT_FLOOR = 2.0**-500  # the same for norms, whose squares underflow
 
 Flags = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
@@ -45,23 +48,21 @@ class Geometry:
     @classmethod
     def of(cls, net: TwoLayerReLU) -> Geometry:
         """Factorise W^T = Q R once; U = R^T."""
-        # An exact scale by a power of two: squares of weights neither overflow nor underflow.
-        scale = 2.0 ** np.floor(np.log2(np.abs(net.W).max() or 1.0))
-        W = net.W / scale
-        Q, R = np.linalg.qr(W.T)
-        norms = np.linalg.norm(W, axis=1) * (1 + net.dim * UNIT)
-        residual = np.linalg.norm(W - R.T @ Q.T, axis=1)
+        Q, R = np.linalg.qr(net.W.T)
+        U = R.T
+        norms = np.linalg.norm(net.W, axis=1) * (1 + net.dim * UNIT)
+        residual = np.linalg.norm(net.W - U @ Q.T, axis=1)
         backward = np.max(residual / np.where(norms > 0, norms, 1.0))
         defect = np.linalg.norm(Q.T @ Q - np.eye(Q.shape[1]))
+        measuring = net.dim * UNIT * math.sqrt(Q.shape[1])
         size = net.n_hidden + 2 * net.n_outputs + 8
-        U = R.T * scale
         return cls(
             U,
             np.square(U).sum(axis=1),
-            norms * scale,
+            norms,
             np.abs(net.bias),
             rounding=(net.dim + size) * UNIT,
-            factor=size * UNIT + 2 * float(backward + defect),
+            factor=size * UNIT + 2 * float(backward + defect) + measuring,
         )
 
 
@@ -86,7 +87,9 @@ class Target:
     @classmethod
     def of(cls, net: TwoLayerReLU, D: Array) -> Target:
         """Target of one matrix D (I,K) of `decisions.targets`."""
-        alpha, beta = D @ net.A, D @ net.c  # (E30)
+        # Correctly rounded sums: the signs of alpha and beta are exact.
+        alpha = np.array([[math.fsum(terms) for terms in (row * net.A.T).tolist()] for row in D])
+        beta = np.array([math.fsum((row * net.c).tolist()) for row in D])  # (E30)
         size, constant = np.abs(D) @ np.abs(net.A), np.abs(D) @ np.abs(net.c)
         positive, negative = np.maximum(alpha, 0.0), np.minimum(alpha, 0.0)
         branching = np.any(alpha < 0, axis=0)
@@ -96,11 +99,29 @@ class Target:
 
     def noise(self, geometry: Geometry, reach: Array) -> Array:
         """Bound the rounding error of g (...,I) at |z| <= reach (...,M)."""
-        return geometry.rounding * (reach @ self.size.T + self.constant)
+        return geometry.rounding * (reach @ self.size.T + self.constant) + FLOOR
 
     def values(self, z: Array) -> Array:
         """g (...,I) at preactivations z (...,M)."""
         return np.maximum(z, 0.0) @ self.alpha.T + self.beta
+
+
+def in_range(net: TwoLayerReLU, x: Array) -> Flags:
+    """Tell for which samples (n,) floats can carry the computation, whatever is squared.
+
+    Far from 1 there are no bounds but 0 <= r <= inf: where weights reach 2^400 in size, products of
+    both layers or biases 2^250, x 2^150; or where all weights of a neuron are below 2^-400, or all
+    products with an output below 2^-250, without being 0.
+    """
+    W, A = np.abs(net.W).max(axis=1), np.abs(net.A)
+    with np.errstate(all="ignore"):
+        products = A * W
+        largest = max(products.max(), (A * np.abs(net.bias)).max(), np.abs(net.c).max())
+    outputs = products.max(axis=1)
+    fine = (W < 2.0**400).all() and (W[W > 0] > 2.0**-400).all()
+    fine = fine and largest < 2.0**250 and (outputs[outputs > 0] > 2.0**-250).all()
+    result: Flags = (np.abs(x).max(axis=1) < 2.0**150) & fine
+    return result
 
 
 def targets_of(net: TwoLayerReLU, y: int, decision: Decision) -> list[Target]:

@@ -29,5 +29,7 @@ class Question(NamedTuple):
 
 def length(perturbation: Array) -> Array:
     """Norms of the rows (n,d), rounded up."""
-    squares = np.einsum("nd,nd->n", perturbation, perturbation)
-    return np.sqrt(squares) * (1 + (perturbation.shape[1] + 4) * UNIT)
+    size = np.abs(perturbation).max(axis=1)
+    scale = np.exp2(np.floor(np.log2(np.where(size > 0, size, 1.0))))[:, None]
+    squares = np.square(perturbation / scale).sum(axis=1)
+    return scale[:, 0] * np.sqrt(squares) * (1 + (perturbation.shape[1] + 4) * UNIT)

@@ -14,7 +14,7 @@ import numpy as np
 from refimpl._validation import Array, IntArray
 from refimpl.radius.ball import Ball, Lines
 from refimpl.radius.fast import FEW, subsets
-from refimpl.radius.geometry import Flags, Geometry, Target
+from refimpl.radius.geometry import Geometry, Target
 from refimpl.radius.leaf import Multipliers, probe, prove
 from refimpl.radius.relaxation import Cuts, Relaxations, relax
 from refimpl.radius.tree import Node
@@ -58,11 +58,16 @@ class Search:
         x_norm: float,
         options: Options,
         prove_empty: Prover,
+        accept: Callable[[Point], bool] | None = None,
     ) -> None:
         self.targets, self.options, self.prove_empty = targets, options, prove_empty
+        self.accept = accept
         # Where nothing else is known, a few times the largest length in sight.
         size = np.where(geometry.norms > 0, geometry.norms, math.inf)
-        self.length = x_norm + float((np.abs(z) / size).max()) or 1.0
+        slopes = [np.abs(target.alpha) @ geometry.norms for target in targets]
+        values = [np.abs(target.values(z)) for target in targets]
+        lengths = [v / np.where(s > 0, s, math.inf) for v, s in zip(values, slopes, strict=True)]
+        self.length = (x_norm + float((np.abs(z) / size).max() + np.max(lengths))) or 1.0
         self.ball = Ball(geometry, z, x_norm, self.length)
         self.pools = [Cuts(target, z) for target in targets]
         self.cuts = [pool.first for pool in self.pools]
@@ -74,6 +79,7 @@ class Search:
 
     def run(self, start: Array) -> tuple[float, list[Node]]:
         """Search from the point U^T start: a lower bound, and the trees that prove it."""
+        best = 0.0
         for growth in _GROWTH:
             self.ball.shrink(growth * self.length)
             self.polish(start)
@@ -84,9 +90,11 @@ class Search:
                 self.ball.shrink(2 * self.ball.radius)
                 lower, trees = self.explore()
                 self.points = far + self.points
+            if lower >= best:
+                best, best_trees = lower, trees
             if self.points or lower < self.ball.radius:
                 break
-        return lower, trees
+        return best, best_trees
 
     @property
     def goal(self) -> float:
@@ -111,7 +119,7 @@ class Search:
     def offer(self, point: Point) -> bool:
         """Take an adversarial point as incumbent if it is nearer."""
         distance = float(np.linalg.norm(point.v @ self.ball.geometry.U))
-        if distance >= self.ball.radius:
+        if distance >= self.ball.radius or (self.accept is not None and not self.accept(point)):
             return False
         self.points.append(point)
         self.ball.shrink(distance)
@@ -216,7 +224,30 @@ class Search:
         return halves
 
     def bound(self, index: int, signs: IntArray, cuts: list[IntArray]) -> list[Node]:
-        """Bound nodes of one target, given by their signs (B,M), and look ahead."""
+        """Bound nodes of one target, given by their signs (B,M), and what is left of them.
+
+        Of a node, halves that neurons would split off are excluded as long as there are any.
+        """
+        nodes, excluded = self.bound_once(index, signs, cuts)
+        while excluded and self.nodes + len(excluded) <= self.options.max_nodes:
+            self.nodes += len(excluded)
+            signs = np.array([node.signs for node in excluded])
+            for row, leaves in zip(signs, excluded.values(), strict=True):
+                for leaf in leaves:
+                    row[leaf.neuron] = -leaf.signs[leaf.neuron]
+            rests, more = self.bound_once(index, signs, [node.cuts for node in excluded])
+            for (node, leaves), rest in zip(excluded.items(), rests, strict=True):
+                rest.inherit(node)
+                node.rest = rest
+                if self.keeps_trees:
+                    node.excluded = tuple(leaves)
+            excluded = more
+        return nodes
+
+    def bound_once(
+        self, index: int, signs: IntArray, cuts: list[IntArray]
+    ) -> tuple[list[Node], dict[Node, list[Node]]]:
+        """Bound nodes by their relaxations, and look ahead: the halves that are excluded."""
         target = self.targets[index]
         lines = self.ball.nodes(signs)
         found = relax(self.ball, target, lines, self.pools[index], cuts, self.goal)
@@ -229,57 +260,46 @@ class Search:
         left = []
         for b, node in enumerate(nodes):
             point = self.point(index, lines, found, b)
-            if point is not None:
-                self.offer(point)
-            elif node.lower < self.goal:
+            if point is not None and self.offer(point):
+                continue
+            if node.lower < self.goal:
                 left.append(b)
-        if left:
-            self.look_ahead([nodes[b] for b in left], lines.take(left), found.take(left))
-        return nodes
+        if not left:
+            return nodes, {}
+        return nodes, self.look_ahead([nodes[b] for b in left], lines.take(left), found.take(left))
 
-    def look_ahead(self, nodes: list[Node], lines: Lines, found: Relaxations) -> None:
-        """Choose where to split, and fix neurons of which the multipliers exclude one half."""
+    def look_ahead(
+        self, nodes: list[Node], lines: Lines, found: Relaxations
+    ) -> dict[Node, list[Node]]:
+        """Choose where to split nodes, and find halves that their multipliers exclude."""
         target = self.targets[nodes[0].target]
         _, w, tau, nu, *_ = found
         halves, push = probe(self.ball, target, lines, w, tau, nu)
-        free = is_free(target, lines)
+        free = (lines.phase == 0) & target.is_branching
         gain = np.clip(halves, 0.0, self.goal) - found.lower[:, None]
         score = np.where(free, np.maximum(gain, 1e-6 * self.goal).prod(axis=0), -1.0)
-        for node, b in zip(nodes, range(len(nodes)), strict=True):
+        for b, node in enumerate(nodes):
             node.neuron = int(score[b].argmax()) if free[b].any() else -1
         half, row, neuron = np.nonzero((halves >= self.goal) & free)
-        if len(row) == 0:
-            return
         signs, w, tau, nu = lines.signs[row], w[row], tau[row], nu[row]
         each = np.arange(len(row))
         signs[each, neuron] = 1 - 2 * half
         nu[each, neuron] = push[half, row, neuron]
         lower = prove(self.ball, target, self.ball.nodes(signs), w, tau, nu)
-        excluded: dict[int, dict[int, Node]] = {}
+        excluded: dict[Node, dict[int, Node]] = {}
         for i in np.flatnonzero(lower >= self.goal):
             node, r = nodes[row[i]], int(neuron[i])
-            leaf = Multipliers(w[i], tau[i], nu[i])
-            self.closed = min(self.closed, float(lower[i]))
-            leaves = excluded.setdefault(int(row[i]), {})
-            leaves[r] = Node(node.target, signs[i], float(lower[i]), leaf, node.cuts, neuron=r)
-        self.fix({nodes[b]: tuple(leaves.values()) for b, leaves in excluded.items()})
-
-    def fix(self, excluded: dict[Node, tuple[Node, ...]]) -> None:
-        """Bound what is left of nodes when halves that neurons would split off are excluded."""
-        nodes = list(excluded)
-        if not nodes or self.nodes + len(nodes) > self.options.max_nodes:
-            return
-        self.nodes += len(nodes)
-        signs = np.array([node.signs for node in nodes])
-        for row, leaves in zip(signs, excluded.values(), strict=True):
-            for leaf in leaves:
-                row[leaf.neuron] = -leaf.signs[leaf.neuron]
-        found = self.bound(nodes[0].target, signs, [node.cuts for node in nodes])
-        for (node, leaves), rest in zip(excluded.items(), found, strict=True):
-            rest.inherit(node)
-            node.rest = rest
-            if self.keeps_trees:
-                node.excluded = leaves
+            leaf = Node(
+                node.target,
+                signs[i],
+                float(lower[i]),
+                Multipliers(w[i], tau[i], nu[i]),
+                node.cuts,
+                r,
+            )
+            self.closed = min(self.closed, leaf.lower)
+            excluded.setdefault(node, {})[r] = leaf  # of both halves one is enough
+        return {node: list(leaves.values()) for node, leaves in excluded.items()}
 
     def drop_tied(self, target: Target, slope: Array, nodes: list[Node]) -> None:
         """Strict ties: a node is empty where some beta_i >= 0 and all that lowers g_i is off."""
@@ -304,8 +324,3 @@ class Search:
             if proof is not None:
                 node.lower, node.multipliers = math.inf, proof
         self.closed = min(self.closed, node.lower)
-
-
-def is_free(target: Target, lines: Lines) -> Flags:
-    """Tell the branching neurons of nodes (B,M) that have no phase yet."""
-    return (lines.phase == 0) & target.is_branching

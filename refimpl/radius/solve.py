@@ -18,12 +18,13 @@ from refimpl.decisions import TIES, Decision, check_decision, check_labels
 from refimpl.network import TwoLayerReLU
 from refimpl.radius import fast
 from refimpl.radius.answer import Answer, Samples, search
-from refimpl.radius.geometry import Flags, Geometry, Target, targets_of
+from refimpl.radius.geometry import ROOT_FLOOR, Flags, Geometry, Target, in_range, targets_of
 from refimpl.radius.points import Question
 from refimpl.radius.search import Options
 from refimpl.radius.tree import certificates_of_pieces
 
 _TASK = 4  # samples in an executor's task
+_ROWS = 1024  # samples that the fast path takes at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +111,7 @@ def robust_radius(
     -----
     Source: E29 to E32, derived. Bounds hold in real arithmetic for the float64 weights given:
     rounding errors are bounded and taken off `lower`. Where r is so far below ||x|| that they
-    exceed tol * r, a sample stays `bounded`.
+    exceed tol * r, a sample stays `bounded`; beyond sizes of 1e45 nothing is bounded (0 and inf).
 
     Examples
     --------
@@ -136,14 +137,14 @@ def robust_radius(
         math.inf if stop_at is None else check.real("stop_at", stop_at, minimum=0),
         bool(certificates),
     )
-    draft = _Draft(question, Geometry.of(net), options, x, y)
+    draft = _Draft(question, options, x, y)
     with Progress("radius", len(x), enabled=progress) as counter:
-        hard = np.sort(np.concatenate([draft.settle(label) for label in np.unique(y)]))
+        hard = draft.settle()
         draft.perturb(hard)
         counter.advance(len(x) - len(hard))
         tasks = [hard[i : i + _TASK] for i in range(0, len(hard), _TASK)]
         samples = (draft.samples.take(task) for task in tasks)
-        work = partial(search, question, draft.geometry, options)
+        work = partial(search, question, draft.geometry, draft.targets, options)
         answers = map(work, samples) if executor is None else executor.map(work, samples)
         for task, found in zip(tasks, answers, strict=True):
             draft.record(task, found)
@@ -159,28 +160,36 @@ def _below_one(name: str, value: Any) -> float:
 class _Draft:
     """Results in the making."""
 
-    def __init__(
-        self, question: Question, geometry: Geometry, options: Options, x: Array, y: IntArray
-    ) -> None:
-        self.question, self.geometry, self.options = question, geometry, options
-        z = question.net.preactivations(x)
+    def __init__(self, question: Question, options: Options, x: Array, y: IntArray) -> None:
+        net, self.question, self.options = question.net, question, options
+        with np.errstate(all="ignore"):  # of samples that are out of range
+            z = net.preactivations(x)
+            wrong = question.adversarial(net.readout(z), y)
+            self.x_norm = np.sqrt(np.einsum("nd,nd->n", x, x))
+            self.geometry = Geometry.of(net)
         self.samples = Samples(x, y, z, np.zeros_like(z))
-        self.x_norm = np.sqrt(np.einsum("nd,nd->n", x, x))
+        self.open = ~wrong & in_range(net, x)
+        self.lost = ~wrong & ~self.open
+        labels = np.unique(y[self.open]).tolist()
+        self.targets = {label: targets_of(net, label, question.decision) for label in labels}
         self.lower, self.upper = np.zeros(len(x)), np.zeros(len(x))
         self.perturbation = np.empty(x.shape)
         self.nodes = np.zeros(len(x), np.int64)
         self.certificates: list[Certificate | None] = [None] * len(x)
 
-    def settle(self, label: int) -> IntArray:
-        """Run the fast path on the samples of one label; indices of those that need a search."""
-        net = self.question.net
-        _, y, z, start = self.samples
-        index = np.flatnonzero(y == label)
-        wrong = self.question.adversarial(net.readout(z[index]), y[index])
-        index = index[~wrong]
-        targets = targets_of(net, label, self.question.decision)
-        if len(index) == 0:
-            return index
+    def settle(self) -> IntArray:
+        """Run the fast path on all samples; indices of those that need a search."""
+        hard = [np.zeros(0, np.int64)]
+        for label in self.targets:
+            index = np.flatnonzero(self.open & (self.samples.y == label))
+            parts = (index[i : i + _ROWS] for i in range(0, len(index), _ROWS))
+            hard += [self.settle_some(label, part) for part in parts]
+        return np.sort(np.concatenate(hard))
+
+    def settle_some(self, label: int, index: IntArray) -> IntArray:
+        """Run the fast path on some samples of one label; indices of those that need a search."""
+        targets = self.targets[label]
+        _, _, z, start = self.samples
         bounds = fast.bound(self.geometry, targets, z[index], self.reach(index, 0.0))
         v, upper, good = self.meet(targets, index, bounds)
         start[index] = v
@@ -216,7 +225,7 @@ class _Draft:
         c = v @ U
         outputs = self.question.net.readout(self.samples.z[index] + c @ U.T)
         upper = np.sqrt(np.square(c).sum(axis=1)) * (1 + self.geometry.factor)
-        upper += self.geometry.factor * (np.abs(v) @ norms)
+        upper += self.geometry.factor * (np.abs(v) @ norms) + ROOT_FLOOR
         return v, upper, self.question.adversarial(outputs, self.samples.y[index], guard)
 
     def perturb(self, hard: IntArray) -> None:
@@ -224,6 +233,7 @@ class _Draft:
         v = self.samples.start.copy()
         v[hard] = 0.0
         np.matmul(v, self.question.net.W, out=self.perturbation)
+        self.perturbation[self.lost], self.upper[self.lost] = np.nan, np.inf
 
     def record(self, index: IntArray, answers: list[Answer]) -> None:
         """Take the search's answers."""

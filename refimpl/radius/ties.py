@@ -18,6 +18,7 @@ from refimpl.network import TwoLayerReLU
 from refimpl.radius.geometry import UNIT
 
 _BITS = (40, 34, 28, 20, 10, 0)
+_LARGEST = 2000  # coefficients that are worth solving for in fractions
 _SHORT = 2**16  # of weights, times a power of two
 
 
@@ -45,7 +46,7 @@ def neighbours(net: TwoLayerReLU, x: Array, perturbation: Array) -> Array:
 
 def _onto_kinks(W: Array, b: Array, end: Array, grid: Fraction) -> Array | None:
     """Point on the grid, but for one coordinate a row, with W x + b = 0 exactly."""
-    if len(W) == 0 or not all(_is_short(row) for row in W):
+    if not 0 < W.size <= _LARGEST or not all(_is_short(row) for row in W):
         return None
     rows = [[Fraction(v) for v in (*row, -offset)] for row, offset in zip(W, b, strict=True)]
     pivots: list[int] = []

@@ -36,7 +36,10 @@ class Node:
     @property
     def end(self) -> Node:
         """What is left of the node to search."""
-        return self if self.rest is None else self.rest.end
+        node = self
+        while node.rest is not None:
+            node = node.rest
+        return node
 
     def inherit(self, parent: Node) -> None:
         """Take the bound of a node that this is a part of, where it is better."""
