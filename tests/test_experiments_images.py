@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from refimpl import cli
 from refimpl.datasets import odd_even
-from refimpl.experiments import figures, images, mnist
+from refimpl.experiments import figures, image_figures, images, mnist, seeds
+from refimpl.experiments.robustness import Robustness
+from refimpl.radius import RobustRadius
 from tests import dataset_files
 
-SMALL = ["--m", "3", "--h", "3", "--epochs", "2", "--batch", "50", "--radii", "4"]
-SMALL += [
-    "--pgd-steps",
-    "2",
-    "--max-nodes",
-    "50",
-    "--seed",
-    "5",
-    "--two-step",
-    "0.5",
-    "--ten-step",
-    "0.5",
-]
+SMALL = ["--epochs", "2", "--batch", "50", "--radii", "4", "--pgd-steps", "2", "--seeds", "2"]
+SMALL += ["--max-nodes", "50", "--seed", "5", "--two-step", "0.5", "--ten-step", "0.5"]
 
 
 def made_up_mnist(folder):
@@ -53,32 +45,40 @@ def folder(tmp_path_factory):
 def test_mnist_from_the_command_line(folder, tmp_path, capsys):
     out = tmp_path / "out"
     words = ["reproduce", "mnist", "--data", str(folder), "--no-verify", "--out", str(out)]
-    assert cli.main([*words, *SMALL, "--train", "200"]) == 0
+    assert cli.main([*words, *SMALL, "--train", "200", "--jobs", "2"]) == 0
     captured = capsys.readouterr()
     assert f"written to {out}" in captured.out
     summary = json.loads((out / "summary.json").read_text())
     assert summary["settings"]["train"] == 200
     assert summary["settings"]["test"] == 60
-    assert summary["two_class"]["clean_accuracy"] == 1.0
-    assert summary["ten_class"]["group_accuracy"] > 0.8  # a class may start with dead neurons
-    curves = summary["robust_accuracy"]
-    assert len(curves["epsilons"]) >= 20
-    for name in ("two_class", "ten_class_group_max", "ten_class_group_sum"):
-        assert curves[name].keys() == {"pgd", "closed_form", "exact", "exact_upper"}
-        # four samples: shares are quarters
-        assert {4 * share % 1 for share in curves[name]["exact"]} == {0.0}
-        assert (np.array(curves[name]["pgd"]) >= curves[name]["exact"]).all()
-        assert 4 * summary["radius"][name]["share_exact"] % 1 == 0
+    assert (summary["settings"]["h"], summary["settings"]["hidden"]) == (3, 30)
+    assert [entry["seed"] for entry in summary["seeds"]] == [5, 6]
+    assert summary["over_seeds"]["two_class"]["clean_accuracy"]["median"] == 1.0
+    for entry in summary["seeds"]:
+        assert entry["ten_class"]["group_accuracy"] > 0.8  # a class may start with dead neurons
+        curves = entry["robust_accuracy"]
+        assert len(curves["epsilons"]) >= 20
+        for name in ("two_class", "ten_class_group_max", "ten_class_group_sum"):
+            curve, radius = curves[name], entry["radius"][name]
+            assert curve.keys() == {"pgd", "closed_form", "exact", "exact_upper", "box"}
+            # four samples: shares are quarters
+            assert {4 * share % 1 for share in curve["exact"]} == {0.0}
+            assert (np.array(curve["pgd"]) >= curve["exact"]).all()
+            assert (np.array(curve["box"]) >= curve["exact"]).all()
+            assert radius["median_box"] is None or radius["median_box"] >= radius["median_lower"]
+            assert radius["share_exact"] == 1 - radius["bounded"] / 4
     assert {path.name for path in out.iterdir()} == {
         "summary.json",
         "cosines.png",
         "robustness.png",
+        "strip.png",
     }
 
 
 def test_data_that_are_not_mnists_are_refused_unless_asked(folder, tmp_path, capsys):
-    words = ["reproduce", "mnist", "--data", str(folder), "--out", str(tmp_path)]
-    assert cli.main(words) == 2
+    out = tmp_path / "out"
+    assert cli.main(["reproduce", "mnist", "--data", str(folder), "--out", str(out)]) == 2
+    assert not out.exists()
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert "expected the 60000 items of train-images-idx3-ubyte, got 300" in err
@@ -86,7 +86,7 @@ def test_data_that_are_not_mnists_are_refused_unless_asked(folder, tmp_path, cap
 
 def test_quick_takes_fewer_samples_and_yields_to_explicit_settings(folder, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(images, "run", lambda load, settings, out: seen.append(settings))
+    monkeypatch.setattr(seeds, "run", lambda task, settings, *_, **__: seen.append(settings))
     words = ["reproduce", "mnist", "--data", str(folder), "--no-verify", "--out", str(tmp_path)]
     assert cli.main([*words, "--quick"]) == 0
     assert cli.main([*words, "--quick", "--radii", "7"]) == 0
@@ -94,7 +94,8 @@ def test_quick_takes_fewer_samples_and_yields_to_explicit_settings(folder, tmp_p
     quick, seven, full = seen
     assert full == images.Settings()
     assert quick.train < 60_000
-    assert quick.radii < full.radii
+    assert quick.radii < full.radii == 500
+    assert quick.seeds < full.seeds == 3
     assert (seven.radii, seven.epochs) == (7, quick.epochs)
 
 
@@ -112,12 +113,116 @@ def test_training_needs_samples_of_every_class(folder, tmp_path, capsys):
     assert "train: expected samples of all 10 classes, got none of class" in capsys.readouterr().err
 
 
+def test_the_two_networks_are_equally_wide_and_take_raw_rows(folder):
+    task = replace(mnist.load(folder, verify=False), centre=True)
+    settings = images.Settings(epochs=2, batch=50, h=2, two_step=0.5, ten_step=0.5)
+    x, classes = task.train
+    comparison = images.train(task, task.train, settings, np.random.default_rng(0), progress=False)
+    assert comparison.two_class.n_hidden == comparison.ten_class.n_hidden == 20
+    assert comparison.summary(x, classes)["two_class"]["clean_accuracy"] > 0.9
+    np.testing.assert_allclose(comparison.features.mean(axis=0), 0, atol=1e-12)  # equal counts
+
+
+def test_radii_of_the_same_samples_whatever_the_seed_of_a_network(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "available", lambda: False)
+    task = mnist.load(folder, verify=False)
+    settings = images.Settings(epochs=1, radii=3, pgd_steps=1, seeds=2, ten_step=0.5)
+    summary = seeds.run(task, settings, tmp_path, progress=False)
+    first, second = summary["seeds"]
+    assert first["robust_accuracy"]["epsilons"] == second["robust_accuracy"]["epsilons"]
+    assert first["radius"] != second["radius"]
+    again = seeds.run(task, settings, tmp_path, progress=False)
+    assert again == summary
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
+
+
+def test_over_seeds_by_hand():
+    entries = [{"a": {"b": 3}, "c": [0.5, 1]}, {"a": {"b": 1}, "c": [1, 0]}, {"a": {"b": None}}]
+    entries[2]["c"] = [0.75, 0]
+    assert seeds.over_seeds(entries) == {
+        "a": {"b": {"min": 1, "median": 3, "max": None}},
+        "c": {"min": [0.5, 0], "median": [0.75, 0], "max": [1, 1]},
+    }
+
+
+def _robustness(upper, perturbation, status="exact"):
+    upper, n = np.array(upper), len(upper)
+    lower = upper if status == "exact" else upper / 2
+    radius = RobustRadius(lower, upper, perturbation, np.array([status] * n), np.zeros(n), None)
+    return Robustness(radius, 2 * upper, np.array([0.0, 3.0]), np.array([1.0, 0.5]), upper + 1)
+
+
+def _figures(monkeypatch):
+    seen = []
+    for module in (figures, image_figures):
+        monkeypatch.setattr(module, "save", lambda figure, path: seen.append(figure))
+    return seen
+
+
+@pytest.mark.parametrize("status", ["exact", "bounded"])
+def test_curves_are_medians_with_bands_from_the_lowest_to_the_highest_seed(monkeypatch, status):
+    pytest.importorskip("matplotlib", reason="figures need the extra plot")
+    seen = _figures(monkeypatch)
+    names = ("two_class", "ten_class_group_max", "ten_class_group_sum")
+    radii = ([1.0, 1.0], [1.0, 2.0], [2.0, 2.0])
+    none = np.zeros((2, 1))
+    runs = [{name: _robustness(each, none, status) for name in names} for each in radii]
+    image_figures.draw_curves("unused", runs, unit="pixels")
+    first, second, *_ = seen[0].axes
+    assert len(first.lines) == 3
+    grid, accuracy = first.lines[0].get_data()
+    at = np.searchsorted(grid, 1.5 if status == "exact" else 0.75)
+    assert accuracy[at] == 50
+    edges = first.collections[0].get_paths()[0].vertices
+    assert {edge for x, edge in edges if x == grid[at]} == {0, 100}
+    labels = {line.get_label() for line in second.lines}
+    bounds = {"exact"} if status == "exact" else {"proved robust", "not shown fooled"}
+    assert labels == bounds | {"closed-form attack", "PGD", "attack within [0, 1]"}
+    assert second.get_title().endswith("half the samples flip within 1")
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (1, 1, 3)])
+def test_a_strip_shows_images_their_nearest_adversarial_ones_and_differences(monkeypatch, shape):
+    pytest.importorskip("matplotlib", reason="figures need the extra plot")
+    seen = _figures(monkeypatch)
+    d = int(np.prod(shape))
+    x, classes = np.full((4, d), 0.5), np.array([1, 1, 0, 0])
+    delta = np.zeros((4, d))
+    delta[1:, 0] = [0.25, -0.5, 0.125]
+    measured = {
+        name: _robustness(np.abs(delta[:, 0]), delta)
+        for name in ("two_class", "ten_class_group_max")
+    }
+    task = images.ImageTask((x, classes), (x, classes), np.array([1, -1]), ("a", "b"), "u")
+    task = replace(task, image_shape=shape)
+    image_figures.draw_strip("unused", task, x, classes, measured)
+    panels = np.array([ax for ax in seen[0].axes if ax.images]).reshape(5, -1)
+    # sample 0 has radius 0; of the others, the first of each class come first
+    assert [ax.get_title() for ax in panels[0]] == ["a", "b", "a"]
+    for panel, i in zip(panels[1], (2, 1, 3), strict=True):
+        shown = panel.images[0].get_array().reshape(-1)
+        np.testing.assert_array_equal(shown, (x + delta)[i])
+        assert panel.get_title() == f"$r$ = {abs(delta[i, 0]):.4g}"
+    difference = panels[2][0].images[0].get_array().reshape(-1)
+    np.testing.assert_array_equal(difference, delta[2] if len(shape) == 2 else delta[2] + 0.5)
+
+
+def test_a_strip_without_any_sample_that_both_get_right_is_not_drawn(monkeypatch):
+    seen = _figures(monkeypatch)
+    x, classes, zero = np.ones((2, 4)), np.array([0, 1]), _robustness([0.0, 0.0], np.zeros((2, 4)))
+    task = images.ImageTask((x, classes), (x, classes), np.array([1, -1]), ("a", "b"), "u")
+    task = replace(task, image_shape=(2, 2))
+    names = ("two_class", "ten_class_group_max")
+    image_figures.draw_strip("unused", task, x, classes, dict.fromkeys(names, zero))
+    assert seen == []
+
+
 @pytest.mark.slow
 def test_mnist_itself_reaches_the_accuracy_of_such_networks(data_directory, tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "available", lambda: False)
-    settings = images.Settings(radii=50)
-    summary = images.run(lambda: mnist.load(data_directory), settings, tmp_path, progress=False)
-    two, ten = summary["two_class"], summary["ten_class"]
-    assert 0.96 <= two["clean_accuracy"] <= ten["group_accuracy"]
-    for radius in summary["radius"].values():
-        assert radius["share_exact"] >= 0.95  # the rest takes more nodes than the setting grants
+    settings = images.Settings(radii=50, seeds=1)
+    summary = seeds.run(mnist.load(data_directory), settings, tmp_path, progress=False)
+    two, ten = summary["seeds"][0]["two_class"], summary["seeds"][0]["ten_class"]
+    assert 0.96 <= two["clean_accuracy"] < ten["group_accuracy"]
+    for radius in summary["seeds"][0]["radius"].values():
+        assert radius["share_exact"] >= 0.9  # the rest takes more nodes than the setting grants

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from refimpl import TwoLayerReLU
 from refimpl.experiments import report, robustness
-from refimpl.experiments.robustness import Classifier, Robustness
+from refimpl.experiments.classifier import Classifier
+from refimpl.experiments.robustness import Robustness
 from refimpl.radius import RobustRadius
 
 
@@ -34,9 +37,21 @@ def test_curves_and_summary_by_hand():
         "median": 1.0,
         "p90": 2.0,
         "max": 2.0,
+        "median_lower": 1.0,
+        "bounded": 0,
         "share_exact": 1.0,
         "largest_closed_form_ratio": 1.5,
+        "largest_closed_form_gap": 0.0,
+        "largest_pgd_gap": 0.0,
     }
+
+
+def test_gaps_are_above_what_was_fooled_and_bounds_are_counted():
+    # at 1.5 one of two is fooled for certain, and the other is not shown to be
+    measured = _measured([1.0, np.inf], [np.inf, 2.0], [1.0, 0.75], ["exact", "bounded"])
+    summary = measured.summary()
+    assert (summary["largest_pgd_gap"], summary["largest_closed_form_gap"]) == (0.25, 0.5)
+    assert (summary["bounded"], summary["median"], summary["median_lower"]) == (1, 1.0, 0.0)
 
 
 def test_bounds_that_are_open_and_steps_that_never_flip_are_said_in_json_too():
@@ -52,6 +67,12 @@ def test_bounds_that_are_open_and_steps_that_never_flip_are_said_in_json_too():
 def test_an_unreachable_sample_is_settled():
     measured = _measured([1.0, np.inf], [1.0, np.inf], [1.0, 0.5], ["exact", "unreachable"])
     assert measured.summary()["share_exact"] == 1.0
+
+
+def test_radii_within_a_box_have_a_curve_and_a_median():
+    measured = replace(_measured([1.0, 1.0], [1.0, 1.0], [1.0, 0.0]), box=np.array([1.0, 2.0]))
+    assert measured.curves()["box"] == [1.0, 0.5]
+    assert measured.summary()["median_box"] == 1.0
 
 
 def test_largest_ratio_without_any_positive_radius_is_unknown():

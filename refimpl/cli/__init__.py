@@ -63,7 +63,7 @@ def _attached(argv: Sequence[str]) -> list[str]:
     """
     result: list[str] = []
     for word in argv:
-        if result and result[-1] == "--labels":
+        if result and result[-1] in ("--labels", "--groups"):
             result[-1] += f"={word}"
         else:
             result.append(word)

@@ -21,11 +21,9 @@ def add_out(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--out", type=Path, default=default, metavar="DIR", help=text)
 
 
-def add_labels(parser: Any, text: str) -> None:
-    """Add ``--labels 1,1,-1``."""
-    parser.add_argument(
-        "--labels", type=_labels, metavar="LIST", help=f"{text}, as in --labels 1,1,-1"
-    )
+def add_labels(parser: Any, text: str, name: str = "--labels") -> None:
+    """Add ``--labels 1,1,-1``, or the same by another name."""
+    parser.add_argument(name, type=_labels, metavar="LIST", help=f"{text}, as in {name} 1,1,-1")
 
 
 def add_decision(parser: argparse.ArgumentParser) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from refimpl.cli import options
+from refimpl.cli.workers import processes
 
 FIELDS = {
     "k": (int, "clusters"),
@@ -27,14 +29,16 @@ FIELDS = {
     "train": (int, "training samples, drawn from all"),
     "radii": (int, "test samples, drawn from all, whose exact radii are found"),
     "max-nodes": (int, "effort for one radius"),
+    "seeds": (int, "pairs of networks, each from its own initial weights"),
     "seed": (int, "seed of all random numbers"),
 }
 SYNTHETIC = ("k", "d", "n", "m", "h", "step", "steps", "sigma", "noise", "test")
 IMAGES = (
-    *("m", "h", "epochs", "batch", "two-step", "ten-step", "sigma"),
-    *("train", "radii", "max-nodes"),
+    *("h", "epochs", "batch", "two-step", "ten-step", "sigma"),
+    *("train", "radii", "max-nodes", "seeds"),
 )
-QUICK = {"train": 6000, "epochs": 5, "radii": 40}
+QUICK: dict[str, Any] = {"train": 6000, "epochs": 5, "radii": 40, "seeds": 2, "max_nodes": 300}
+CIFAR10: dict[str, Any] = {"epochs": 30, "two_step": 0.5, "ten_step": 0.5, "radii": 200}
 
 
 def add_parser(subparsers: Any) -> None:
@@ -52,14 +56,31 @@ def add_parser(subparsers: Any) -> None:
     synthetic.set_defaults(run=run_synthetic)
 
     mnist = experiments.add_parser("mnist", help="odd against even digits")
-    mnist.add_argument("--data", metavar="DIR", help="folder of MNIST (default: $REFIMPL_DATA)")
-    mnist.add_argument(
-        "--no-verify", action="store_true", help="take any well-formed data for MNIST"
+    _add_data(mnist, "MNIST")
+    _add_images(mnist, "mnist", run_mnist)
+    cifar10 = experiments.add_parser("cifar10", help="the first five classes against the last")
+    _add_data(cifar10, "CIFAR-10")
+    _add_images(cifar10, "cifar10", run_cifar10)
+    features = experiments.add_parser("features", help="frozen features of your own, from a file")
+    text = "arrays x (n,d), y (n,) classes from 0, and maybe x_test, y_test"
+    features.add_argument("file", type=Path, metavar="FILE.npz", help=text)
+    options.add_labels(features, "labels of the classes (default: first half +1)", "--groups")
+    _add_images(features, "features", run_features)
+
+
+def _add_data(parser: argparse.ArgumentParser, name: str) -> None:
+    parser.add_argument("--data", metavar="DIR", help=f"folder of {name} (default: $REFIMPL_DATA)")
+    parser.add_argument(
+        "--no-verify", action="store_true", help=f"take any well-formed data for {name}"
     )
-    mnist.add_argument("--quick", action="store_true", help="fewer samples, epochs and radii")
-    _add_fields(mnist, IMAGES)
-    options.add_out(mnist, "mnist")
-    mnist.set_defaults(run=run_mnist)
+
+
+def _add_images(parser: argparse.ArgumentParser, name: str, run: Any) -> None:
+    parser.add_argument("--quick", action="store_true", help="fewer samples, seeds and radii")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default: 1)")
+    _add_fields(parser, IMAGES)
+    options.add_out(parser, name)
+    parser.set_defaults(run=run)
 
 
 def run_synthetic(args: argparse.Namespace) -> int:
@@ -77,11 +98,37 @@ def run_synthetic(args: argparse.Namespace) -> int:
 
 def run_mnist(args: argparse.Namespace) -> int:
     """Run the experiment on MNIST."""
-    from refimpl.experiments import images, mnist
+    from refimpl.experiments import mnist
+
+    return _run_images(args, lambda seed: mnist.load(args.data, verify=not args.no_verify), {})
+
+
+def run_cifar10(args: argparse.Namespace) -> int:
+    """Run the experiment on CIFAR-10."""
+    from refimpl.experiments import cifar10
+
+    return _run_images(
+        args, lambda seed: cifar10.load(args.data, verify=not args.no_verify), CIFAR10
+    )
+
+
+def run_features(args: argparse.Namespace) -> int:
+    """Run the experiment on the features in a file."""
+    from refimpl.experiments import features
+
+    return _run_images(args, lambda seed: features.load(args.file, args.groups, seed=seed), {})
+
+
+def _run_images(args: argparse.Namespace, load: Any, defaults: dict[str, Any]) -> int:
+    from refimpl import _validation as check
+    from refimpl.experiments import images, seeds
 
     quick = QUICK if args.quick else {}
-    settings = replace(images.Settings(), **{**quick, **_given(args, IMAGES)})
-    images.run(lambda: mnist.load(args.data, verify=not args.no_verify), settings, args.out)
+    settings = replace(images.Settings(), **{**defaults, **quick, **_given(args, IMAGES)})
+    jobs = check.integer("--jobs", args.jobs, minimum=1)
+    task = load(settings.seed)
+    with processes(jobs) as executor:
+        seeds.run(task, settings, args.out, executor=executor)
     return 0
 
 

@@ -15,7 +15,8 @@ from refimpl._validation import Array, IntArray
 from refimpl.attacks import closed_form_direction
 from refimpl.decisions import GroupMax, GroupSum
 from refimpl.decomposition import cosine_matrix
-from refimpl.experiments.robustness import Classifier, Robustness, measure
+from refimpl.experiments.classifier import Classifier
+from refimpl.experiments.robustness import Robustness, measure
 from refimpl.network import TwoLayerReLU
 
 
@@ -85,8 +86,10 @@ class Comparison:
         max_nodes: int,
         rng: np.random.Generator,
         progress: bool,
+        box: bool = False,
+        executor: Any = None,
     ) -> dict[str, Robustness]:
-        """Measure the three classifiers at the same samples."""
+        """Measure the three classifiers at the same samples, which lie in [0, 1] if `box`."""
         y = self.labels[cluster]
         direction = closed_form_direction(y, self.features, self.labels)
         return {
@@ -100,6 +103,8 @@ class Comparison:
                 max_nodes=max_nodes,
                 rng=rng,
                 progress=name if progress else None,
+                box=box,
+                executor=executor,
             )
             for name, classifier in self.classifiers().items()
         }

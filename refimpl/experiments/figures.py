@@ -18,6 +18,7 @@ from refimpl._files import atomic_write
 from refimpl._validation import Array
 
 BLACK, ORANGE, BLUE, GREEN = "#000000", "#D55E00", "#56B4E9", "#009E73"
+YELLOW, DEEP_BLUE, PINK = "#E69F00", "#0072B2", "#CC79A7"
 STYLES: dict[str, dict[str, Any]] = {
     "law": {"color": BLUE, "linewidth": 5, "alpha": 0.6, "label": "law of the idealised network"},
     "upper": {"color": BLACK, "linewidth": 1, "linestyle": "--", "label": "not shown fooled"},
@@ -25,15 +26,28 @@ STYLES: dict[str, dict[str, Any]] = {
     "exact": {"color": BLACK, "linewidth": 1.6, "label": "exact"},
     "closed_form": {"color": ORANGE, "linestyle": (0, (5, 2)), "label": "closed-form attack"},
     "pgd": {"color": GREEN, "linestyle": ":", "marker": "o", "markersize": 4, "label": "PGD"},
+    "box": {"color": BLUE, "linestyle": "-.", "label": "attack within [0, 1]"},
+    "two_class": {"color": YELLOW, "label": "2-class network"},
+    "ten_class_group_max": {"color": DEEP_BLUE, "label": "finer network, group max"},
+    "ten_class_group_sum": {"color": PINK, "linestyle": "--", "label": "finer network, group sum"},
 }
 _SMALLEST_NUMBER = 400  # cells up to which each has its number written in it
+
+
+class Band(NamedTuple):
+    """A curve of robust accuracies between a smallest and a largest one, all (e,)."""
+
+    epsilons: Array
+    accuracy: Array
+    low: Array
+    high: Array
 
 
 class Curves(NamedTuple):
     """One panel: a title, and curves (epsilons, robust accuracies) by a name of `STYLES`."""
 
     title: str
-    curves: Mapping[str, tuple[Array, Array]]
+    curves: Mapping[str, tuple[Array, Array] | Band]
 
 
 class Cosines(NamedTuple):
@@ -46,7 +60,7 @@ class Cosines(NamedTuple):
     column_names: Sequence[str]
 
 
-def bounds(epsilons: Array, lower: Array, upper: Array) -> dict[str, tuple[Array, Array]]:
+def bounds(epsilons: Array, lower: Array, upper: Array) -> dict[str, tuple[Array, Array] | Band]:
     """Curves of proven bounds: one, the exact curve, where they are the same."""
     if np.array_equal(lower, upper):
         return {"exact": (epsilons, lower)}
@@ -80,26 +94,45 @@ def draw_cosines(path: Path, panels: Sequence[Cosines], *, rows: str) -> None:
     save(figure, path)
 
 
-def draw_robustness(path: Path, panels: Sequence[Curves], *, unit: str) -> None:
-    """Robust accuracy against the radius, a panel a classifier, on the same axes."""
-    figure = new_figure(4.6 * len(panels) + 0.4, 4.2)
-    axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
+def draw_robustness(
+    path: Path, panels: Sequence[Curves], *, unit: str, columns: int | None = None
+) -> None:
+    """Robust accuracy against the radius, a panel a classifier, on the same axes.
+
+    The panels are side by side, or `columns` of them in a row.
+    """
+    columns = columns or len(panels)
+    rows = -(-len(panels) // columns)
+    figure = new_figure(4.6 * columns + 0.4, 3.8 * rows + 0.4)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    axes = list(grid.flat)[: len(panels)]
     for ax, panel in zip(axes, panels, strict=True):
-        for name, style in STYLES.items():
-            if name in panel.curves:
-                epsilons, accuracy = panel.curves[name]
-                ax.plot(epsilons, 100 * accuracy, **style)
-        ax.set_title(panel.title, fontsize=10)
+        _draw_curves(ax, panel)
+    for ax in grid[-1]:
         ax.set_xlabel(rf"radius $\epsilon$, $\ell_2$ distance in {unit}")
-        ax.set_ylim(-3, 103)
-        ax.margins(x=0.01)
-        ax.grid(alpha=0.25)
-    axes[0].set_ylabel("robust accuracy, %")
+    for ax in grid[:, 0]:
+        ax.set_ylabel("robust accuracy, %")
     lines = {line.get_label(): line for ax in axes for line in ax.lines}
+    wide = len(lines) if columns >= 3 or len(lines) <= 3 else 3
     figure.legend(
-        handles=list(lines.values()), loc="outside lower center", ncols=len(lines), frameon=False
+        handles=list(lines.values()), loc="outside lower center", ncols=wide, frameon=False
     )
     save(figure, path)
+
+
+def _draw_curves(ax: Any, panel: Curves) -> None:
+    """Draw one panel, a band under its line."""
+    for name, style in STYLES.items():
+        if name in panel.curves:
+            epsilons, accuracy, *band = panel.curves[name]
+            ax.plot(epsilons, 100 * accuracy, **style)
+            if band:
+                low, high = (100 * edge for edge in band)
+                ax.fill_between(epsilons, low, high, color=style["color"], alpha=0.2, linewidth=0)
+    ax.set_title(panel.title, fontsize=10)
+    ax.set_ylim(-3, 103)
+    ax.margins(x=0.01)
+    ax.grid(alpha=0.25)
 
 
 def draw_histogram(path: Path, radii: Array, *, title: str, unit: str) -> None:

@@ -1,4 +1,4 @@
-"""The paper's image experiments with the networks of its theory (Figures 2c, 2d, 3 middle, right).
+"""The paper's experiments on real data, with the networks of its theory (Figures 2c, 2d, 3).
 
 The paper trains ResNet-18; here they are the two-layer networks of the theory, on pixels or on
 features, so that curves compare in shape and not in value. The features of the classes are the
@@ -7,24 +7,20 @@ means of the training samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from refimpl import _validation as check
-from refimpl._files import output_directory
 from refimpl._progress import Progress
 from refimpl._validation import Array, IntArray
-from refimpl.experiments import publish
+from refimpl.decisions import GroupMax
 from refimpl.experiments.comparison import Comparison
 from refimpl.network import TwoLayerReLU
 from refimpl.training import gradient_descent
 
 Split = tuple[Array, IntArray]  # rows x (n,d) and their classes (n,)
-_N_RADII = 25
+_TYPICAL_NORM = 10.0  # of the rows that the networks are trained on
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +35,18 @@ class ImageTask:
     class_names : tuple of k str
     unit : str
         The space of x.
-    largest_radius : float
-        Where the curves end.
+    largest_radius : float, optional
+        Where the curves end; by default where the samples' radii do.
+    image_shape : tuple of int, optional
+        Shape of the image in a row whose entries are pixels in [0, 1]; None where x is no image.
+    centre : bool
+        Whether the networks are trained on rows less their mean, and features are class means less
+        that mean. They take the rows as they are all the same: the biases make up for it.
+
+    Raises
+    ------
+    ValueError
+        Labels of one class only, or training samples that lack a class.
     """
 
     train: Split
@@ -48,7 +54,13 @@ class ImageTask:
     labels: IntArray
     class_names: tuple[str, ...]
     unit: str
-    largest_radius: float
+    largest_radius: float | None = None
+    image_shape: tuple[int, ...] | None = None
+    centre: bool = False
+
+    def __post_init__(self) -> None:
+        GroupMax(self.labels)
+        class_means(self.train, len(self.labels))
 
 
 @dataclass(frozen=True)
@@ -57,12 +69,14 @@ class Settings:
 
     Parameters
     ----------
-    m, h : int
-        Neurons of each sign in the 2-class network, and of each class in the other.
+    h : int, optional
+        Hidden neurons of a class in the finer network; the 2-class network has as many in all. By
+        default 3, and 4 for an odd number of classes.
     epochs, batch : int
         Passes over the training samples, and rows in a gradient step.
     two_step, ten_step : float
-        Learning rates of the two networks; a tenth of that in the last fifth of the steps.
+        Learning rates of the two networks, for rows of root mean square norm 10; a tenth of that in
+        the last fifth of the steps.
     sigma : float
         Standard deviation of the initial weights and biases.
     train : int, optional
@@ -73,75 +87,70 @@ class Settings:
         Effort for one radius, as in `robust_radius`; what it does not settle stays bounded.
     pgd_steps : int
         Steps of PGD at each radius.
+    seeds : int
+        Pairs of networks trained, each from its own initial weights.
     seed : int
+        Of the first pair and of the samples drawn.
     """
 
-    m: int = 15
-    h: int = 3
+    h: int | None = None
     epochs: int = 15
     batch: int = 100
-    two_step: float = 3.0
-    ten_step: float = 3.0
+    two_step: float = 2.0
+    ten_step: float = 1.0
     sigma: float = 0.1
     train: int | None = None
-    radii: int = 200
-    max_nodes: int = 3000
+    radii: int = 500
+    max_nodes: int = 1000
     pgd_steps: int = 40
+    seeds: int = 3
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("m", "h", "epochs", "batch", "radii", "max_nodes", "pgd_steps"):
+        for name in ("epochs", "batch", "radii", "max_nodes", "pgd_steps", "seeds"):
             check.integer(name, getattr(self, name), minimum=1)
         for name in ("two_step", "ten_step", "sigma"):
             check.real(name, getattr(self, name), positive=True)
-        if self.train is not None:
-            check.integer("train", self.train, minimum=1)
+        for name in ("h", "train"):
+            if getattr(self, name) is not None:
+                check.integer(name, getattr(self, name), minimum=1)
         check.integer("seed", self.seed, minimum=0)
 
+    def width(self, k: int) -> int:
+        """Neurons of a class in a network of k classes: an even number of them in all.
 
-def run(
-    load: Callable[[], ImageTask], settings: Settings, out: Path, *, progress: bool = True
-) -> dict[str, Any]:
-    """Load, train, measure, print, and write summary.json, cosines.png and robustness.png."""
-    out = output_directory(out)
-    task = load()
-    draws = np.random.default_rng(settings.seed).spawn(4)
-    chosen, held_out = (
-        _shuffled(split, rng) for split, rng in ((task.train, draws[0]), (task.test, draws[1]))
-    )
-    chosen = _first(chosen, settings.train)
-    comparison = train(task.labels, chosen, settings, draws[2], progress=progress)
-    plan = publish.Plan(
-        settings={**asdict(settings), "train": len(chosen[0]), "test": len(held_out[0])},
-        epsilons=np.linspace(0, task.largest_radius, _N_RADII),
-        pgd_steps=settings.pgd_steps,
-        max_nodes=settings.max_nodes,
-        unit=task.unit,
-        n_radii=settings.radii,
-        class_names=task.class_names,
-    )
-    return publish.publish(comparison, *held_out, plan, out, draws[3], progress=progress)
+        >>> Settings().width(10), Settings().width(5)
+        (3, 4)
+        """
+        h = (3 if k % 2 == 0 else 4) if self.h is None else self.h
+        if k * h % 2:
+            check.fail("h", f"an even number, for {k} classes", h)
+        return h
 
 
 def train(
-    labels: IntArray, split: Split, settings: Settings, rng: np.random.Generator, *, progress: bool
+    task: ImageTask, split: Split, settings: Settings, rng: np.random.Generator, *, progress: bool
 ) -> Comparison:
-    """Train a 2-class network on the labels of the classes, and one on the classes."""
-    s, (x, classes) = settings, split
+    """Train a 2-class network on the labels of the classes, and one as wide on the classes."""
+    s, labels, (x, classes) = settings, task.labels, split
     k, d = len(labels), x.shape[1]
-    batch = min(s.batch, len(x))
+    mean = x.mean(axis=0) if task.centre else np.zeros(d)
+    x = x - mean
+    h, batch = s.width(k), min(s.batch, len(x))
+    scale = float(np.linalg.norm(x) / np.sqrt(len(x))) / _TYPICAL_NORM or 1.0
     steps = s.epochs * -(-len(x) // batch)
-    two = TwoLayerReLU.binary(d, s.m, sigma_w=s.sigma, sigma_b=s.sigma, rng=rng)
-    ten = TwoLayerReLU.multiclass(d, k, s.h, sigma_w=s.sigma, rng=rng)
+    two = TwoLayerReLU.binary(d, k * h // 2, sigma_w=s.sigma, sigma_b=s.sigma, rng=rng)
+    ten = TwoLayerReLU.multiclass(d, k, h, sigma_w=s.sigma, rng=rng)
     with Progress("training, steps", 2 * steps, enabled=progress) as counter:
         two, ten = (
-            _descend(net, x, targets, step_size, steps, batch, rng, counter)
+            _descend(net, x / scale, targets, step_size, steps, batch, rng, counter)
             for net, targets, step_size in (
                 (two, labels[classes], s.two_step),
                 (ten, classes, s.ten_step),
             )
         )
-    return Comparison(class_means(split, k), labels, two, ten, s.h)
+    two, ten = two.fold_input(mean, scale), ten.fold_input(mean, scale)
+    return Comparison(class_means(split, k) - mean, labels, two, ten, h)
 
 
 def _descend(
@@ -184,10 +193,7 @@ def class_means(split: Split, k: int) -> Array:
     return np.stack([x[classes == j].mean(axis=0) for j in range(k)])
 
 
-def _shuffled(split: Split, rng: np.random.Generator) -> Split:
+def shuffled(split: Split, rng: np.random.Generator) -> Split:
+    """Rows and classes in a random order."""
     order = rng.permutation(len(split[0]))
     return split[0][order], split[1][order]
-
-
-def _first(split: Split, count: int | None) -> Split:
-    return split[0][:count], split[1][:count]

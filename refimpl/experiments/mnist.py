@@ -9,7 +9,7 @@ import numpy as np
 from refimpl.datasets import load_mnist, odd_even
 from refimpl.experiments.images import ImageTask
 
-LARGEST_RADIUS = 3.0
+LARGEST_RADIUS = 2.4  # a grid of 0.1
 
 
 def load(directory: str | os.PathLike[str] | None, *, verify: bool = True) -> ImageTask:
@@ -21,6 +21,7 @@ def load(directory: str | os.PathLike[str] | None, *, verify: bool = True) -> Im
         test=test,
         labels=odd_even(digits),
         class_names=tuple(map(str, digits)),
-        unit="pixels in [0, 1]",
+        unit="pixel units of [0, 1]",
         largest_radius=LARGEST_RADIUS,
+        image_shape=(28, 28),
     )

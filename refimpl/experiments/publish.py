@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ TITLES = {
     "ten_class_group_max": "finer network, group max",
     "ten_class_group_sum": "finer network, group sum",
 }
+_MAX_NODES = 100_000  # effort for one radius
 _FINE = 400  # radii at which a curve that costs nothing is drawn
 
 
@@ -54,24 +55,15 @@ class Plan:
         Steps of PGD at each of them.
     unit : str
         The space in which radii are distances.
-    max_nodes : int
-        Effort for one radius.
-    theory : Theory, optional
+    theory : Theory
         What to compare with.
-    n_radii : int, optional
-        Radii are those of the first samples, by default of all; accuracies are always of all.
-    class_names : tuple of k str, optional
-        By default 0, 1, ..
     """
 
     settings: Mapping[str, Any]
     epsilons: Array
     pgd_steps: int
     unit: str
-    max_nodes: int = 100_000
-    theory: Theory | None = None
-    n_radii: int | None = None
-    class_names: tuple[str, ...] | None = None
+    theory: Theory
 
 
 def publish(
@@ -87,27 +79,26 @@ def publish(
     """Measure two trained networks on test samples, print, draw, and return summary.json."""
     draw = figures.available()
     with summary_file(out / "summary.json") as summary:
-        averaged = plan.theory.averaged_cosines() if plan.theory else None
         summary["settings"] = dict(plan.settings)
         summary.update(comparison.summary(x, cluster))
-        print(report.headline(summary, averaged), end="\n\n")
+        print(report.headline(summary, plan.theory.averaged_cosines()), end="\n\n")
         if draw:
-            draw_cosines(out / "cosines.png", comparison, summary, plan)
+            names = tuple(map(str, range(len(comparison.labels))))
+            draw_cosines(out / "cosines.png", comparison, summary, names)
         measured = comparison.robustness(
-            x[: plan.n_radii],
-            cluster[: plan.n_radii],
+            x,
+            cluster,
             epsilons=plan.epsilons,
             pgd_steps=plan.pgd_steps,
-            max_nodes=plan.max_nodes,
+            max_nodes=_MAX_NODES,
             rng=rng,
             progress=progress,
         )
-        laws = plan.theory.laws(plan.epsilons) if plan.theory else {}
+        laws = plan.theory.laws(plan.epsilons)
         summary.update(robustness_summary(measured, laws))
         if draw:
             draw_robustness(out / "robustness.png", measured, plan)
-    if plan.theory:
-        print(report.medians(measured, plan.theory.medians(), plan.theory.centre_radii()))
+    print(report.medians(measured, plan.theory.medians(), plan.theory.centre_radii()))
     print(report.radii(measured), report.robust_accuracies(measured, laws), sep="\n\n")
     print(f"\nwritten to {out}")
     return summary
@@ -139,12 +130,11 @@ def summary_file(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def draw_cosines(
-    path: Path, comparison: Comparison, summary: Mapping[str, Any], plan: Plan
+    path: Path, comparison: Comparison, summary: Mapping[str, Any], names: Sequence[str]
 ) -> None:
     """Draw the paper's Figure 2: rows sorted by class, and columns where each has a feature."""
     order = np.argsort(-comparison.labels, kind="stable")
     two, ten = comparison.cosines()
-    names = plan.class_names or tuple(map(str, range(len(order))))
     sorted_names = [names[i] for i in order]
     own, other, diagonal, off = (
         summary[network][cosine]["median"]
@@ -183,8 +173,8 @@ def draw_cosines(
 def draw_robustness(path: Path, measured: Mapping[str, Robustness], plan: Plan) -> None:
     """Draw the paper's Figure 3, a panel a classifier."""
     grid = np.linspace(0, plan.epsilons[-1], _FINE)
-    laws = plan.theory.laws(grid) if plan.theory else {}
-    centres = plan.theory.centre_radii() if plan.theory else {}
+    laws = plan.theory.laws(grid)
+    centres = plan.theory.centre_radii()
     panels = []
     for name, each in measured.items():
         median = report.number(each.summary()["median"])

@@ -9,8 +9,8 @@ import numpy as np
 
 from refimpl._progress import track
 from refimpl._validation import Array, IntArray
-from refimpl.decisions import Decision, margin
-from refimpl.network import TwoLayerReLU
+from refimpl.experiments.box import InBox
+from refimpl.experiments.classifier import Classifier
 from refimpl.pgd import pgd_attack
 from refimpl.radius import RobustRadius, robust_accuracy, robust_radius
 from refimpl.smallest_step import smallest_step
@@ -19,29 +19,19 @@ QUANTILES = {"min": 0.0, "p10": 0.1, "median": 0.5, "p90": 0.9, "max": 1.0}
 
 
 @dataclass(frozen=True, eq=False)
-class Classifier:
-    """A network and how it decides between -1 and +1."""
-
-    net: TwoLayerReLU
-    decision: Decision
-
-    def correct(self, x: Array, y: IntArray) -> np.ndarray[Any, Any]:
-        """Whether each sample is decided right; a tie is wrong."""
-        return margin(self.net.outputs(x), y, self.decision) > 0
-
-
-@dataclass(frozen=True, eq=False)
 class Robustness:
     """What `measure` found at n samples and e radii.
 
     radius: the exact radii; steps (n,): t* along the closed-form direction (E27); pgd (e,): share
-    of samples that PGD leaves right at each of `epsilons` (e,).
+    of samples that PGD leaves right at each of `epsilons` (e,); box (n,): upper bounds of the
+    radius where x has a range, as pixels have (there the exact radius is a lower one).
     """
 
     radius: RobustRadius
     steps: Array
     epsilons: Array
     pgd: Array
+    box: Array | None = None
 
     def exact(self, epsilons: Array) -> tuple[Array, Array]:
         """Bounds of the robust accuracy at each radius, the same where all samples are settled."""
@@ -54,21 +44,35 @@ class Robustness:
     def curves(self) -> dict[str, list[float]]:
         """Robust accuracies at `epsilons`; exact and exact_upper differ where bounds do."""
         lower, upper = self.exact(self.epsilons)
-        return {
-            "pgd": self.pgd.tolist(),
-            "closed_form": self.closed_form(self.epsilons).tolist(),
-            "exact": lower.tolist(),
-            "exact_upper": upper.tolist(),
+        box = {} if self.box is None else {"box": robust_accuracy(self.box, self.epsilons)[0]}
+        curves = {
+            "pgd": self.pgd,
+            "closed_form": self.closed_form(self.epsilons),
+            "exact": lower,
+            "exact_upper": upper,
+            **box,
         }
+        return {name: curve.tolist() for name, curve in curves.items()}
 
     def summary(self) -> dict[str, float | None]:
-        """Quantiles of the radius, share settled exactly, largest t* / r. None: infinite."""
+        """Quantiles of the radius, how many it is exact of, and how far attacks are above it.
+
+        The quantiles are those of upper bounds, `median_lower` of lower ones; None: infinite. The
+        gaps are the largest of share left right - share not shown fooled over `epsilons`.
+        """
         settled = self.radius.status != "bounded"
         ratio = largest_ratio(self.steps, self.radius.upper)
+        shown = self.exact(self.epsilons)[1]
+        box = {} if self.box is None else {"median_box": quantiles(self.box)["median"]}
         return {
             **quantiles(self.radius.upper),
+            "median_lower": quantiles(self.radius.lower)["median"],
+            **box,
+            "bounded": int((~settled).sum()),
             "share_exact": float(settled.mean()),
             "largest_closed_form_ratio": finite(ratio),
+            "largest_closed_form_gap": float((self.closed_form(self.epsilons) - shown).max()),
+            "largest_pgd_gap": float((self.pgd - shown).max()),
         }
 
 
@@ -83,23 +87,31 @@ def measure(
     max_nodes: int,
     rng: np.random.Generator,
     progress: str | None,
+    box: bool = False,
+    executor: Any = None,
 ) -> Robustness:
     """Exact radii, closed-form steps, and PGD at every radius anew.
 
-    `progress` is the label of the counters on standard error, None for none.
+    `progress` is the label of the counters on standard error, None for none; `box` says that x
+    lies in [0, 1]^d and that attacks there are asked for too.
     """
     net, decision = classifier.net, classifier.decision
     shown = progress is not None
-    radius = robust_radius(net, x, y, decision=decision, max_nodes=max_nodes, progress=shown)
+    radius = robust_radius(
+        net, x, y, decision=decision, max_nodes=max_nodes, executor=executor, progress=shown
+    )
     steps = smallest_step(net, x, y, direction, decision=decision)
+    in_box = InBox(classifier, x, y) if box else None
+    pgd = np.empty(len(epsilons))
     counted = track(epsilons, f"PGD, {progress}", len(epsilons), enabled=shown)
-    pgd = [
-        classifier.correct(
-            pgd_attack(net, x, y, epsilon=e, steps=pgd_steps, decision=decision, rng=rng), y
-        ).mean()
-        for e in counted
-    ]
-    return Robustness(radius, steps, epsilons, np.array(pgd))
+    for i, e in enumerate(counted):
+        x_adv = pgd_attack(net, x, y, epsilon=e, steps=pgd_steps, decision=decision, rng=rng)
+        pgd[i] = classifier.correct(x_adv, y).mean()
+        if in_box:
+            in_box.offer(x_adv)
+    if in_box:
+        in_box.offer_multiples(np.nan_to_num(radius.perturbation))
+    return Robustness(radius, steps, epsilons, pgd, in_box.upper() if in_box else None)
 
 
 def largest_ratio(steps: Array, radii: Array) -> float:

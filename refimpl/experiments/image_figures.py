@@ -1,0 +1,119 @@
+"""Figures of the experiments on real data: curves with bands over seeds, and a strip of images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refimpl._validation import Array, IntArray
+from refimpl.experiments.figures import Band, Curves, draw_robustness, new_figure, save
+from refimpl.experiments.images import ImageTask
+from refimpl.experiments.publish import TITLES
+from refimpl.experiments.report import number
+from refimpl.experiments.robustness import Robustness
+from refimpl.radius import robust_accuracy
+
+_FINE = 300  # radii at which a curve that costs nothing is drawn
+_IMAGES = 8
+_COMPARED = ("two_class", "ten_class_group_max")
+
+
+def draw_curves(path: Path, measured: Sequence[Mapping[str, Robustness]], *, unit: str) -> None:
+    """Robust accuracy: a panel for the three classifiers, then one for each and its attacks.
+
+    Lines are medians over the seeds, bands go from the smallest to the largest.
+    """
+    by_name = {name: [each[name] for each in measured] for name in measured[0]}
+    grid = np.linspace(0, measured[0]["two_class"].epsilons[-1], _FINE)
+    truth = {name: _band(grid, [each.exact(grid)[0] for each in by_name[name]]) for name in by_name}
+    count = f"{len(measured)} seeds" if len(measured) > 1 else "one seed"
+    panels = [Curves(f"Exact robust accuracy, {count}", truth)]
+    settled = all(run.summary()["bounded"] == 0 for each in by_name.values() for run in each)
+    panels += [_panel(name, grid, each, settled) for name, each in by_name.items()]
+    draw_robustness(path, panels, unit=unit, columns=2)
+
+
+def _panel(name: str, grid: Array, runs: Sequence[Robustness], settled: bool) -> Curves:
+    """Bounds and attacks of one classifier; the bounds are one where all samples are settled."""
+    lower, upper = (_band(grid, [each.exact(grid)[i] for each in runs]) for i in (0, 1))
+    curves = {"exact": lower} if settled else {"lower": lower, "upper": upper}
+    curves["closed_form"] = _band(grid, [each.closed_form(grid) for each in runs])
+    curves["pgd"] = _band(runs[0].epsilons, [each.pgd for each in runs])
+    boxes = [robust_accuracy(each.box, grid)[0] for each in runs if each.box is not None]
+    if boxes:
+        curves["box"] = _band(grid, boxes)
+    medians = sorted(each.summary()["median"] or np.inf for each in runs)
+    median = number(medians[(len(medians) - 1) // 2])
+    return Curves(f"{TITLES[name]}: half the samples flip within {median}", curves)
+
+
+def _band(epsilons: Array, curves: Sequence[Array]) -> Band:
+    low, middle, high = np.quantile(curves, (0, 0.5, 1), axis=0)
+    return Band(epsilons, middle, low, high)
+
+
+def draw_strip(
+    path: Path,
+    task: ImageTask,
+    x: Array,
+    classes: IntArray,
+    measured: Mapping[str, Robustness],
+) -> None:
+    """Images, their nearest adversarial ones for two classifiers, and the differences."""
+    radii = {name: measured[name].radius for name in _COMPARED}
+    right = np.all([(r.upper > 0) & (r.upper < np.inf) for r in radii.values()], axis=0)
+    shown = _one_of_each(classes, np.flatnonzero(right))[:_IMAGES]
+    if not len(shown):
+        return
+    largest = max(float(np.abs(r.perturbation[shown]).max()) for r in radii.values())
+    signed_map = len(task.image_shape or ()) == 2  # a colour image has no colours left for signs
+    figure = new_figure(1.25 * len(shown) + 2.2, 7.4)
+    axes = figure.subplots(5, len(shown), squeeze=False)
+    rows: list[tuple[str, Array, Array | None, bool]] = [("image", x, None, False)]
+    for name, radius in radii.items():
+        title = TITLES[name].replace(", ", ",\n")
+        adversarial = x + np.nan_to_num(radius.perturbation)
+        rows.append((f"{title}:\nnearest\nadversarial", adversarial, radius.upper, False))
+        rows.append(("difference", np.nan_to_num(radius.perturbation), None, True))
+    for line, (label, values, radius_of, signed) in zip(axes, rows, strict=True):
+        line[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
+        for ax, i in zip(line, shown, strict=True):
+            mappable = _show(ax, values[i].reshape(task.image_shape), largest, signed=signed)
+            if radius_of is not None:
+                ax.set_title(rf"$r$ = {number(float(radius_of[i]))}", fontsize=9)
+        if signed and signed_map:
+            figure.colorbar(mappable, ax=list(line), fraction=0.02, pad=0.01)
+    for ax, i in zip(axes[0], shown, strict=True):
+        ax.set_title(task.class_names[classes[i]], fontsize=9)
+    coloured = "" if signed_map else f"; in differences grey is 0, full colour {largest:.2g}"
+    figure.suptitle(
+        "Nearest adversarial images of all of space, at the exact radius $r$ "
+        rf"($\ell_2$, {task.unit})"
+        f"\n(values outside [0, 1] are shown clipped{coloured})",
+        fontsize=10,
+    )
+    save(figure, path)
+
+
+def _one_of_each(classes: IntArray, candidates: IntArray) -> IntArray:
+    """Order candidates so that the first of each class come before the second."""
+    seen: dict[int, int] = {}
+    rank = []
+    for i in candidates:
+        seen[int(classes[i])] = seen.get(int(classes[i]), 0) + 1
+        rank.append(seen[int(classes[i])])
+    return candidates[np.lexsort((classes[candidates], np.array(rank)))]
+
+
+def _show(ax: Any, image: Array, largest: float, *, signed: bool) -> Any:
+    """Draw an image of pixels in [0, 1], or a difference of at most `largest` in size."""
+    ax.set_xticks([])
+    ax.set_yticks([])
+    if image.ndim == 3:
+        return ax.imshow(np.clip(0.5 + image / (2 * largest) if signed else image, 0, 1))
+    if signed:
+        return ax.imshow(image, cmap="RdBu_r", vmin=-largest, vmax=largest)
+    return ax.imshow(image, cmap="gray", vmin=0, vmax=1)

@@ -1,0 +1,147 @@
+"""The experiment on real data over several seeds: measured, printed, drawn, written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refimpl._blas import one_thread
+from refimpl._files import output_directory
+from refimpl._validation import Array, IntArray
+from refimpl.experiments import figures, image_figures, publish, seeds_report
+from refimpl.experiments.comparison import Comparison
+from refimpl.experiments.images import ImageTask, Settings, shuffled, train
+from refimpl.experiments.robustness import Robustness, finite
+from refimpl.radius import robust_radius
+
+_N_RADII = 25
+_PILOT = 50  # samples whose radii say where the curves end
+
+
+def run(
+    task: ImageTask, settings: Settings, out: Path, *, progress: bool = True, executor: Any = None
+) -> dict[str, Any]:
+    """Train and measure a pair of networks for every seed, on the same samples.
+
+    Prints medians over the seeds; writes summary.json, cosines.png and strip.png of the first seed,
+    robustness.png of all. The executor runs searches for exact radii, as in `robust_radius`.
+    """
+    settings.width(len(task.labels))
+    out = output_directory(out)
+    with one_thread():  # small products: more threads only wait for each other
+        return _run(task, settings, out, progress, executor)
+
+
+def _run(
+    task: ImageTask, settings: Settings, out: Path, progress: bool, executor: Any
+) -> dict[str, Any]:
+    """Do what `run` says."""
+    chosen, held_out = _samples(task, settings)
+    x, classes = (part[: settings.radii] for part in held_out)
+    draw = figures.available()
+    measured: list[dict[str, Robustness]] = []
+    entries: list[dict[str, Any]] = []
+    with publish.summary_file(out / "summary.json") as summary:
+        summary["settings"] = _said(task, settings, len(chosen[0]), len(held_out[0]))
+        summary["seeds"] = []
+        for seed in range(settings.seed, settings.seed + settings.seeds):
+            rng = np.random.default_rng(seed)
+            comparison = train(task, chosen, settings, rng, progress=progress)
+            entry: dict[str, Any] = comparison.summary(*held_out)
+            if not measured:
+                epsilons = _epsilons(task, comparison, x, classes, settings)
+                if draw:
+                    names = task.class_names
+                    publish.draw_cosines(out / "cosines.png", comparison, entry, names)
+            measured.append(
+                comparison.robustness(
+                    x,
+                    classes,
+                    epsilons=epsilons,
+                    pgd_steps=settings.pgd_steps,
+                    max_nodes=settings.max_nodes,
+                    rng=rng,
+                    progress=progress,
+                    box=task.image_shape is not None,
+                    executor=executor,
+                )
+            )
+            if draw and len(measured) == 1 and task.image_shape is not None:
+                image_figures.draw_strip(out / "strip.png", task, x, classes, measured[0])
+            entries.append({**entry, **publish.robustness_summary(measured[-1], {})})
+            summary["seeds"].append({"seed": seed, **entries[-1]})
+            summary["over_seeds"] = over_seeds(entries)
+    if draw:
+        image_figures.draw_curves(out / "robustness.png", measured, unit=task.unit)
+    print(seeds_report.text(summary))
+    print(f"\nwritten to {out}")
+    return summary
+
+
+def _samples(task: ImageTask, settings: Settings) -> tuple[Any, Any]:
+    """Training samples, and all test samples with those first whose radii are found."""
+    draws = np.random.default_rng(settings.seed).spawn(2)
+    chosen, held_out = map(shuffled, (task.train, task.test), draws)
+    return (chosen[0][: settings.train], chosen[1][: settings.train]), held_out
+
+
+def _said(task: ImageTask, settings: Settings, n_train: int, n_test: int) -> dict[str, Any]:
+    """Say the settings as they came to be."""
+    h = settings.width(len(task.labels))
+    return {
+        **asdict(settings),
+        "h": h,
+        "hidden": h * len(task.labels),
+        "train": n_train,
+        "test": n_test,
+        "radii": min(settings.radii, n_test),
+        "unit": task.unit,
+        "labels": task.labels.tolist(),
+    }
+
+
+def _epsilons(
+    task: ImageTask, comparison: Comparison, x: Array, classes: IntArray, settings: Settings
+) -> Array:
+    """Radii of the curves: up to the task's largest, or to those of the first samples."""
+    last = task.largest_radius
+    if last is None:
+        y = task.labels[classes[:_PILOT]]
+        uppers = np.concatenate(
+            [
+                robust_radius(
+                    each.net,
+                    x[:_PILOT],
+                    y,
+                    decision=each.decision,
+                    max_nodes=settings.max_nodes,
+                ).upper
+                for each in comparison.classifiers().values()
+            ]
+        )
+        last = 1.1 * float(uppers[uppers < np.inf].max(initial=0.0)) or 1.0
+    return np.linspace(0, last, _N_RADII)
+
+
+def over_seeds(entries: Sequence[Any]) -> Any:
+    """Minimum, median and maximum of every number in mappings and lists of the same form.
+
+    None, which stands for an infinite number, is above all others; a median is one that occurs.
+
+    >>> over_seeds([{"a": 1.0}, {"a": 3.0}, {"a": None}])
+    {'a': {'min': 1.0, 'median': 3.0, 'max': None}}
+    >>> over_seeds([{"c": [1.0, 0.5]}, {"c": [1.0, 0.25]}])["c"]["max"]
+    [1.0, 0.5]
+    """
+    if isinstance(entries[0], Mapping):
+        return {name: over_seeds([each[name] for each in entries]) for name in entries[0]}
+    values = np.array(entries, dtype=np.float64)  # None becomes nan
+    values = np.sort(np.where(np.isnan(values), np.inf, values), axis=0)
+    rows = {"min": values[0], "median": values[(len(values) - 1) // 2], "max": values[-1]}
+    if values.ndim > 1:
+        return {name: row.tolist() for name, row in rows.items()}
+    return {name: finite(float(row)) for name, row in rows.items()}

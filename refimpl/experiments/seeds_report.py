@@ -1,0 +1,100 @@
+"""What an experiment over several seeds prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from refimpl.experiments.report import number, percent, table
+
+CLASSIFIERS = ("two_class", "ten_class_group_max", "ten_class_group_sum")
+_ACCURACIES = {
+    "two_class: accuracy": ("two_class", "clean_accuracy"),
+    "ten_class: accuracy on the classes": ("ten_class", "clean_accuracy"),
+    "ten_class: accuracy on the two groups": ("ten_class", "group_accuracy"),
+}
+_COSINES = {
+    "two_class: class mean of the neuron's sign": ("two_class", "cosine_own"),
+    "two_class: class mean of the other sign": ("two_class", "cosine_other"),
+    "ten_class: class mean of the neuron's class": ("ten_class", "cosine_diagonal"),
+    "ten_class: class mean of another class": ("ten_class", "cosine_off_diagonal"),
+}
+
+
+def text(summary: Mapping[str, Any]) -> str:
+    """Say settings, accuracies, cosines, radii, gaps and curves of ``summary.json``."""
+    settings, over = summary["settings"], summary["over_seeds"]
+    said = ", ".join(f"{name} {value}" for name, value in settings.items() if value is not None)
+    parts = [said, _accuracies(over), _cosines(over), _radii(over), _gaps(over)]
+    return "\n\n".join([*parts, *(_curves(over, name) for name in CLASSIFIERS)])
+
+
+def _range(values: Mapping[str, Any], form: Any = number) -> str:
+    """Say ``median (min to max)`` over the seeds.
+
+    >>> _range({"min": 0.5, "median": 1.0, "max": None})
+    '1 (0.5 to inf)'
+    """
+    median, low, high = (form(values[name]) for name in ("median", "min", "max"))
+    return f"{median} ({low} to {high})"
+
+
+def _accuracies(over: Mapping[str, Any]) -> str:
+    rows = [["clean accuracy", "median over seeds (min to max)"]]
+    rows += [[name, _range(over[net][key], percent)] for name, (net, key) in _ACCURACIES.items()]
+    return table(rows)
+
+
+def _cosines(over: Mapping[str, Any]) -> str:
+    rows = [["cosine of equivalent weights and", "smallest", "median", "largest"]]
+    for name, (net, key) in _COSINES.items():
+        cells = [f"{over[net][key][q]['median']:.3f}" for q in ("min", "median", "max")]
+        rows.append([name, *cells])
+    return table(rows)
+
+
+def _radii(over: Mapping[str, Any]) -> str:
+    columns = {"p10": "p10", "p90": "p90", "median": "median"}
+    boxed = "median_box" in over["radius"][CLASSIFIERS[0]]
+    columns |= {"at most, in [0, 1]": "median_box"} if boxed else {}
+    rows = [["robust radius, l2", *columns, "left bounded", "median lower bound"]]
+    for name in CLASSIFIERS:
+        each = over["radius"][name]
+        cells = [number(each[key]["median"]) for key in ("p10", "p90")]
+        cells += [_range(each[key]) for key in list(columns.values())[2:]]
+        rows.append([name, *cells, _range(each["bounded"]), number(each["median_lower"]["median"])])
+    note = "Exact radii are those without a range of x"
+    note += ": lower bounds within [0, 1], where an attack gives the upper ones." if boxed else "."
+    return f"{table(rows)}\n{note}"
+
+
+def _gaps(over: Mapping[str, Any]) -> str:
+    rows = [["attacks above the truth", "PGD, largest gap", "closed form", "largest t*/r"]]
+    for name in CLASSIFIERS:
+        each = over["radius"][name]
+        gaps = [_range(each[f"largest_{a}_gap"], _points) for a in ("pgd", "closed_form")]
+        rows.append([name, *gaps, _range(each["largest_closed_form_ratio"])])
+    return table(rows)
+
+
+def _points(share: float) -> str:
+    """Format a difference of shares in percentage points.
+
+    >>> _points(0.125)
+    '+12.5'
+    """
+    return f"{100 * share:+.1f}"
+
+
+def _curves(over: Mapping[str, Any], name: str) -> str:
+    title = f"robust accuracy, {name}: median over seeds"
+    return f"{title}\n{table(list(_rows(over['robust_accuracy'], name)))}"
+
+
+def _rows(curves: Mapping[str, Any], name: str) -> Iterator[list[str]]:
+    each = curves[name]
+    boxed = "box" in each
+    yield ["epsilon", "exact from", "to", "PGD", "closed form", *(["in [0, 1]"] if boxed else [])]
+    keys = ["exact", "exact_upper", "pgd", "closed_form", *(["box"] if boxed else [])]
+    for row, epsilon in enumerate(curves["epsilons"]["median"]):
+        yield [number(epsilon), *(percent(each[key]["median"][row]) for key in keys)]

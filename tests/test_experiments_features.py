@@ -1,0 +1,122 @@
+"""The experiment on features that the user brings."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from refimpl import ClusterDistribution, cli
+from refimpl.experiments import features
+
+SMALL = ["--epochs", "4", "--batch", "20", "--radii", "8", "--pgd-steps", "2", "--seeds", "2"]
+K = 4
+
+
+def _sample(n, seed=0):
+    dist = ClusterDistribution.orthogonal(K, 30, noise_std=0.3, rng=0)
+    sample = dist.sample(n, rng=seed)
+    return sample.x, sample.cluster
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Features of four classes, orthogonal up to noise."""
+    x, y = _sample(120)
+    x_test, y_test = _sample(40, seed=1)
+    path = tmp_path / "features.npz"
+    np.savez(path, x=x, y=y, x_test=x_test, y_test=y_test)
+    return path
+
+
+def test_features_from_the_command_line(file, tmp_path, capsys):
+    out = tmp_path / "out"
+    words = ["reproduce", "features", str(file), "--groups", "-1,1,1,-1", "--out", str(out)]
+    assert cli.main([*words, *SMALL, "--two-step", "0.3", "--ten-step", "0.3"]) == 0
+    captured = capsys.readouterr()
+    assert "in [0, 1]" not in captured.out  # features have no range
+    summary = json.loads((out / "summary.json").read_text())
+    settings, over = summary["settings"], summary["over_seeds"]
+    assert (settings["labels"], settings["train"], settings["test"]) == ([-1, 1, 1, -1], 120, 40)
+    assert (settings["h"], settings["hidden"]) == (3, 12)
+    assert [entry["seed"] for entry in summary["seeds"]] == [0, 1]
+    assert over["two_class"]["clean_accuracy"]["min"] == 1.0
+    # the curves end where the largest radii do: all is fooled there, little before the first
+    for name in ("two_class", "ten_class_group_max"):
+        curve = over["robust_accuracy"][name]["exact"]["median"]
+        assert curve[0] >= 0.9
+        assert curve[-1] <= 0.25
+    assert not (out / "strip.png").exists()
+
+
+def test_by_default_the_first_half_is_positive_and_a_fifth_of_the_rows_held_out(tmp_path):
+    x, y = _sample(100)
+    np.savez(tmp_path / "f.npz", x=x, y=y)
+    task = features.load(tmp_path / "f.npz", None, seed=3)
+    assert task.labels.tolist() == [1, 1, -1, -1]
+    assert (len(task.train[0]), len(task.test[0])) == (80, 20)
+    together = np.vstack([task.train[0], task.test[0]])
+    np.testing.assert_array_equal(np.sort(together, axis=0), np.sort(x, axis=0))
+    again = features.load(tmp_path / "f.npz", None, seed=3)
+    np.testing.assert_array_equal(task.test[0], again.test[0])
+
+
+X, Y = np.eye(4)[np.arange(8) % 4], np.arange(8) % 4
+BAD = {
+    "no x": ({"y": Y}, [], "expected arrays x, y and maybe x_test, y_test, got y"),
+    "nothing": ({}, [], "got none"),
+    "half a test": ({"x": X, "y": Y, "x_test": X}, [], "expected arrays x, y and maybe"),
+    "x of one dimension": ({"x": Y, "y": Y}, [], "x: expected real numbers of shape (n, d)"),
+    "y of another length": ({"x": X, "y": Y[:3]}, [], "y: expected real numbers of shape (8)"),
+    "a text": ({"x": X, "y": np.array(["a"] * 8)}, [], "y: expected an array of real numbers"),
+    "halves": ({"x": X, "y": Y / 2}, [], "y: expected class integers"),
+    "a class of 10^15": ({"x": X, "y": Y * 10**15}, [], "y: expected class integers from 0 to 7"),
+    "a class missing": ({"x": X, "y": np.where(Y == 1, 2, Y)}, [], "none of class 1"),
+    "one class": ({"x": X, "y": 0 * Y}, [], "y: expected at least two classes, got 1"),
+    "nan": ({"x": np.full((8, 4), np.nan), "y": Y}, [], "x: expected finite numbers"),
+    "no rows to hold out": ({"x": X[:4], "y": Y[:4]}, [], "x: expected at least 5 rows"),
+    "test of another width": (
+        {"x": X, "y": Y, "x_test": X[:, :3], "y_test": Y},
+        [],
+        "x_test: expected real numbers of shape (n, 4)",
+    ),
+    "test of other classes": (
+        {"x": X, "y": Y, "x_test": X, "y_test": Y + 1},
+        [],
+        "y_test: expected class integers from 0 to 3, got 4",
+    ),
+    "groups of one side": (
+        {"x": X, "y": Y, "x_test": X, "y_test": Y},
+        ["--groups", "1,1,1,1"],
+        "classes in both",
+    ),
+    "few groups": (
+        {"x": X, "y": Y},
+        ["--groups", "1,-1"],
+        "groups: expected real numbers of shape",
+    ),
+    "a group of 2": ({"x": X, "y": Y}, ["--groups", "1,2,1,1"], "groups: expected labels in"),
+    "text groups": ({"x": X, "y": Y}, ["--groups", "a,b"], "expected a list as 1,1,-1"),
+    "an odd width": (
+        {"x": X[:7, :], "y": Y[:7] % 3, "x_test": X, "y_test": Y % 3},
+        ["--h", "3"],
+        "h: expected an even number, for 3 classes, got 3",
+    ),
+}
+
+
+@pytest.mark.parametrize(("arrays", "words", "message"), BAD.values(), ids=BAD)
+def test_bad_input_is_one_line_and_writes_nothing(arrays, words, message, tmp_path, capsys):
+    file, out = tmp_path / "f.npz", tmp_path / "out"
+    np.savez(file, **arrays)
+    assert cli.main(["reproduce", "features", str(file), "--out", str(out), *words]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert message in err
+    assert not out.exists()
+
+
+def test_a_file_that_is_missing_is_one_line(tmp_path, capsys):
+    assert cli.main(["reproduce", "features", str(tmp_path / "none.npz")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
