@@ -43,7 +43,7 @@ class Answer(NamedTuple):
     certificate: Certificate | None
 
 
-def search(
+def answers(
     question: Question,
     geometry: Geometry,
     targets: dict[int, list[Target]],

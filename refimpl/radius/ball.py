@@ -32,9 +32,9 @@ class Ball:
 
     def __init__(self, geometry: Geometry, z: Array, x_norm: float, radius: float) -> None:
         self.geometry, self.z, self.x_norm = geometry, z, x_norm
-        self.shrink(radius)
+        self.resize(radius)
 
-    def shrink(self, radius: float) -> None:
+    def resize(self, radius: float) -> None:
         """Take another radius, that of a new incumbent."""
         norms = self.geometry.norms
         self.radius = radius

@@ -19,9 +19,13 @@ from refimpl.radius.leaf import Multipliers, probe, prove
 from refimpl.radius.relaxation import Cuts, Relaxations, relax
 from refimpl.radius.tree import Node
 
+# None of these changes what is true of the results, only how fast they come.
 _BATCH = 16  # nodes split at a time
-_POLISHES = 8
+_POLISHES = 8  # pieces tried for a first incumbent
 _GROWTH = (4.0, 2.0**12, 2.0**24)  # search radii where no adversarial point is known
+_GAIN = 1e-6  # of the goal: the least gain that a half counts with in the choice of a neuron
+_CLOSE = 1e-6  # relative: an incumbent that is nearer to stop_at decides nothing yet
+_TIED = 2.0**-20  # relative: by how much a part without strict points is asked for them
 
 # Multipliers near the given ones that prove, exactly, that a part of a target's set is empty.
 Prover = Callable[[int, IntArray, Multipliers], Multipliers | None]
@@ -74,20 +78,24 @@ class Search:
         self.points: list[Point] = []  # the nearest last
         self.polished: dict[int, Multipliers] = {}
         self.nodes = 0
-        self.closed = math.inf  # least bound of the leaves that are not in the heap
+        self.least = math.inf  # bound of the leaves that are not in the heap
         self.deadline = time.monotonic() + options.time_limit
 
     def run(self, start: Array) -> tuple[float, list[Node]]:
-        """Search from the point U^T start: a lower bound, and the trees that prove it."""
+        """Search from the point U^T start: a lower bound, and the trees that prove it.
+
+        Every exploration proves its own bound, whatever the ball: the least of its radius and of
+        the bounds of its leaves. The best one counts.
+        """
         best = 0.0
         for growth in _GROWTH:
-            self.ball.shrink(growth * self.length)
+            self.ball.resize(growth * self.length)
             self.polish(start)
             lower, trees = self.explore()
             if self.points and growth > _GROWTH[0]:  # found with the noise of a ball far too large
                 far = self.points.copy()
                 self.points.clear()
-                self.ball.shrink(2 * self.ball.radius)
+                self.ball.resize(2 * self.ball.radius)
                 lower, trees = self.explore()
                 self.points = far + self.points
             if lower >= best:
@@ -114,7 +122,7 @@ class Search:
     def decided(self) -> bool:
         """Tell whether an adversarial point well within `stop_at` is known."""
         stop_at = self.options.stop_at
-        return bool(self.points) and self.ball.radius * (1 + 1e-6) < stop_at < math.inf
+        return bool(self.points) and self.ball.radius * (1 + _CLOSE) < stop_at < math.inf
 
     def offer(self, point: Point) -> bool:
         """Take an adversarial point as incumbent if it is nearer."""
@@ -122,11 +130,14 @@ class Search:
         if distance >= self.ball.radius or (self.accept is not None and not self.accept(point)):
             return False
         self.points.append(point)
-        self.ball.shrink(distance)
+        self.ball.resize(distance)
         return True
 
     def point(self, index: int, lines: Lines, found: Relaxations, b: int) -> Point | None:
-        """Point of the relaxed minimiser of one node, if it is adversarial under the ties' rule."""
+        """Point of the relaxed minimiser of one node, if adversarial up to rounding.
+
+        With strict ties, if a point beside it is strictly adversarial.
+        """
         if not found.feasible[b]:
             return None
         point = Point(found.v[b], index, lines.take([b]), found.cuts[b])
@@ -160,7 +171,7 @@ class Search:
 
     def explore(self) -> tuple[float, list[Node]]:
         """Branch and bound from scratch within the present ball."""
-        self.closed = math.inf
+        self.least = math.inf
         trees = [self.root(index) for index in range(len(self.targets))]
         order = itertools.count()
         heap = [(tree.end.lower, next(order), tree.end) for tree in trees]
@@ -176,7 +187,7 @@ class Search:
                     batch.append(node)
             for half in self.split(batch):
                 heapq.heappush(heap, (half.end.lower, next(order), half.end))
-        return min(self.closed, self.ball.radius, heap[0][0] if heap else math.inf), trees
+        return min(self.least, self.ball.radius, heap[0][0] if heap else math.inf), trees
 
     def root(self, index: int) -> Node:
         """Bound a whole target, by all of its pieces where they are few."""
@@ -277,7 +288,7 @@ class Search:
         halves, push = probe(self.ball, target, lines, w, tau, nu)
         free = (lines.phase == 0) & target.is_branching
         gain = np.clip(halves, 0.0, self.goal) - found.lower[:, None]
-        score = np.where(free, np.maximum(gain, 1e-6 * self.goal).prod(axis=0), -1.0)
+        score = np.where(free, np.maximum(gain, _GAIN * self.goal).prod(axis=0), -1.0)
         for b, node in enumerate(nodes):
             node.neuron = int(score[b].argmax()) if free[b].any() else -1
         half, row, neuron = np.nonzero((halves >= self.goal) & free)
@@ -297,7 +308,7 @@ class Search:
                 node.cuts,
                 r,
             )
-            self.closed = min(self.closed, leaf.lower)
+            self.least = min(self.least, leaf.lower)
             excluded.setdefault(node, {})[r] = leaf  # of both halves one is enough
         return {node: list(leaves.values()) for node, leaves in excluded.items()}
 
@@ -317,10 +328,10 @@ class Search:
         if self.options.ties == "robust":
             target, pool = self.targets[node.target], self.pools[node.target]
             lines = self.ball.nodes(node.signs[None])
-            shift = 2.0**-20 * (target.size @ self.ball.reach + target.constant)
+            shift = _TIED * (target.size @ self.ball.reach + target.constant)
             shift[shift == 0] = 1.0
             found = relax(self.ball, target, lines, pool, [node.cuts], math.inf, shift)
             proof = self.prove_empty(node.target, node.signs, found.multipliers(0))
             if proof is not None:
                 node.lower, node.multipliers = math.inf, proof
-        self.closed = min(self.closed, node.lower)
+        self.least = min(self.least, node.lower)

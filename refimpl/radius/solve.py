@@ -17,7 +17,7 @@ from refimpl.certificate import Certificate
 from refimpl.decisions import TIES, Decision, check_decision, check_labels
 from refimpl.network import TwoLayerReLU
 from refimpl.radius import fast
-from refimpl.radius.answer import Answer, Samples, search
+from refimpl.radius.answer import Answer, Samples, answers
 from refimpl.radius.geometry import ROOT_FLOOR, Flags, Geometry, Target, in_range, targets_of
 from refimpl.radius.points import Question
 from refimpl.radius.search import Options
@@ -36,8 +36,8 @@ class RobustRadius:
     network's own outputs find x + perturbation (n,d) adversarial, and `upper` is its norm rounded
     up; where none was found, upper is inf and the perturbation NaN. `nodes` (n,) counts the nodes
     that branching made, 0 where it was not needed. `certificates` has a `Certificate` for each
-    sample, or None where lower is 0 or inf and floats hold no proof of that; it is None itself
-    where they were not asked for.
+    sample, None where lower is 0 or where floats cannot hold a proof (as may be for inf); it is
+    None itself where they were not asked for.
     """
 
     lower: Array
@@ -84,9 +84,9 @@ def robust_radius(
     max_nodes : int, at least 1
         Nodes of branch and bound for a sample, after which it is left `bounded`.
     time_limit : float, optional
-        Seconds for a sample, likewise. Results then depend on the machine.
+        Seconds that branching may take for a sample. Results then depend on the machine.
     stop_at : float, optional
-        An epsilon: a sample is done once lower > epsilon or upper <= epsilon.
+        An epsilon: a sample is done once lower > epsilon, or a point well within epsilon is known.
     certificates : bool
         Also return a certificate (E33) that each sample's r exceeds its `lower`, which
         `verify_certificate` checks.
@@ -144,9 +144,9 @@ def robust_radius(
         counter.advance(len(x) - len(hard))
         tasks = [hard[i : i + _TASK] for i in range(0, len(hard), _TASK)]
         samples = (draft.samples.take(task) for task in tasks)
-        work = partial(search, question, draft.geometry, draft.targets, options)
-        answers = map(work, samples) if executor is None else executor.map(work, samples)
-        for task, found in zip(tasks, answers, strict=True):
+        work = partial(answers, question, draft.geometry, draft.targets, options)
+        results = map(work, samples) if executor is None else executor.map(work, samples)
+        for task, found in zip(tasks, results, strict=True):
             draft.record(task, found)
             counter.advance(len(task))
     return draft.finish()
