@@ -126,7 +126,7 @@ def test_the_two_networks_are_equally_wide_and_take_raw_rows(folder):
 def test_radii_of_the_same_samples_whatever_the_seed_of_a_network(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "available", lambda: False)
     task = mnist.load(folder, verify=False)
-    settings = images.Settings(epochs=1, radii=3, pgd_steps=1, seeds=2, ten_step=0.5)
+    settings = images.Settings(epochs=1, radii=3, pgd_steps=1, max_nodes=20, seeds=2, ten_step=0.5)
     summary = seeds.run(task, settings, tmp_path, progress=False)
     first, second = summary["seeds"]
     assert first["robust_accuracy"]["epsilons"] == second["robust_accuracy"]["epsilons"]
@@ -181,8 +181,12 @@ def test_curves_are_medians_with_bands_from_the_lowest_to_the_highest_seed(monke
     assert second.get_title().endswith("half the samples flip within 1")
 
 
-@pytest.mark.parametrize("shape", [(2, 2), (1, 1, 3)])
-def test_a_strip_shows_images_their_nearest_adversarial_ones_and_differences(monkeypatch, shape):
+@pytest.mark.parametrize(
+    ("shape", "status", "sign"), [((2, 2), "exact", "="), ((1, 1, 3), "bounded", r"\leq")]
+)
+def test_a_strip_shows_images_their_nearest_adversarial_ones_and_differences(
+    monkeypatch, shape, status, sign
+):
     pytest.importorskip("matplotlib", reason="figures need the extra plot")
     seen = _figures(monkeypatch)
     d = int(np.prod(shape))
@@ -190,7 +194,7 @@ def test_a_strip_shows_images_their_nearest_adversarial_ones_and_differences(mon
     delta = np.zeros((4, d))
     delta[1:, 0] = [0.25, -0.5, 0.125]
     measured = {
-        name: _robustness(np.abs(delta[:, 0]), delta)
+        name: _robustness(np.abs(delta[:, 0]), delta, status)
         for name in ("two_class", "ten_class_group_max")
     }
     task = images.ImageTask((x, classes), (x, classes), np.array([1, -1]), ("a", "b"), "u")
@@ -202,7 +206,7 @@ def test_a_strip_shows_images_their_nearest_adversarial_ones_and_differences(mon
     for panel, i in zip(panels[1], (2, 1, 3), strict=True):
         shown = panel.images[0].get_array().reshape(-1)
         np.testing.assert_array_equal(shown, (x + delta)[i])
-        assert panel.get_title() == f"$r$ = {abs(delta[i, 0]):.4g}"
+        assert panel.get_title() == f"$r {sign} {abs(delta[i, 0]):.4g}$"
     difference = panels[2][0].images[0].get_array().reshape(-1)
     np.testing.assert_array_equal(difference, delta[2] if len(shape) == 2 else delta[2] + 0.5)
 

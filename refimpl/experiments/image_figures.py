@@ -14,7 +14,7 @@ from refimpl.experiments.images import ImageTask
 from refimpl.experiments.publish import TITLES
 from refimpl.experiments.report import number
 from refimpl.experiments.robustness import Robustness
-from refimpl.radius import robust_accuracy
+from refimpl.radius import RobustRadius, robust_accuracy
 
 _FINE = 300  # radii at which a curve that costs nothing is drawn
 _IMAGES = 8
@@ -72,30 +72,36 @@ def draw_strip(
     signed_map = len(task.image_shape or ()) == 2  # a colour image has no colours left for signs
     figure = new_figure(1.25 * len(shown) + 2.2, 7.4)
     axes = figure.subplots(5, len(shown), squeeze=False)
-    rows: list[tuple[str, Array, Array | None, bool]] = [("image", x, None, False)]
+    rows: list[tuple[str, Array, RobustRadius | None]] = [("image", x, None)]
     for name, radius in radii.items():
         title = TITLES[name].replace(", ", ",\n")
         adversarial = x + np.nan_to_num(radius.perturbation)
-        rows.append((f"{title}:\nnearest\nadversarial", adversarial, radius.upper, False))
-        rows.append(("difference", np.nan_to_num(radius.perturbation), None, True))
-    for line, (label, values, radius_of, signed) in zip(axes, rows, strict=True):
+        rows.append((f"{title}:\nnearest\nadversarial", adversarial, radius))
+        rows.append(("difference", np.nan_to_num(radius.perturbation), None))
+    for line, (label, values, radius_of) in zip(axes, rows, strict=True):
+        signed = label == "difference"
         line[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
         for ax, i in zip(line, shown, strict=True):
             mappable = _show(ax, values[i].reshape(task.image_shape), largest, signed=signed)
             if radius_of is not None:
-                ax.set_title(rf"$r$ = {number(float(radius_of[i]))}", fontsize=9)
+                ax.set_title(_radius(radius_of, i), fontsize=9)
         if signed and signed_map:
             figure.colorbar(mappable, ax=list(line), fraction=0.02, pad=0.01)
     for ax, i in zip(axes[0], shown, strict=True):
         ax.set_title(task.class_names[classes[i]], fontsize=9)
     coloured = "" if signed_map else f"; in differences grey is 0, full colour {largest:.2g}"
     figure.suptitle(
-        "Nearest adversarial images of all of space, at the exact radius $r$ "
-        rf"($\ell_2$, {task.unit})"
-        f"\n(values outside [0, 1] are shown clipped{coloured})",
+        rf"Nearest adversarial images, and the $\ell_2$ radius $r$ in {task.unit}"
+        f"\n(pixels are free to leave [0, 1], and shown clipped{coloured})",
         fontsize=10,
     )
     save(figure, path)
+
+
+def _radius(radius: RobustRadius, i: int) -> str:
+    """Say the radius of a sample, or its upper bound where that is all that is known."""
+    sign = "=" if radius.status[i] == "exact" else r"\leq"
+    return rf"$r {sign} {number(float(radius.upper[i]))}$"
 
 
 def _one_of_each(classes: IntArray, candidates: IntArray) -> IntArray:
