@@ -77,12 +77,13 @@ def _answer(
     def attained(point: Point) -> bool:
         return _attain(question, space, [point], x, y) is not None
 
-    space = Search(geometry, targets, z, float(np.linalg.norm(x)), options, prove_empty)
+    size, x_norm = np.abs(net.W) @ np.abs(x) + geometry.bias, float(np.linalg.norm(x))
+    space = Search(geometry, targets, z, size, x_norm, options, prove_empty)
     lower, trees = space.run(start)
     nearest = _attain(question, space, space.points[: -_POINTS - 1 : -1], x, y)
     if space.points and nearest is None:
         # No more than near the target, it seems: search on, and take no point on trust.
-        space = Search(geometry, targets, z, space.ball.x_norm, options, prove_empty, attained)
+        space = Search(geometry, targets, z, size, x_norm, options, prove_empty, attained)
         again, more = space.run(start)
         if again >= lower:
             lower, trees = again, more

@@ -28,17 +28,20 @@ class Lines(NamedTuple):
 
 
 class Ball:
-    """One sample seen from inside ||c|| <= radius, where lo <= z(c) <= up."""
+    """One sample seen from inside ||c|| <= radius, where lo <= z(c) <= up.
 
-    def __init__(self, geometry: Geometry, z: Array, x_norm: float, radius: float) -> None:
-        self.geometry, self.z, self.x_norm = geometry, z, x_norm
+    `size` (M,) is |W| |x| + |b|, the sums of absolute values behind z at the sample.
+    """
+
+    def __init__(self, geometry: Geometry, z: Array, size: Array, radius: float) -> None:
+        self.geometry, self.z, self.size = geometry, z, size
         self.resize(radius)
 
     def resize(self, radius: float) -> None:
         """Take another radius, that of a new incumbent."""
         norms = self.geometry.norms
         self.radius = radius
-        self.reach = norms * (self.x_norm + radius) + self.geometry.bias
+        self.reach = self.size + norms * radius
         width = norms * radius + self.geometry.rounding * self.reach
         self.lo, self.up = self.z - width, self.z + width
         self.stable = np.where(self.lo >= 0, 1, np.where(self.up <= 0, -1, 0))

@@ -31,7 +31,7 @@ class Geometry:
 
     A lower bound is made of an affine minorant's value l0 at x and the norm of its gradient l1. l0
     is computed with an error of at most `rounding` times the sum of the absolute values of its
-    terms, where neuron r counts with its absolute weight times ||w_r|| (||x|| + R) + |b_r|, and
+    terms, where neuron r counts with its absolute weight times |w_r| |x| + |b_r| + ||w_r|| R, and
     ||l1|| with one of at most `factor` times the same sum with ||w_r||. A dot product of m terms
     errs by at most m u relative to such a sum: d u for z, M u for a sum over neurons, 2 K u for
     weights that are combined from alpha = D A; 8 u pays for the elementwise roundings, and the

@@ -59,6 +59,7 @@ class Search:
         geometry: Geometry,
         targets: list[Target],
         z: Array,
+        size: Array,
         x_norm: float,
         options: Options,
         prove_empty: Prover,
@@ -67,12 +68,12 @@ class Search:
         self.targets, self.options, self.prove_empty = targets, options, prove_empty
         self.accept = accept
         # Where nothing else is known, a few times the largest length in sight.
-        size = np.where(geometry.norms > 0, geometry.norms, math.inf)
+        norms = np.where(geometry.norms > 0, geometry.norms, math.inf)
         slopes = [np.abs(target.alpha) @ geometry.norms for target in targets]
         values = [np.abs(target.values(z)) for target in targets]
         lengths = [v / np.where(s > 0, s, math.inf) for v, s in zip(values, slopes, strict=True)]
-        self.length = (x_norm + float((np.abs(z) / size).max() + np.max(lengths))) or 1.0
-        self.ball = Ball(geometry, z, x_norm, self.length)
+        self.length = (x_norm + float((np.abs(z) / norms).max() + np.max(lengths))) or 1.0
+        self.ball = Ball(geometry, z, size, self.length)
         self.pools = [Cuts(target, z) for target in targets]
         self.cuts = [pool.first for pool in self.pools]
         self.points: list[Point] = []  # the nearest last
