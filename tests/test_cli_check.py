@@ -41,7 +41,8 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_right_adapter_passes(mine: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", f"users_adapter:{name}", "--seed", "3", "--examples", "10"]) == 0
     out = capsys.readouterr().out
-    assert "3 passed, 80 not implemented; repeat with --seed 3" in out
+    assert "3 passed, " in out
+    assert "not implemented; repeat with --seed 3" in out
 
 
 def test_a_wrong_adapter_fails_with_the_claim(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,10 +28,10 @@ from refimpl.conformance.defects import Plain, PlainSingle
 from refimpl.conformance.testing import suite
 from refimpl.equations import EQUATIONS
 
-EXAMPLES = 20
+EXAMPLES = 20  # the same as for the defects: they share the inputs
 
-test_oracle = suite(Reference, min_claims=len(claims()) - 1, examples=EXAMPLES)
-test_plain = suite(Plain, min_claims=len(claims()) - 1, examples=EXAMPLES)
+test_oracle = suite(Reference, min_claims=len(claims()) - 2, examples=EXAMPLES)
+test_plain = suite(Plain, min_claims=len(claims()) - 2, examples=EXAMPLES)
 test_plain_in_float32 = suite(PlainSingle, min_claims=len(claims()) - 2, examples=EXAMPLES)
 
 
@@ -45,11 +48,16 @@ def test_claims_say_what_they_mean(name: str) -> None:
     assert set(claim.methods) <= conformance.adapter.METHODS.keys()
 
 
-def test_subnormals_are_checked_on_request() -> None:
-    names = {result.claim for result in check(Adapter(), subnormals=True)}
+def test_some_claims_are_checked_on_request() -> None:
+    names = {result.claim for result in check(Adapter(), subnormals=True, tight=True)}
     assert names == claims().keys()
-    assert names - {result.claim for result in check(Adapter())} == {"E4-outputs-subnormal"}
-    assert status(Reference, "E4-outputs-subnormal").status == "passed"
+    usual = {result.claim for result in check(Adapter())}
+    assert names - usual == {"E4-outputs-subnormal", "E32-tight"}
+
+
+@pytest.mark.parametrize("claim", ["E4-outputs-subnormal", "E32-tight"])
+def test_claims_on_request_hold_for_refimpl(claim: str) -> None:
+    assert status(Reference, claim).status == "passed"
 
 
 def test_what_is_absent_is_not_implemented() -> None:
@@ -203,15 +211,30 @@ def test_a_failure_on_a_large_input_is_repeated_from_its_recipe() -> None:
     assert "cases.batch(seed=" in conformance.snippet(result, Remainder())
 
 
-def test_runs_repeat_from_their_seed() -> None:
+def test_runs_repeat_from_their_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(seed: int) -> Any:
-        runner._pools.clear()
+        monkeypatch.setattr(runner, "_pools", {})
         return [
             case["delta"].tolist() for case in runner.draw(claims()["PGD-projection"], seed, 10)
         ]
 
     assert run(1) == run(1)
     assert run(1) != run(2)
+
+
+def test_inputs_do_not_depend_on_the_numbers_in_the_users_modules(tmp_path: Path) -> None:
+    """Newer versions of Hypothesis draw them: inputs would change with each repair."""
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import users_module\n"
+        "from refimpl.conformance import claims, runner\n"
+        "print([c['seed'] for c in runner.draw(claims()['PGD-linear'], 0, 60)])"
+    )
+    printed = []
+    for number in (12345, 54321):
+        (tmp_path / "users_module.py").write_text(f"x = {number}\n")
+        command = [sys.executable, "-B", "-c", program, str(tmp_path)]
+        printed.append(subprocess.run(command, capture_output=True, check=True).stdout)
+    assert printed[0] == printed[1] != b""
 
 
 def test_expected_failures_carry_their_reason() -> None:

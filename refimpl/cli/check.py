@@ -30,6 +30,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--dtype", choices=("float32", "float64"), help="default: the adapter's")
     parser.add_argument("--subnormals", action="store_true", help="numbers below the normal too")
+    parser.add_argument("--tight", action="store_true", help="bounds of the radius are to meet")
     parser.add_argument(
         "--power", action="store_true", help="run the checks on wrong implementations instead"
     )
@@ -50,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         only=args.claim,
         subnormals=args.subnormals,
+        tight=args.tight,
         dtype=args.dtype,
         progress=True,
         **options,

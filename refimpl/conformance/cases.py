@@ -13,7 +13,7 @@ import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from refimpl import ClusterDistribution, TwoLayerReLU, strategies
+from refimpl import ClusterDistribution, TwoLayerReLU, input_gradient, strategies
 from refimpl.conformance.tolerances import exact
 
 Case = dict[str, Any]
@@ -48,8 +48,11 @@ def network(W: Any, b: Any, A: Any, c: Any) -> TwoLayerReLU:
 
 @st.composite
 def forward(draw: st.DrawFn, n_outputs: int | None = None, kinks: str = "any") -> Case:
-    """A network of any kind and inputs."""
+    """A network of any kind, often with biases that its kind does not have, and inputs."""
     net = draw(strategies.networks(n_outputs=n_outputs, scales=kinks != "on"))
+    if draw(st.booleans()):
+        b, c = draw(strategies.arrays((net.n_hidden,))), draw(strategies.arrays((net.n_outputs,)))
+        net = TwoLayerReLU(net.W, b, net.A, c)
     x = draw(strategies.inputs(net, kinks=kinks))
     assume(kinks != "on" or exact(net, x))
     return parameters(net) | {"x": x}
@@ -87,18 +90,16 @@ def cotangents(draw: st.DrawFn, kinks: str = "off") -> Case:
 
 @st.composite
 def margins(draw: st.DrawFn, n_outputs: int, sizes: Any) -> Case:
-    """Constant networks F = c at margins of the given sizes, for one row of each sign or class."""
+    """One output at a margin of the given sizes, and a row for each label or class."""
     size = draw(sizes)
     side = draw(st.sampled_from([1, -1]))
     W, b = np.ones((1, 1)), np.zeros(1)
     A = np.full((n_outputs, 1), 1 / 8)
     c = np.zeros(n_outputs)
     c[draw(st.integers(0, n_outputs - 1))] = side * size
-    n = max(n_outputs, 2)
-    targets = np.array([1, -1]) if n_outputs == 1 else np.arange(n)
-    row = draw(st.lists(st.integers(0, n - 1), min_size=1, max_size=n, unique=True))
-    x = np.full((len(row), 1), -draw(st.integers(-1, 1)))
-    return {"W": W, "b": b, "A": A, "c": c, "x": x.astype(float), "targets": targets[row]}
+    targets = np.array([1, -1]) if n_outputs == 1 else np.arange(n_outputs)
+    x = np.full((len(targets), 1), -float(draw(st.integers(-1, 1))))
+    return {"W": W, "b": b, "A": A, "c": c, "x": x, "targets": targets}
 
 
 def batch(seed: int, n: int, d: int, M: int, K: int) -> Recipe:
@@ -183,9 +184,8 @@ def settings(draw: st.DrawFn, multiclass: bool = False) -> Recipe:
 
 @st.composite
 def paper(draw: st.DrawFn) -> Recipe:
-    """Return the paper's own sizes, one step or three."""
-    multiclass, steps = draw(st.booleans()), draw(st.sampled_from([1, 3]))
-    m = 1 if multiclass else 5
+    """Return the paper's own sizes: one step of the binary network, three of the other."""
+    m, steps, multiclass = draw(st.sampled_from([(5, 1, False), (1, 3, True)]))
     return clusters(0, 1000, 3072, 10, m, steps, 0.001, 1e-5, multiclass)
 
 
@@ -218,9 +218,12 @@ def attacks(draw: st.DrawFn) -> Case:
 
 @st.composite
 def rays(draw: st.DrawFn, correct: bool = True) -> Case:
-    """A scalar network, samples and directions that are not 0."""
+    """A scalar network, samples and directions that are not 0, often those of steepest descent."""
     case = draw(problems(correct))
     direction = draw(strategies.arrays(case["x"].shape))
+    if draw(st.booleans()):
+        net = network(*list(case.values())[:4])
+        direction = -case["y"][:, None] * input_gradient(net, case["x"], [1.0])
     direction[~direction.any(axis=1), 0] = 1.0
     return case | {"direction": direction}
 

@@ -107,6 +107,37 @@ def check_step_misclassified(mine: Probe, truth: Probe, **case: Any) -> None:
     mine.demand("t is 0", got[wrong] == 0, 0, got)
 
 
+@claim("E27-tie", "smallest_step", cases.ties(1))
+def check_step_tie(mine: Probe, truth: Probe, **case: Any) -> None:
+    """A sample with f = 0 exactly has t = 0: a tie is adversarial.
+
+    Dead networks are tied everywhere; counted as robust, they are the most robust of all.
+    """
+    y = np.where(np.arange(len(case["x"])) % 2, -1, 1)
+    got = mine.smallest_step(*case.values(), y, np.ones_like(case["x"]))
+    mine.demand("t is 0", got == 0, 0, got)
+
+
+@st.composite
+def _hinges(draw: st.DrawFn) -> Case:
+    """f = |a (x - p)|, which touches 0 at p and nowhere else, in exact numbers."""
+    a, p, t = (draw(st.integers(1, 16)) / 4 for _ in range(3))
+    net = {"W": np.array([[a], [-a]]), "b": np.array([-a * p, a * p]), "A": np.ones((1, 2))}
+    samples = {"x": np.array([[p + t]]), "y": np.array([1]), "direction": np.array([[-1.0]])}
+    return net | {"c": np.zeros(1)} | samples
+
+
+@claim("E27-touching", "smallest_step", _hinges())
+def check_touching(mine: Probe, truth: Probe, **case: Any) -> None:
+    """Where f touches 0 and turns back, the touching point is adversarial, by default ties.
+
+    A search for changes of sign walks past it.
+    """
+    expected = case["x"][0] + case["b"][0] / case["W"][0]
+    bound = tolerances.norm(1, mine.unit) * expected
+    mine.agree("t", mine.smallest_step(*case.values()), expected, bound)
+
+
 @claim("E27-unreachable", "smallest_step", cases.rays())
 def check_unreachable(mine: Probe, truth: Probe, **case: Any) -> None:
     """A network that never changes its decision gives inf, not a large number and not NaN.
@@ -168,14 +199,15 @@ def check_projection_twice(mine: Probe, truth: Probe, **case: Any) -> None:
 
 
 def _linear(seed: int, n: int = 16, d: int = 5) -> Case:
-    """f(x) = <w, x>, as two neurons, at samples of both classes with margins of 0.5 to 2 ||w||."""
+    """f(x) = <w, x>, ||w|| = 1.5, as four neurons, at samples of both classes, radii 0.5 to 2."""
     rng = np.random.default_rng(seed)
-    w = rng.standard_normal(d)
-    w *= 1.5 / np.linalg.norm(w)
+    u, v = np.linalg.qr(rng.standard_normal((d, 2)))[0].T
+    A = np.array([[0.9, -0.9, 1.2, -1.2]])
+    w = 0.9 * u + 1.2 * v
     y = np.where(np.arange(n) % 2, 1, -1)
     x = rng.standard_normal((n, d))
     x += ((y * rng.uniform(0.5, 2, n) - x @ w / 1.5) / 1.5)[:, None] * w
-    net = {"W": np.stack([w, -w]), "b": np.zeros(2), "A": np.array([[1.0, -1.0]]), "c": np.zeros(1)}
+    net = {"W": np.stack([u, -u, v, -v]), "b": np.zeros(4), "A": A, "c": np.zeros(1)}
     return net | {"x": x, "y": y, "epsilon": 2.05, "steps": 40, "step_size": 0.25, "seed": seed}
 
 
@@ -211,6 +243,21 @@ def check_linear(mine: Probe, truth: Probe, seed: int) -> None:
     case = _linear(seed)
     moved = mine.pgd_attack(*case.values())
     mine.demand("every sample flips", _adversarial(case, moved), "y f <= 0", moved)
+
+
+@claim("PGD-small-budget", "pgd_attack", _seeds())
+def check_small_budget(mine: Probe, truth: Probe, seed: int) -> None:
+    """On f(x) = <w, x> with epsilon = 0.4, too small to flip, margins fall by epsilon ||w||.
+
+    2 % are allowed for a start off the best direction. An attack that keeps the wrong iterate where
+    it fails to flip gives margins and losses under attack that are too good.
+    """
+    case = _linear(seed) | {"epsilon": 0.4, "step_size": 0.1}
+    moved = mine.pgd_attack(*case.values())
+    net = cases.network(*list(case.values())[:4])
+    fall = -case["y"] * (net.outputs(moved) - net.outputs(case["x"]))[:, 0]
+    expected = 0.4 * 1.5
+    mine.demand("margins fall by epsilon ||w||", fall >= 0.98 * expected, expected, fall)
 
 
 @claim("PGD-scale", "pgd_attack", _seeds())
@@ -252,7 +299,7 @@ def check_no_gradient(mine: Probe, truth: Probe, seed: int) -> None:
     0/0 in the normalised gradient counts as "not flipped" in most code, and nobody notices.
     """
     case = _linear(seed)
-    case["b"] = np.full(2, -100.0)
+    case["b"] = np.full(4, -100.0)
     moved = mine.pgd_attack(*case.values())
     far = np.linalg.norm(moved - case["x"], axis=1)
     mine.demand("the point is in the ball", far <= 2.05 + 1e-3, "at most 2.05", far)

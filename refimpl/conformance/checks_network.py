@@ -68,7 +68,7 @@ def check_neuron_order(mine: Probe, truth: Probe, **net: Array) -> None:
     mine.agree("F of the reversed network", got, expected, bound)
 
 
-@claim("E4-outputs-subnormal", "outputs", cases.forward(), optional=True)
+@claim("E4-outputs-subnormal", "outputs", cases.forward(), option="subnormals")
 def check_subnormal(mine: Probe, truth: Probe, **net: Array) -> None:
     """Outputs below the smallest normal number of the dtype keep their absolute accuracy.
 

@@ -86,6 +86,19 @@ def check_misclassified(mine: Probe, truth: Probe, **case: Any) -> None:
     mine.demand("the lower bound is at most 0", lower[wrong] <= 0, 0, lower)
 
 
+@claim("E29-tie", "radius_bounds", cases.ties(1))
+def check_tie(mine: Probe, truth: Probe, **case: Any) -> None:
+    """A sample with f = 0 exactly has radius 0: a tie is adversarial.
+
+    Dead networks are tied everywhere; counted as robust, they are the most robust of all.
+    """
+    y = np.where(np.arange(len(case["x"])) % 2, -1, 1)
+    lower, _ = mine.radius_bounds(*case.values(), y)
+    if lower is None:
+        raise NotImplementedError
+    mine.demand("the lower bound is 0", lower == 0, 0, lower)
+
+
 @claim("E29-ordered", "radius_bounds", cases.problems())
 def check_ordered(mine: Probe, truth: Probe, **case: Any) -> None:
     """lower <= upper, both at least 0. Needs no oracle.
@@ -104,17 +117,32 @@ def check_ordered(mine: Probe, truth: Probe, **case: Any) -> None:
     mine.within("lower above upper", beyond, slack * upper[finite], upper, lower)
 
 
+@claim("E32-tight", "radius_bounds", cases.problems(max_hidden=9), option="tight")
+def check_tight(mine: Probe, truth: Probe, **case: Any) -> None:
+    """The bounds meet within 1e-6 of the radius, as those of an exact method do.
+
+    A gap is honest, but a robust accuracy between two curves that are apart decides little.
+    """
+    lower, upper = mine.radius_bounds(*case.values())
+    if lower is None or upper is None:
+        raise NotImplementedError
+    exact = _radii(truth, case)
+    settled = exact[1] - exact[0] <= 1e-8 * exact[1]
+    discard_if(not settled.any())
+    lower, upper = (np.minimum(bound, tolerances.FAR)[settled] for bound in (lower, upper))
+    mine.within("gap of the bounds", np.maximum(upper - lower, 0), 1e-6 * upper, lower, upper)
+
+
 @st.composite
 def _detours(draw: st.DrawFn) -> Case:
     """f = p ReLU(z1) - ReLU(z2) - ReLU(z3) where switching neurons on the way is shorter.
 
-    At z = (a, 0, -t) with orthonormal weights.
+    At z = (a, -s, -t) with orthonormal weights; for small s and t two neurons switch.
     """
-    a = draw(st.sampled_from([3.0, 2.0, 4.0]))
-    t = draw(st.sampled_from([5.0, 4.0, 7.0]))
-    order = draw(st.permutations(range(3)))
+    a, s, t = (draw(st.sampled_from(it)) for it in ((3.0, 2.0, 4.0), (0.0, 0.25), (0.25, 4.0, 5.0)))
+    order = list(draw(st.permutations(range(3))))
     net = {"W": np.eye(3)[order], "b": np.zeros(3), "A": np.array([[3.0, -1.0, -1.0]])[:, order]}
-    return net | {"c": np.zeros(1), "x": np.array([[a, 0.0, -t]]), "y": np.array([1])}
+    return net | {"c": np.zeros(1), "x": np.array([[a, -s, -t]]), "y": np.array([1])}
 
 
 @claim("E31-switching-neurons", "radius_bounds", _detours())

@@ -30,7 +30,7 @@ class Claim:
     methods: tuple[str, ...]
     cases: Any
     check: Callable[..., None]
-    optional: bool = False
+    option: str = ""
 
     @property
     def equation(self) -> str:
@@ -50,12 +50,12 @@ class Claim:
 
 
 def claim(
-    name: str, methods: str, cases: Any, *, optional: bool = False
+    name: str, methods: str, cases: Any, *, option: str = ""
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a check under its name; `cases` is a strategy of keyword arguments."""
 
     def register(check: Callable[..., None]) -> Callable[..., None]:
-        _claims[name] = Claim(name, tuple(methods.split()), cases, check, optional)
+        _claims[name] = Claim(name, tuple(methods.split()), cases, check, option)
         return check
 
     return register

@@ -19,6 +19,7 @@ def suite(
     seed: int = 0,
     examples: int = 25,
     subnormals: bool = False,
+    tight: bool = False,
 ) -> Callable[..., None]:
     """Make a parametrised test of an implementation: one test for each claim, and one that counts.
 
@@ -34,7 +35,7 @@ def suite(
         Reason by claim. Such a test is expected to fail, and fails when it passes.
     min_claims : int
         Least number of claims that are implemented, so that none is lost unseen.
-    seed, examples, subnormals
+    seed, examples, subnormals, tight
         As in `check`.
 
     Raises
@@ -47,7 +48,8 @@ def suite(
     instance = adapter() if isinstance(adapter, type) else adapter
     expected = dict(expected_failures or {})
     known(expected)
-    names = [claim.name for claim in select(None, subnormals)]
+    options = [name for name, on in (("subnormals", subnormals), ("tight", tight)) if on]
+    names = [claim.name for claim in select(None, options)]
 
     @cache
     def run(name: str) -> Result:

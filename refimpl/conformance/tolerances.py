@@ -41,13 +41,10 @@ def exact(net: TwoLayerReLU, x: Array) -> bool:
     1/64 and those of three of 1/512, and sums below 2^14 fit 24 bits with d, M <= 8 and small A.
     """
     arrays = (net.W, net.bias, net.A, net.c, x)
-    small = all(np.array_equal(8 * a, np.round(8 * a)) and np.abs(a).max() <= 8 for a in arrays)
-    size = _size_of_outputs(net, x, np.abs(x) @ np.abs(net.W).T + np.abs(net.bias))
-    return small and bool(size.max() < 2**14)
-
-
-def _size_of_outputs(net: TwoLayerReLU, x: Array, size_z: Array) -> Array:
-    return size_z @ np.abs(net.A).T + np.abs(net.c)
+    if any(np.abs(a).max() > 8 or (8 * a != np.round(8 * a)).any() for a in arrays):
+        return False
+    size = (np.abs(x) @ np.abs(net.W).T + np.abs(net.bias)) @ np.abs(net.A).T + np.abs(net.c)
+    return bool(size.max() < 2**14)
 
 
 def preactivations(

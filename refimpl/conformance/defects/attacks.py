@@ -99,6 +99,29 @@ class MisclassifiedWalkOn(Plain):
         return super().walk(W, b, A, c, x, np.sign(f) or y, direction)
 
 
+@breaks("E27-tie")
+class TiedWalkOn(Plain):
+    """f = 0 does not count as adversarial at the start."""
+
+    def walk(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any, direction: Any) -> float:
+        t = super().walk(W, b, A, c, x, y, direction)
+        tied = A[0] @ np.maximum(W @ x + b, 0) + c[0] == 0
+        return np.inf if tied else t
+
+
+@breaks("E27-touching")
+class SignChangesOnly(Plain):
+    """A step counts when f is negative right after it."""
+
+    def walk(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any, direction: Any) -> float:
+        t = super().walk(W, b, A, c, x, y, direction)
+        after = x + t * (1 + 1e-6) * self.unit(direction) if t < np.inf else x
+        return t if t in (0.0, np.inf) or y * self.scalar(W, b, A, c, after) <= 0 else np.inf
+
+    def scalar(self, W: Any, b: Any, A: Any, c: Any, x: Any) -> float:
+        return float(A[0] @ np.maximum(W @ x + b, 0) + c[0])
+
+
 @breaks("E27-unreachable")
 class LargestStep(Plain):
     """1000 where nothing is found."""
@@ -218,6 +241,15 @@ class LastIterate(Plain):
 
     def better(self, *arguments: Any) -> Any:
         return arguments[-1]
+
+
+@breaks("PGD-small-budget")
+class FirstAdversarialOnly(Plain):
+    """An iterate replaces the start only when it flips the sample."""
+
+    def better(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any, best: Any, delta: Any) -> Any:
+        flipped = y * self.outputs(W, b, A, c, x + delta)[:, 0] <= 0
+        return np.where(flipped[:, None], delta, best)
 
 
 @breaks("PGD-no-gradient")

@@ -123,7 +123,7 @@ class SigmoidOverflows(Plain):
         return np.exp(m) / (1 + np.exp(m))
 
 
-@breaks("E9-gradient-large-margins")
+@breaks("E10-gradient-large-margins")
 class SoftmaxOverflows(Plain):
     """exp(F)/sum(exp(F)), literally."""
 

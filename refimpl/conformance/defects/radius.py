@@ -41,7 +41,7 @@ class OwnRegionOnly(Plain):
         return [tuple((z > 0).astype(float))]
 
 
-@breaks("E29-radius-lower")
+@breaks("E31-switching-neurons")
 class OneSwitchOnly(Plain):
     """Patterns that differ from that of x in one neuron at most."""
 
@@ -111,10 +111,10 @@ class AbsoluteTolerance(Plain):
 
 @breaks("E27-not-below-radius")
 class LowerTooLarge(Plain):
-    """The lower bound is 10 % above the radius."""
+    """The lower bound is a quarter above the radius."""
 
     def slack(self, radius: Any, side: int) -> Any:
-        return 1.1 * radius
+        return 1.25 * radius
 
 
 @breaks("E29-radius-lower", "E22-averaging-anywhere")
@@ -123,6 +123,23 @@ class TiesAreRobust(Plain):
 
     def region(self, W: Any, z: Any, a: Any, c: float, y: Any, pattern: Any) -> float:
         return super().region(W, z, a, c + y * 1e-6, y, pattern)
+
+
+@breaks("E29-tie")
+class TiesAtTheSampleAreRobust(Plain):
+    """A sample with f = 0 has the distance to f < 0."""
+
+    def radius(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any) -> float:
+        tied = A[0] @ np.maximum(W @ x + b, 0) + c[0] == 0
+        return np.inf if tied else super().radius(W, b, A, c, x, y)
+
+
+@breaks("E32-tight")
+class BoundsFarApart(Plain):
+    """Honest bounds, 10 % on either side."""
+
+    def slack(self, radius: Any, side: int) -> Any:
+        return radius * (1 + 0.1 * side)
 
 
 @breaks("E29-robust-accuracy")
