@@ -136,6 +136,26 @@ def test_radii_of_the_same_samples_whatever_the_seed_of_a_network(folder, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
 
 
+def test_ctrl_c_keeps_the_seeds_that_are_finished(folder, tmp_path, monkeypatch, capsys):
+    train, calls = images.train, []
+
+    def once(*args, **options):
+        if calls:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return train(*args, **options)
+
+    monkeypatch.setattr(seeds, "train", once)
+    monkeypatch.setattr(figures, "available", lambda: False)
+    words = ["reproduce", "mnist", "--data", str(folder), "--no-verify", "--out", str(tmp_path)]
+    assert cli.main([*words, *SMALL]) == 130
+    assert "interrupted" in capsys.readouterr().err
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["interrupted"]
+    assert [entry["seed"] for entry in summary["seeds"]] == [5]
+    assert summary["over_seeds"]["radius"]["two_class"]["bounded"]["max"] <= 4
+
+
 def test_over_seeds_by_hand():
     entries = [{"a": {"b": 3}, "c": [0.5, 1]}, {"a": {"b": 1}, "c": [1, 0]}, {"a": {"b": None}}]
     entries[2]["c"] = [0.75, 0]

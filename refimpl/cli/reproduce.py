@@ -38,7 +38,10 @@ IMAGES = (
     *("train", "radii", "max-nodes", "seeds"),
 )
 QUICK: dict[str, Any] = {"train": 6000, "epochs": 5, "radii": 40, "seeds": 2, "max_nodes": 300}
-CIFAR10: dict[str, Any] = {"epochs": 30, "two_step": 0.5, "ten_step": 0.5, "radii": 200}
+CIFAR10: dict[str, Any] = {
+    **{"epochs": 30, "two_step": 0.5, "ten_step": 0.5},
+    **{"radii": 200, "max_nodes": 5000},
+}
 
 
 def add_parser(subparsers: Any) -> None:

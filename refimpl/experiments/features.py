@@ -60,7 +60,7 @@ def _task(arrays: dict[str, Any], groups: Sequence[int] | None, seed: int) -> Im
         test=test,
         labels=_labels(groups, k),
         class_names=tuple(map(str, range(k))),
-        unit="units of the features",
+        unit="feature units",
     )
 
 

@@ -107,7 +107,7 @@ def _said(task: ImageTask, settings: Settings, n_train: int, n_test: int) -> dic
 def _epsilons(
     task: ImageTask, comparison: Comparison, x: Array, classes: IntArray, settings: Settings
 ) -> Array:
-    """Radii of the curves: up to the task's largest, or to those of the first samples."""
+    """Radii in round steps: up to the task's largest, or to those of the first samples."""
     last = task.largest_radius
     if last is None:
         y = task.labels[classes[:_PILOT]]
@@ -124,7 +124,7 @@ def _epsilons(
             ]
         )
         last = 1.1 * float(uppers[uppers < np.inf].max(initial=0.0)) or 1.0
-    return np.linspace(0, last, _N_RADII)
+    return float(f"{last / (_N_RADII - 1):.2g}") * np.arange(_N_RADII, dtype=np.float64)
 
 
 def over_seeds(entries: Sequence[Any]) -> Any:
