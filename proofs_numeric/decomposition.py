@@ -21,10 +21,10 @@ from refimpl import TwoLayerReLU, decompose, gradient_descent
 
 
 def prove(size: Size) -> Result:
-    """Train both networks as weights, from an initialisation large enough to be seen."""
-    size = replace(size, sigma=0.01)
+    """Train both networks as weights, on half the samples, from weights large enough to be seen."""
+    size = replace(size, n=size.n // 2, sigma=0.01)
     runs = []
-    for seed in size.seeds[1:]:
+    for seed in size.seeds[-2:]:
         drawn, rng = problem(size, seed), np.random.default_rng(seed)
         for net, targets in (
             (TwoLayerReLU.binary(size.d, size.m, sigma_w=0.01, rng=rng), drawn.train.y),

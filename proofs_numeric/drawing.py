@@ -82,6 +82,8 @@ def _scaling(numbers: Mapping[str, Any]) -> Any:
             ax.loglog(x, [p[kind] for p in grid], marker=marker, color=colour, label=label)
         ax.set_xticks(x, labels=map(str, x))
         ax.minorticks_off()
+        ticks = [6, 10, 15, 20, 30, 40]
+        ax.set_yticks(ticks, labels=map(str, ticks))
         ax.set_xlabel("input dimension $d$" if name == "d" else "clusters $k$")
         ax.set_ylabel(r"median exact radius, $\ell_2$")
         ax.grid(alpha=0.25)

@@ -147,7 +147,7 @@ def scaled(
 
 
 PAPER = Size()
-QUICK = Size(test=100, seeds=(0, 1))
+QUICK = Size(n=500, test=100, seeds=(0, 1))
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,8 +33,8 @@ class Increment(NamedTuple):
 
 
 def prove(size: Size) -> Result:
-    """Follow every step of one trajectory a seed, at a fifth of the samples."""
-    size = replace(size, n=max(size.n // 5, 4 * size.k))
+    """Follow every step of one trajectory a seed, at a tenth of the samples."""
+    size = replace(size, n=max(size.n // 10, 4 * size.k))
     results = []
     for seed in size.seeds:
         drawn, rng = problem(size, seed), np.random.default_rng(seed)

@@ -32,7 +32,7 @@ from refimpl.decisions import margin
 
 MEDIAN = 0.20
 BEST_BIAS = -(1 - 1 / math.sqrt(2))
-BIASES = (0.0, -0.1, BEST_BIAS, -0.5, -0.9)
+BIASES = (0.0, -0.05, -0.1, -0.2, BEST_BIAS, -0.5, -0.9)
 
 
 def prove(size: Size) -> Result:
@@ -62,7 +62,7 @@ def judge(runs: Sequence[Run], ideal: ClusterDistribution) -> Result:
             MEDIAN,
         ),
         Check.at_most(
-            "idealised radii against (E20), (E21), 5 biases",
+            "idealised radii against (E20), (E21), 7 biases",
             max(
                 max(abs(sums / e21 - 1), abs(most / e20 - 1)) for _, most, sums, e20, e21 in biased
             ),

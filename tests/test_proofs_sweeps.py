@@ -1,0 +1,74 @@
+"""The figures of the sweeps: what is fitted, what explains a shift, and that all of it is drawn."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from proofs_numeric import sweeps
+from refimpl import ClusterDistribution, cosine_matrix
+from refimpl.experiments.sweep import Outcome
+from refimpl.experiments.sweep_point import KINDS, Point
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Grids of the same shape that take a moment."""
+    base = {"n": [40], "m": [1], "test": [8], "step": [0.02], "steps": [20]}
+    monkeypatch.setattr(sweeps, "K", 4)
+    monkeypatch.setattr(sweeps, "D", 80)
+    scaling = [
+        {**base, "k": [4], "d": [40, 80], "seed": [0, 1]},
+        {**base, "k": [2, 4], "d": [80], "seed": [0, 1]},
+    ]
+    monkeypatch.setattr(sweeps, "SCALING", scaling)
+    axes = {"start": {"sigma": [1e-5]}, "data": {"noise": [1.0]}, "classes": {"positive": [1, 2]}}
+    phases = {name: {**base, "k": [4], "d": [40], **grid} for name, grid in axes.items()}
+    monkeypatch.setattr(sweeps, "PHASES", phases)
+
+
+@pytest.mark.usefixtures("small")
+def test_sweeps_run_print_and_draw(tmp_path, capsys):
+    assert sweeps.main(["--out", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("slope in log") for line in lines) == 6
+    assert lines[-1] == f"python -m proofs_numeric.sweeps --out {tmp_path} --jobs 1"
+    pytest.importorskip("matplotlib", reason="figures need the extra plot")
+    for name in ("slopes", "laws", "phases"):
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def _outcome(k, d, seed, power):
+    found = {"median": float(d**0.5 * k**power), "law_median": float(d**0.5)}
+    return Outcome(Point(k=k, d=d, seed=seed), {"trained": dict.fromkeys(KINDS, found)}, None)
+
+
+def test_slopes_are_those_of_the_power_laws_that_they_are_given():
+    outcomes = [_outcome(10, d, seed, -0.1 * seed) for d in (384, 3072) for seed in (1, 2)]
+    outcomes += [_outcome(k, 3072, seed, -0.1 * seed) for k in (4, 6) for seed in (1, 2)]
+    rows = sweeps.slopes(outcomes)
+    along_k, along_d = rows["averaging", "k"], rows["averaging", "d"]
+    assert along_d[:4] == pytest.approx([0.5] * 4)
+    assert along_k.mean == pytest.approx(-0.15)
+    # two values: half = t s / sqrt(2), s = 0.1 / sqrt(2), t of 1 degree of freedom tan(0.475 pi)
+    assert along_k.high - along_k.mean == pytest.approx(math.tan(0.475 * math.pi) * 0.05)
+    assert (along_k.centre, along_k.law) == pytest.approx((-0.5, 0.0))
+    assert rows["group_max", "k"].centre == pytest.approx(0.0)
+    assert rows["group_sum", "k"].centre < 0
+
+
+def test_leaning_weights_have_the_cosines_that_are_asked_for():
+    dist = ClusterDistribution.orthogonal(4, 50, rng=0)
+    own = np.eye(4, dtype=np.bool_)
+    W = sweeps.leaning(dist, own, 0.9, -0.05, np.random.default_rng(0))
+    np.testing.assert_allclose(np.linalg.norm(W, axis=1), 1, rtol=1e-12)
+    np.testing.assert_allclose(
+        cosine_matrix(dist.features, W), np.where(own, 0.9, -0.05), atol=1e-12
+    )
+
+
+def test_a_failed_point_is_said():
+    with pytest.raises(ArithmeticError, match="no luck"):
+        sweeps.result(Outcome(Point(), None, "no luck"))
