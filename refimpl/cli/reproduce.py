@@ -39,7 +39,7 @@ IMAGES = (
 )
 QUICK: dict[str, Any] = {"train": 6000, "epochs": 5, "radii": 40, "seeds": 2, "max_nodes": 300}
 CIFAR10: dict[str, Any] = {
-    **{"epochs": 30, "two_step": 0.5, "ten_step": 0.5},
+    **{"epochs": 20, "two_step": 0.5, "ten_step": 0.5, "sigma": 0.01},
     **{"radii": 200, "max_nodes": 5000},
 }
 

@@ -31,6 +31,7 @@ STYLES: dict[str, dict[str, Any]] = {
     "ten_class_group_max": {"color": DEEP_BLUE, "label": "finer network, group max"},
     "ten_class_group_sum": {"color": PINK, "linestyle": "--", "label": "finer network, group sum"},
 }
+_LONG_NAME = 4  # characters that fit under a column
 _SMALLEST_NUMBER = 400  # cells up to which each has its number written in it
 
 
@@ -89,6 +90,8 @@ def draw_cosines(path: Path, panels: Sequence[Cosines], *, rows: str) -> None:
         ax.set_ylabel(rows)
         _ticks(ax.yaxis, panel.row_names)
         _ticks(ax.xaxis, panel.column_names)
+        if max(map(len, panel.column_names)) > _LONG_NAME:
+            ax.tick_params(axis="x", labelrotation=60)
         _write_numbers(ax, panel.values)
     figure.colorbar(image, ax=list(axes), label="cosine", fraction=0.03, pad=0.02)
     save(figure, path)

@@ -30,8 +30,9 @@ def draw_curves(path: Path, measured: Sequence[Mapping[str, Robustness]], *, uni
     grid = np.linspace(0, measured[0]["two_class"].epsilons[-1], _FINE)
     truth = {name: _band(grid, [each.exact(grid)[0] for each in by_name[name]]) for name in by_name}
     count = f"{len(measured)} seeds" if len(measured) > 1 else "one seed"
-    panels = [Curves(f"Exact robust accuracy, {count}", truth)]
     settled = all(run.summary()["bounded"] == 0 for each in by_name.values() for run in each)
+    known = "Exact" if settled else "Proved"
+    panels = [Curves(f"{known} robust accuracy, {count}", truth)]
     panels += [_panel(name, grid, each, settled) for name, each in by_name.items()]
     draw_robustness(path, panels, unit=unit, columns=2)
 
