@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from proofs_numeric import sweep_figures  # it builds on this module
 
     out = output_directory(args.out)
-    with processes(args.jobs) as executor:
+    with processes(args.jobs, finish=True) as executor:
         scaling = sweep(SCALING, out / "scaling.jsonl", executor=executor, progress=True)
         phases = {
             name: sweep(grid, out / f"phases-{name}.jsonl", executor=executor, progress=True)

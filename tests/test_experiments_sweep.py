@@ -250,22 +250,39 @@ def test_the_command_says_what_failed_and_refuses_other_results(tmp_path, capsys
     assert cli.main([*words, "--d", "x"]) == 2
 
 
-def test_an_interrupted_sweep_keeps_its_lines_and_goes_on(tmp_path):
+def test_the_command_says_that_a_worker_ended(tmp_path, capsys, monkeypatch):
+    def broken(*_, **__):
+        raise BrokenExecutor("gone")
+
+    monkeypatch.setattr(sweeps, "sweep", broken)
+    assert cli.main(["sweep", *WORDS, "--out", str(tmp_path)]) == 2
+    assert "a worker ended (gone)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_an_interrupted_sweep_keeps_its_lines_and_goes_on(tmp_path, jobs):
     words = ["--d", "40", "--k", "2", "--seed", ",".join(map(str, range(3000))), "--out", "o"]
+    words += ["--jobs", jobs]
     command = [sys.executable, "-m", "refimpl", "sweep", *WORDS, *words]
     path = tmp_path / "o" / "sweep.jsonl"
     with subprocess.Popen(
-        command, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     ) as process:
         deadline = time.monotonic() + 60
         while not (path.exists() and path.read_bytes().count(b"\n") > 3):
             assert time.monotonic() < deadline
             assert process.poll() is None
             time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the workers too
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors.strip().splitlines()[-1] == "refimpl: interrupted"
+    assert errors.splitlines()[-1] == "refimpl: interrupted"
+    assert "Traceback" not in errors
     lines = path.read_bytes().splitlines()
     assert 3 < len(lines) < 3000
     assert all(json.loads(line) for line in lines)

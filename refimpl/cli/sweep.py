@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,10 @@ def run(args: argparse.Namespace) -> int:
     points(grid)  # a bad grid is refused before a cluster is asked
     with _executor(args) as executor:
         path = output_directory(args.out) / "sweep.jsonl"
-        outcomes = sweep(grid, path, executor=executor, progress=True)
+        try:
+            outcomes = sweep(grid, path, executor=executor, progress=True)
+        except BrokenExecutor as error:
+            raise ChildProcessError(f"a worker ended ({error}); {path} has what was done") from None
     _print(outcomes, [name for name, values in grid.items() if len(values) > 1])
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     for outcome in failed:
@@ -83,7 +87,8 @@ def _values(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
 @contextmanager
 def _executor(args: argparse.Namespace) -> Iterator[Executor | None]:
     if args.dask is None:
-        with processes(check.integer("--jobs", args.jobs, minimum=1)) as executor:
+        jobs = check.integer("--jobs", args.jobs, minimum=1)
+        with processes(jobs, finish=True) as executor:
             yield executor
         return
     with _dask_client(args.dask) as client:

@@ -12,8 +12,12 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def processes(jobs: int) -> Iterator[Executor | None]:
-    """Give a pool of single-threaded processes, or None for one job."""
+def processes(jobs: int, *, finish: bool = False) -> Iterator[Executor | None]:
+    """Give a pool of single-threaded processes, or None for one job.
+
+    At Ctrl-C a worker ends at once and without a traceback, or, with `finish`, once it is done with
+    what it has in hand.
+    """
     if jobs == 1:
         yield None
         return
@@ -27,7 +31,7 @@ def processes(jobs: int) -> Iterator[Executor | None]:
         jobs,
         multiprocessing.get_context("spawn"),
         initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_DFL),  # Ctrl-C ends a worker without a traceback
+        initargs=(signal.SIGINT, signal.SIG_IGN if finish else signal.SIG_DFL),
     )
     try:
         yield pool
