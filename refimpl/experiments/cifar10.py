@@ -9,7 +9,7 @@ import numpy as np
 from refimpl.datasets import first_half, load_cifar10
 from refimpl.experiments.images import ImageTask
 
-LARGEST_RADIUS = 1.2  # a grid of 0.05
+LARGEST_RADIUS = 2.4  # a grid of 0.1
 CLASSES = "airplane automobile bird cat deer dog frog horse ship truck"
 
 
