@@ -125,7 +125,7 @@ def robust_radius(
     [-1.0, 1.0]
     """
     decision = check_decision(decision, net.n_outputs)
-    x = check.real_array("x", x, ("n", net.dim))
+    x = np.ascontiguousarray(check.real_array("x", x, ("n", net.dim)))  # one order of summation
     y = check_labels(y, len(x), decision, net.n_outputs)
     question = Question(net, decision, check.choice("ties", ties, TIES))
     seconds = math.inf if time_limit is None else check.real("time_limit", time_limit, minimum=0)
