@@ -246,7 +246,8 @@ class _Draft:
         found = np.isfinite(self.upper)
         gap = np.where(found, self.upper, 0.0) - np.where(found, self.lower, 0.0)
         exact = found & (gap <= self.options.tol * np.where(found, self.upper, 0.0))
-        status = np.where(np.isinf(self.lower), "unreachable", np.where(exact, "exact", "bounded"))
+        met = np.where(exact, "exact", "bounded")
+        status = np.where(np.isinf(self.lower), "unreachable", met)  # (E32)
         certificates = tuple(self.certificates) if self.options.certificates else None
         return RobustRadius(
             self.lower, self.upper, self.perturbation, status, self.nodes, certificates
