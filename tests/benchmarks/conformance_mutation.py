@@ -93,6 +93,10 @@ EXPLAINED = {
     "high = np.where": "one constraint: it holds from its crossing on",
     "meet = low": "one constraint meets itself",
     "np.where(meet": "one target: the largest and the smallest are the same",
+    "value < 0 if ties": "a tie at the start is found again where it is walked from",
+    "nodes = np.concatenate": "a further unbounded piece is not reached",
+    "holds, ends_so": "a node belongs to two pieces: what one of them misses the other sees",
+    "(lower > upper)": "an argument check",
     "np.full((1, 1, 1)": "a positive factor of a constraint",
 }
 

@@ -165,16 +165,18 @@ class Plain(Adapter):
             hidden = np.where(near, 0.0, np.maximum(z + t * s, 0))
             return float(y * (A[0] @ hidden + c[0]))
 
-        for start, end in itertools.pairwise([*nodes, nodes[-1] + 1.0]):
+        for start, end in itertools.pairwise(nodes):
             low, high = f(start), f(end)
             if low <= 0:
                 return start
-            if high <= 0 and end != nodes[-1] + 1.0:
+            if high <= 0:
                 return start + (end - start) * low / (low - high)
-        tail = z + (nodes[-1] + 1.0) * s > 0
-        slope = float(y * (A[0] @ np.where(tail, s, 0)))
+        last = nodes[-1]
+        if f(last) <= 0:
+            return last
+        slope = float(y * (A[0] @ np.where(z + (2 * last + 1) * s > 0, s, 0)))
         size = float(np.abs(A[0]) @ (np.abs(W) @ np.abs(u)))
-        return nodes[-1] + f(nodes[-1]) / -slope if slope < -1e-13 * size else np.inf
+        return last + f(last) / -slope if slope < -1e-13 * size else np.inf
 
     def project(self, delta: Any, epsilon: float) -> Result:
         norm = np.linalg.norm(delta, axis=1, keepdims=True)
