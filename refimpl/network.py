@@ -194,7 +194,7 @@ class TwoLayerReLU:
         return self.readout(self.preactivations(x))
 
     def readout(self, z: Array) -> Array:
-        """A ReLU(z) + c of shape (n,K), for preactivations z (n,M)."""
+        """Return A ReLU(z) + c of shape (n,K), for preactivations z (n,M)."""
         return relu(z) @ self.A.T + self.c  # (E4)
 
     def predict(self, x: Any, decision: Decision) -> IntArray:

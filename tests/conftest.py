@@ -21,7 +21,7 @@ settings.load_profile("refimpl")
 
 @pytest.fixture(scope="session")
 def data_directory() -> Path:
-    """The folder of real data that $REFIMPL_DATA names; tests that need it skip where it is unset."""
+    """The folder of real data that $REFIMPL_DATA names; where it is unset, tests skip."""
     directory = os.environ.get("REFIMPL_DATA")
     if not directory:
         pytest.skip("$REFIMPL_DATA is not set: no real data")

@@ -117,3 +117,25 @@ def test_e32_samples_out_of_range_do_not_disturb_the_others() -> None:
     assert found.status.tolist() == ["exact", "bounded"]
     assert (found.lower[1], found.upper[1]) == (0.0, math.inf)
     assert np.isnan(found.perturbation[1]).all()
+
+
+def test_e32_bounds_hold_where_the_least_squares_solver_gives_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A status is not evidence, and its absence no reason for an exception."""
+
+    def give_up(*_: Any) -> None:
+        raise RuntimeError("too many iterations")
+
+    rng = np.random.default_rng(0)
+    net = TwoLayerReLU(rng.standard_normal((6, 3)), None, rng.standard_normal((1, 6)), [0.5])
+    monkeypatch.setattr("scipy.optimize.nnls", give_up)
+    found = sound(net, [0.5, -1.0, 0.3], 1)
+    assert found.status[0] in ("exact", "bounded")
+
+
+def test_e32_ties_beside_a_neuron_without_weights() -> None:
+    """f = |x1 + 2 x2| with a neuron that is 0 everywhere: (-3, 1.5) and others are ties."""
+    net = TwoLayerReLU([[1, 2], [-1, -2], [0, 0]], None, [[1.0, 1.0, 1.0]])
+    found = sound(net, [2.0, 1.0], 1)
+    assert found.upper[0] == pytest.approx(4 / math.sqrt(5), rel=1e-9)

@@ -56,15 +56,15 @@ RAY = 1e6 * gamma(18)
 def descent(net: TwoLayerReLU, x: Array, learning_rate: float, steps: int) -> float:
     """Bound of the difference of W, b, C or a loss between two float64 runs of gradient descent.
 
-    Any order of summation, weights or coefficients, rotated coordinates. With rows of norm at most s,
-    the largest output weight a and the largest row sum o >= 1 of |A| (c is taken as at most 1 in size):
-    |C| <= c := 2 steps eta a / n, as dL/dF_i has 1-norm at most 2/n; |z| <= z0 + n (s^2 + 1) c. A change of
-    every z by e changes G by at most a o e / n, since softmax and sigmoid are 1-Lipschitz from the
-    maximum to the sum norm, and so the next z by eta (s^2 + 1) a o e: the growth of a step. A step rounds
-    z, the output and G, in all like a change of z by 3 gamma |z|, gamma counting the terms of all
-    its sums, twice in rotated coordinates. The two runs err in opposite directions: the factor 2.
-    It holds as long as no z is so near 0 that the runs disagree on its sign, which Gaussian data
-    does with a probability of the order of the bound itself.
+    Any order of summation, weights or coefficients, rotated coordinates. With rows of norm at most
+    s, the largest output weight a and the largest row sum o >= 1 of |A| (c is taken as at most 1
+    in size): |C| <= c := 2 steps eta a / n, as dL/dF_i has 1-norm at most 2/n; |z| <= z0 + n (s^2
+    + 1) c. A change of every z by e changes G by at most a o e / n, since softmax and sigmoid are
+    1-Lipschitz from the maximum to the sum norm, and so the next z by eta (s^2 + 1) a o e: the
+    growth of a step. A step rounds z, the output and G, in all like a change of z by 3 gamma |z|,
+    gamma counting the terms of all its sums, twice in rotated coordinates. The two runs err in
+    opposite directions: the factor 2. It holds as long as no z is so near 0 that the runs disagree
+    on its sign, which Gaussian data does with a probability of the order of the bound itself.
     """
     n, d = x.shape
     row = max(1.0, float(np.linalg.norm(x, axis=1).max()))
@@ -84,9 +84,10 @@ def descent(net: TwoLayerReLU, x: Array, learning_rate: float, steps: int) -> fl
 def reconstruction(path: Trajectory, x: Array, features: Array, learning_rate: float) -> float:
     """Bound of |W - W(0) - sum_j lambda mu_j/|mu_j|^2 - sum_i sigma xi_i/|xi_i|^2| in float64.
 
-    |C| <= c = 2 steps eta max|A| / n. W is a running sum of `steps` products over n rows, every lambda
-    and sigma n terms times a square of d terms, the sum has k + n terms of at most n c max|mu| and
-    n c max|xi|, |xi| <= |x| + |mu| in maximum norm; each weight's own size is rounded `steps` times.
+    |C| <= c = 2 steps eta max|A| / n. W is a running sum of `steps` products over n rows, every
+    lambda and sigma n terms times a square of d terms, the sum has k + n terms of at most n c
+    max|mu| and n c max|xi|, |xi| <= |x| + |mu| in maximum norm; each weight's own size is rounded
+    `steps` times.
     """
     steps, n = len(path.losses) - 1, len(x)
     c = 2 * steps * learning_rate * float(np.abs(path.network.A).max()) / n
@@ -152,8 +153,8 @@ The slope is 2 + h L'''/(6 ln 2 L'') + ...: |L'''| < 100 |L''| gives 24 h < 0.00
 def increments(x: Array, steps: int) -> float:
     """Relative excess of the increments of C, lambda and sigma over their bounds.
 
-    Each G has a few roundings, a lambda and a sigma n + d + 2; a difference of two values that are at
-    most `steps` bounds in size rounds each of them by its unit.
+    Each G has a few roundings, a lambda and a sigma n + d + 2; a difference of two values that are
+    at most `steps` bounds in size rounds each of them by its unit.
     """
     return 2 * (steps + 1) * gamma(sum(x.shape) + 40)
 
@@ -186,6 +187,7 @@ def radius_slack(net: TwoLayerReLU, x: Array) -> Array:
     norms[norms == 0] = np.inf
     size = (np.abs(x) @ np.abs(net.W).T + np.abs(net.bias)) / norms
     return gamma(net.dim + 1) * 4 * net.n_hidden * net.n_outputs * size.max(axis=1)
+
 
 FORMULA = 1e-12
 """Relative error of a radius in closed form at features that are orthogonal only up to rounding.

@@ -191,22 +191,24 @@ def _least_distance(rows: Array, scale: float) -> tuple[Array, float, float]:
     """Multipliers u >= 0 of min ||c|| with <gradient, c> >= value, for rows (gradient, value).
 
     They minimise ||rows^T u - e_last|| with values in units of `scale`; also returns that minimum's
-    square, 1 / (1 + (||c|| / scale)^2), and the scale, the length of c where the given one was far
-    below it. Where the solver gives up, u = 0: a bound of 0 and no minimiser.
+    square, 1 / (1 + (||c|| / scale)^2), and the scale: the length of c, where the given one was far
+    below it. Where the solver gives up, u = 0 and the square 0: no bound and no minimiser.
     """
+    u, missing = _non_negative_least_squares(rows, scale)
+    if _EMPTY < missing < _FAR:
+        scale *= math.sqrt((1.0 - missing) / missing)
+        u, missing = _non_negative_least_squares(rows, scale)
+    return u, missing, scale
+
+
+def _non_negative_least_squares(rows: Array, scale: float) -> tuple[Array, float]:
     from scipy.optimize import nnls  # on first use: importing it takes longer than refimpl itself
 
-    aim = np.zeros(rows.shape[1])
+    scaled, aim = rows.copy(), np.zeros(rows.shape[1])
+    scaled[:, -1] /= scale
     aim[-1] = 1.0
-    for last in (False, True):
-        scaled = rows.copy()
-        scaled[:, -1] /= scale
-        try:
-            u = nnls(scaled.T, aim)[0]
-        except RuntimeError:  # too many iterations
-            return np.zeros(len(rows)), 0.0, scale
-        missing = 1.0 - float(u @ scaled[:, -1])
-        if last or not _EMPTY < missing < _FAR:
-            break
-        scale *= math.sqrt((1.0 - missing) / missing)
-    return u, missing, scale
+    try:
+        u = nnls(scaled.T, aim)[0]
+    except RuntimeError:  # too many iterations
+        return np.zeros(len(rows)), 0.0
+    return u, 1.0 - float(u @ scaled[:, -1])

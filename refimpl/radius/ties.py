@@ -29,7 +29,7 @@ def neighbours(net: TwoLayerReLU, x: Array, perturbation: Array) -> Array:
     size = np.abs(x) + np.abs(end)
     scale = 2.0 ** np.ceil(np.log2(size.max() or 1.0))
     reach = np.abs(net.W) @ size + np.abs(net.bias)
-    near = np.abs(net.W @ end + net.bias) <= 2.0**-30 * reach
+    near = (np.abs(net.W @ end + net.bias) <= 2.0**-30 * reach) & net.W.any(axis=1)
     if near.any():
         z = net.W[near] @ end + net.bias[near]
         for units in (8, 64):
@@ -62,8 +62,6 @@ def _onto_kinks(W: Array, b: Array, end: Array, grid: Fraction) -> Array | None:
             if k != i and other[pivot]:
                 rows[k] = [v - other[pivot] * w for v, w in zip(other, rows[i], strict=True)]
     kept = [row for row in rows if any(row[:-1])]
-    if not kept:
-        return None
     step = grid * int(
         np.lcm.reduce([_odd(v.denominator) for row in kept for v in row], dtype=object)
     )

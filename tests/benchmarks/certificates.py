@@ -1,8 +1,8 @@
 """Times certificates: making them, checking them in both modes; and their size.
 
-1000 test points of the paper's 2-class network (goals: producing at most 3 times the plain call, fast
-mode under 2 s, exact mode under 120 s), then MNIST odd against even with M = 30 if $REFIMPL_DATA is
-set. Run as ``python tests/benchmarks/certificates.py``.
+1000 test points of the paper's 2-class network (goals: producing at most 3 times the plain call,
+fast mode under 2 s, exact mode under 120 s), then MNIST odd against even with M = 30 if
+$REFIMPL_DATA is set. Run as ``python tests/benchmarks/certificates.py``.
 """
 
 from __future__ import annotations
