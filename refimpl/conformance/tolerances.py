@@ -96,8 +96,9 @@ def evaluate(
     B = max|F| from the shift by the maximum, the exponentials, their sum and the logarithm
     (Blanchard, Higham and Higham, *Accurately computing the log-sum-exp and softmax functions*,
     2021). So p is between expit(l - e) and expit(l + e), plus (K + 8) unit where it is 1 minus
-    a quotient near 1; the loss -log(1 - p), whose derivative is p, is off by e expit(l + e) and, as
-    a difference of a log-sum-exp and an output, by (4 B + 2 K + 16) unit.
+    a quotient near 1, plus p times the error of l where it is an exponential of F - log-sum-exp.
+    The loss -log(1 - p), whose derivative is p, is off by e expit(l + e) and, as a difference of a
+    log-sum-exp and an output, by (4 B + 2 K + 16) unit.
     """
     z, z_error = preactivations(net, x, unit, W_error, b_error)
     F, F_error = outputs(net, z, z_error, unit)
@@ -112,6 +113,7 @@ def evaluate(
 
     D = sign * expit(sign * logits) / n
     D_error = (expit(logits + e) - expit(logits - e) + (K + 8) * unit) / n
+    D_error += np.abs(D) * functions
     size = np.abs(D) @ np.abs(net.A)
     G = (D @ net.A) * (z > 0)
     G_error = (D_error @ np.abs(net.A) + gamma(K + 4, unit) * size) * (z + z_error > 0)

@@ -259,7 +259,9 @@ class Plain(Adapter):
         if residual <= 1e-7:
             return np.inf
         r = rows @ u - np.append(np.zeros(E.shape[1]), 1.0)
-        return float(scale * np.linalg.norm(r[:-1]) / abs(r[-1]))
+        delta = -scale * r[:-1] / r[-1]
+        # Where the set is empty up to rounding, the point is far from it.
+        return float(np.linalg.norm(delta)) if (E @ delta >= h - 1e-6 * scale).all() else np.inf
 
     def robust_accuracy(self, radius: Any, epsilons: Any) -> Result:
         return np.array([np.mean(self.robust(radius, epsilon)) for epsilon in epsilons])
