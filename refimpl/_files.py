@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,9 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, Any]]:
     # Opened here: np.load leaves a file that is no archive open, and the file system's own errors
     # (missing, a directory, unreadable) pass through as they are.
     with Path(path).open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise ValueError(f"{path}: expected an .npz file of arrays, got another kind of file")
+        file.seek(0)
         try:
             with np.load(file, allow_pickle=False) as archive:
                 return {name: _member(archive, name) for name in archive.files}
