@@ -10,7 +10,7 @@ import numpy as np
 from refimpl import _validation as check
 from refimpl._validation import Array, IntArray
 from refimpl.losses import loss_and_derivative
-from refimpl.network import TwoLayerReLU, relu, relu_derivative
+from refimpl.network import TwoLayerReLU, relu_derivative
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ def loss_and_gradients(net: TwoLayerReLU, x: Any, targets: Any) -> tuple[float, 
 
 def hidden_gradient(net: TwoLayerReLU, z: Array, y: IntArray) -> tuple[float, Array]:
     """Loss and G = (dL/dF A) * 1[Z > 0] (n,M) from preactivations z, not reading W and b."""
-    loss, derivative = loss_and_derivative(relu(z) @ net.A.T + net.c, y)
+    loss, derivative = loss_and_derivative(net.readout(z), y)
     return loss, (derivative @ net.A) * relu_derivative(z)  # (E11)
 
 

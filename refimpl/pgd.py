@@ -12,7 +12,7 @@ from refimpl import decisions
 from refimpl._validation import Array, IntArray
 from refimpl.attacks import budgets, unit_rows
 from refimpl.decisions import Decision, GroupMax, GroupSum
-from refimpl.network import TwoLayerReLU, relu, relu_derivative
+from refimpl.network import TwoLayerReLU, relu_derivative
 
 OBJECTIVES = ("loss", "margin")
 
@@ -134,7 +134,7 @@ class _Ascent:
     def gradient(self, q: Array) -> Array:
         """Gradient (n,p+1) up to a positive factor in each row; keeps q where the margin is low."""
         z = self.z + q @ self.reach
-        outputs = relu(z) @ self.net.A.T + self.net.c
+        outputs = self.net.readout(z)
         margin = decisions.margin(outputs, self.y, self.decision)
         better = margin < self.lowest
         self.best[better], self.lowest[better] = q[better], margin[better]

@@ -87,7 +87,7 @@ def smallest_step(
         rows = y == label
         matrices = decisions.targets(int(label), decision, net.n_outputs)
         t[rows] = _walk(net, z[rows], u[rows], matrices, ties)
-    t[decisions.adversarial(relu(z) @ net.A.T + net.c, y, decision, ties)] = 0.0
+    t[decisions.adversarial(net.readout(z), y, decision, ties)] = 0.0
     return t
 
 

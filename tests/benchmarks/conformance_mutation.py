@@ -70,7 +70,6 @@ EXPLAINED = {
     "q[:, -1": "an attack may start anywhere in the ball, also where no neuron looks",
     "for _ in range(2):": "an attack may start anywhere in the ball, also where no neuron looks",
     "better = margin < self.lowest": "of equal iterates either is the best",
-    "outputs = relu(z) @ self.net.A.T": "the order of margins does not depend on c",
     "np.where(norm > epsilon": "on the sphere both branches are the same",
     "np.ldexp(vectors": "scaling against overflow, at lengths that no claim has",
     "rows / largest": "scaling against overflow, at lengths that no claim has",
