@@ -291,7 +291,7 @@ def test_hostile_scales_neither_overflow_nor_prove_too_much(exact: bool) -> None
 
 
 def test_hostile_networks_never_prove_a_radius_that_enumeration_refutes() -> None:
-    tally = hostile_certificates.run(80, seed=1)
+    tally = hostile_certificates.run(range(80), seed=1)
     assert tally.refuted == 0
     assert tally.trials > 200
     assert tally.proved > 80
@@ -301,7 +301,7 @@ def test_hostile_networks_would_expose_a_missing_error_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(certificate, "_UNIT", 0.0)
-    assert hostile_certificates.run(40, seed=0).refuted > 0
+    assert hostile_certificates.run(range(40), seed=0).refuted > 0
 
 
 # What is refused

@@ -5,17 +5,22 @@ Weights up to 1e8 with their negatives beside them, margins near the rounding un
 as the multipliers of that enumeration give it and with numbers altered, is tried in both modes at
 radii R from far below r to just above. No R >= r may pass (strict ties: no R > r).
 
-    python tests/benchmarks/hostile_certificates.py [NETWORKS, by default 100000]
+    python tests/benchmarks/hostile_certificates.py [--networks 100000] [--jobs 2]
 
 prints how many trials were proved and how many of those wrongly; the exit status is 1 if any was.
+It takes about an hour of one core; the result does not depend on the number of jobs.
 """
 
 from __future__ import annotations
 
+import argparse
 import math
+import os
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +37,10 @@ from refimpl import (
     TwoLayerReLU,
     verify_certificate,
 )
+from refimpl._progress import track
+from refimpl.cli.workers import processes
 
+BLOCK = 100  # networks handed to a process at a time
 SLACKS = (-1e-3, -1e-9, -1e-14, 0.0, 1e-16, 1e-14, 1e-9)
 
 
@@ -97,13 +105,30 @@ def passes(*args: Any, **options: Any) -> bool:
     return True
 
 
-def run(networks: int, seed: int) -> Tally:
-    """The sum over networks."""
-    tallies = [trial(np.random.default_rng([seed, index])) for index in range(networks)]
+def run(indices: Iterable[int], seed: int) -> Tally:
+    """The sum over networks, each drawn from a generator of its own."""
+    tallies = [trial(np.random.default_rng([seed, index])) for index in indices]
     return Tally(*(sum(column) for column in zip(*tallies, strict=True)))
 
 
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--networks", type=int, default=100_000)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
+    args = parser.parse_args()
+    blocks = [
+        range(start, min(start + BLOCK, args.networks)) for start in range(0, args.networks, BLOCK)
+    ]
+    with processes(args.jobs) as pool:
+        tallies = pool.map(run, blocks, repeat(0)) if pool else map(run, blocks, repeat(0))
+        blocks_done = track(tallies, "blocks of networks", total=len(blocks))
+        total = Tally(*np.sum([*blocks_done], axis=0).tolist())
+    print(
+        f"{args.networks} networks: {total.trials} trials, {total.proved} proved, "
+        f"{total.refuted} of them false"
+    )
+    return 1 if total.refuted else 0
+
+
 if __name__ == "__main__":
-    total = run(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000, seed=0)
-    print(f"{total.trials} trials, {total.proved} proved, {total.refuted} of them false")
-    sys.exit(1 if total.refuted else 0)
+    sys.exit(main())
