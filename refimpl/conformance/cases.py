@@ -239,6 +239,20 @@ def problems(draw: st.DrawFn, correct: bool = True, max_hidden: int = 5) -> Case
     return parameters(found.net) | {"x": found.x, "y": found.y}
 
 
+def search(seed: int, d: int, M: int) -> Recipe:
+    """Gaussian scalar network and one sample with the label that it has."""
+    case = batch(seed, 1, d, M, 1)
+    del case["targets"]
+    y = network(*list(case.values())[:4]).predict(case["x"], "sign")
+    return _recipe(f"search(seed={seed}, d={d}, M={M})", case | {"y": np.where(y < 0, -1, 1)})
+
+
+@st.composite
+def searches(draw: st.DrawFn) -> Recipe:
+    """As many neurons as brute force over their phases can take."""
+    return search(draw(strategies.seeds()), draw(st.integers(2, 6)), draw(st.integers(6, 8)))
+
+
 @st.composite
 def balls(draw: st.DrawFn) -> Case:
     """Points inside, on and outside of a ball; rows of 0."""

@@ -157,6 +157,17 @@ def check_switching(mine: Probe, truth: Probe, **case: Any) -> None:
             _sound(mine, truth, case, part)
 
 
+@claim("E31-many-neurons", "radius_bounds", cases.searches())
+def check_many(mine: Probe, truth: Probe, **case: Any) -> None:
+    """With eight neurons in general position the bounds still contain the exact radius.
+
+    What leaves out linear regions, or prunes too early, passes small tests and fails here.
+    """
+    for part in (0, 1):
+        if mine.radius_bounds(*case.values())[part] is not None:
+            _sound(mine, truth, case, part)
+
+
 @st.composite
 def _averaging(draw: st.DrawFn) -> Case:
     k, d = draw(st.sampled_from([(2, 2), (2, 5), (4, 6), (5, 12)]))

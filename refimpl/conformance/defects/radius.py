@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,14 @@ class OneSwitchOnly(Plain):
     def patterns(self, z: Any) -> Any:
         on = (z > 0).astype(float)
         return [tuple(on), *(tuple(np.abs(on - flip)) for flip in np.eye(len(z)))]
+
+
+@breaks("E31-many-neurons")
+class FirstRegionsOnly(Plain):
+    """Enumeration stops after 32 regions: all of them for five neurons, few for eight."""
+
+    def patterns(self, z: Any) -> Any:
+        return itertools.islice(super().patterns(z), 32)
 
 
 @breaks("E29-radius-upper", "E29-ordered")
