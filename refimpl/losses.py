@@ -38,7 +38,9 @@ def cross_entropy(F: Array, y: IntArray) -> tuple[float, Array]:
     top = D.max(axis=1)
     others = top + np.log(np.exp(D - top[:, None]).sum(axis=1))  # log sum_{t != y} exp(D_t)
     loss = np.logaddexp(0.0, others)  # (E10)
-    gradient = np.exp(D - loss[:, None])
+    shift = np.maximum(top, 0.0)[:, None]
+    gradient = np.exp(D - shift)
+    gradient /= gradient.sum(axis=1, keepdims=True) + np.exp(-shift)
     gradient[rows, y] = -gradient.sum(axis=1)  # softmax_y - 1, without its cancellation
     return float(loss.mean()), gradient / len(y)
 

@@ -96,3 +96,11 @@ def test_inputs_are_not_changed():
     F, y = np.array([[1.0, 2.0]]), np.array([0])
     cross_entropy(F, y)
     assert F.tolist() == [[1.0, 2.0]]
+
+
+@pytest.mark.parametrize("far", [60.0, 1e6, 1e9, 2.0**50])
+def test_e10_derivative_keeps_its_digits_far_from_zero(far):
+    derivative = cross_entropy(np.array([[0.0, far, far + 1.0]]), np.array([0]))[1]
+    one = exact_cross_entropy([0.0, 1.0], 0)[1][1]  # sigmoid(1): the first class has no part in it
+    expected = [[-1.0, 1.0 - one, one]]
+    np.testing.assert_allclose(derivative, expected, rtol=cross_entropy_error([0.0, 1.0]), atol=0)
