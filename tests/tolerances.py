@@ -37,8 +37,8 @@ def cross_entropy_error(F: Iterable[float]) -> float:
     """Relative error of the loss and of every entry of its derivative for one row of outputs F.
 
     A difference D_t of outputs of size at most B, its shift by the maximum and the logarithm of the
-    sum have absolute errors of (2 + 2 + 1) u 2B in the exponent, and the derivative is a quotient of
-    two such terms: 20 B u; the functions, sums of K terms and quotients add (16 + 2K) u.
+    sum have absolute errors of (2 + 2 + 1) u 2B in the exponent, and the derivative is a quotient
+    of two such terms: 20 B u; the functions, sums of K terms and quotients add (16 + 2K) u.
     """
     sizes = [abs(f) for f in F]
     return (20 * max(sizes) + 16 + 2 * len(sizes)) * U
