@@ -8,6 +8,7 @@ equations behind them are listed in `refimpl.equations`. The submodules `theory`
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from refimpl.attacks import closed_form_attack, closed_form_direction, linear_region_attack
@@ -64,3 +65,9 @@ def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
         return import_module(f"refimpl.{name}")
     raise AttributeError(f"module 'refimpl' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    # Tools that get what they list (help, tab completion) would fail at a module that cannot load.
+    missing = set() if find_spec("hypothesis") else {"strategies"}
+    return sorted({*__all__, *_SUBMODULES, "__version__"} - missing)

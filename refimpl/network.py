@@ -32,7 +32,7 @@ def relu_derivative(z: Array) -> Array:
     return (z > 0).astype(np.float64)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TwoLayerReLU:
     """F(x) = A ReLU(W x + b) + c, from R^d to R^K with M hidden neurons.
 
@@ -59,6 +59,8 @@ class TwoLayerReLU:
     Examples
     --------
     >>> net = TwoLayerReLU(W=[[1, 0], [0, 1]], b=None, A=[[1, -1]])
+    >>> net
+    TwoLayerReLU(dim=2, n_hidden=2, n_outputs=1)
     >>> net.outputs([[3, 1], [-1, 2]]).tolist()
     [[2.0], [-2.0]]
     """
@@ -75,6 +77,10 @@ class TwoLayerReLU:
         c = np.zeros(len(A)) if self.c is None else check.real_array("c", self.c, (len(A),))
         for name, value in (("W", W), ("b", b), ("A", A), ("c", c)):
             object.__setattr__(self, name, None if value is None else check.frozen(value))
+
+    def __repr__(self) -> str:
+        sizes = f"dim={self.dim}, n_hidden={self.n_hidden}, n_outputs={self.n_outputs}"
+        return f"{type(self).__name__}({sizes})"
 
     @classmethod
     def binary(

@@ -141,6 +141,11 @@ def test_defaults_sizes_and_absent_biases():
     assert net.c.tolist() == [0.0]
 
 
+def test_repr_says_the_sizes_and_not_the_weights():
+    net = TwoLayerReLU(np.ones((30, 784)), None, np.ones((10, 30)))
+    assert repr(net) == "TwoLayerReLU(dim=784, n_hidden=30, n_outputs=10)"
+
+
 def test_parameters_are_read_only_copies():
     W = np.ones((1, 2))
     net = TwoLayerReLU(W, [0.0], [[1.0]])
