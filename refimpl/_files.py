@@ -7,7 +7,7 @@ import os
 import secrets
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,7 +16,10 @@ import numpy as np
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open a temporary neighbour of `path`, which takes the name `path` on success only."""
+    """Open a temporary neighbour of `path`, which takes the name `path` on success only.
+
+    Errors of the file system name `path`.
+    """
     target = Path(path)
     # Not tempfile: its files are private to the user, and results are to be shared.
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
@@ -26,9 +29,17 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError) and error.errno and _is_about(error, temporary):
+            raise OSError(error.errno, error.strerror, str(target)) from error
         raise
+
+
+def _is_about(error: OSError, path: Path) -> bool:
+    """Whether an error names this file, or none, as when a disk is full."""
+    return error.filename is None or str(error.filename) == str(path)
 
 
 def write_npz(path: str | os.PathLike[str], **arrays: Any) -> None:
@@ -62,16 +73,41 @@ def _member(archive: Any, name: str) -> np.ndarray[Any, Any]:
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Write `value` as indented JSON; NaN and infinities are refused, since JSON has none."""
-    text = json.dumps(value, indent=2, allow_nan=False)
+    """Write `value` as `json_text` to `path`."""
+    text = json_text(value)
     with atomic_write(path) as file:
-        file.write(text.encode() + b"\n")
+        file.write(text.encode())
+
+
+def json_text(value: Any) -> str:
+    """Indented JSON; NaN and infinities are refused, since JSON has none."""
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"
 
 
 def output_directory(path: str | os.PathLike[str]) -> Path:
     """Make the directory if it is missing, and see that it can be written to."""
-    directory = Path(path)
+    directory = check_directory(path)
     directory.mkdir(parents=True, exist_ok=True)
-    if not os.access(directory, os.W_OK | os.X_OK):
-        raise PermissionError(f"--out: expected a writable directory, got {directory}")
     return directory
+
+
+def check_directory(path: str | os.PathLike[str]) -> Path:
+    """Raise `OSError` unless the directory is there or can be made, and written to."""
+    directory = Path(path)
+    there = next(folder for folder in (directory, *directory.parents) if os.path.lexists(folder))
+    if not there.is_dir():
+        raise NotADirectoryError(f"{directory}: expected a directory, but {there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(f"{directory}: expected a writable directory, which {there} is not")
+    return directory
+
+
+def check_writable(path: str | os.PathLike[str]) -> Path:
+    """Raise `OSError` unless a file can be written there, which is better known before the work."""
+    file = Path(path)
+    if os.path.lexists(file) and not file.is_file():
+        what = "a directory" if file.is_dir() else "another kind"
+        raise IsADirectoryError(f"{file}: expected a regular file, got {what}")
+    if not os.access(file.parent, os.W_OK | os.X_OK):
+        raise PermissionError(f"{file}: expected a file in a writable directory")
+    return file

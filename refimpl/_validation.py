@@ -28,7 +28,8 @@ def real_array(name: str, value: Any, shape: tuple[int | str, ...]) -> Array:
     A string in `shape` names a free dimension of at least one entry, an int fixes it.
     """
     array = _numeric(name, value)
-    expected = f"real numbers of shape ({', '.join(map(str, shape))})"
+    comma = "," if len(shape) == 1 else ""
+    expected = f"real numbers of shape ({', '.join(map(str, shape))}{comma})"
     if array.ndim != len(shape) or any(
         got != want if isinstance(want, int) else got == 0
         for got, want in zip(array.shape, shape, strict=True)

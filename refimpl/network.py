@@ -72,7 +72,9 @@ class TwoLayerReLU:
 
     def __post_init__(self) -> None:
         W = check.real_array("W", self.W, ("M", "d"))
-        A = check.real_array("A", self.A, ("K", len(W)))
+        A = check.real_array("A", self.A, ("K", "M"))
+        if A.shape[1] != len(W):  # either may be transposed
+            check.fail("W and A", "shapes (M, d) and (K, M)", f"{W.shape} and {A.shape}")
         b = None if self.b is None else check.real_array("b", self.b, (len(W),))
         c = np.zeros(len(A)) if self.c is None else check.real_array("c", self.c, (len(A),))
         for name, value in (("W", W), ("b", b), ("A", A), ("c", c)):

@@ -116,7 +116,7 @@ def test_grouped_decisions_are_values():
         ([1, 0], "got 0"),
         ([1, 1], r"classes in both groups, got only \+1"),
         ([-1], "classes in both groups, got only -1"),
-        ([], r"shape \(K\), got shape \(0,\)"),
+        ([], r"shape \(K,\), got shape \(0,\)"),
         ([[1, -1]], "got shape"),
         ([True, False], "got dtype bool"),
         (None, "got dtype object"),

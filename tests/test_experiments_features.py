@@ -68,7 +68,7 @@ BAD = {
     "nothing": ({}, [], "got none"),
     "half a test": ({"x": X, "y": Y, "x_test": X}, [], "expected arrays x, y and maybe"),
     "x of one dimension": ({"x": Y, "y": Y}, [], "x: expected real numbers of shape (n, d)"),
-    "y of another length": ({"x": X, "y": Y[:3]}, [], "y: expected real numbers of shape (8)"),
+    "y of another length": ({"x": X, "y": Y[:3]}, [], "y: expected real numbers of shape (8,)"),
     "a text": ({"x": X, "y": np.array(["a"] * 8)}, [], "y: expected an array of real numbers"),
     "halves": ({"x": X, "y": Y / 2}, [], "y: expected class integers"),
     "a class of 10^15": ({"x": X, "y": Y * 10**15}, [], "y: expected class integers from 0 to 7"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -49,9 +50,39 @@ def test_atomic_write_gives_the_permissions_of_an_ordinary_file(tmp_path):
     assert len(modes) == 1
 
 
-def test_atomic_write_into_a_missing_directory(tmp_path):
-    with pytest.raises(FileNotFoundError), _files.atomic_write(tmp_path / "none" / "x"):
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("none/x", FileNotFoundError), ("file/x", NotADirectoryError), ("", IsADirectoryError)],
+)
+def test_atomic_write_names_the_file_that_cannot_be_written(tmp_path, name, kind):
+    (tmp_path / "file").write_bytes(b"")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    target = tmp_path / name if name else folder
+    with pytest.raises(kind) as caught, _files.atomic_write(target):
         pass
+    assert caught.value.filename == str(target)
+    assert ".part" not in str(caught.value)
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "folder"}
+
+
+@pytest.mark.parametrize(
+    ("error", "filename"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "result.bin"),
+        (OSError(errno.ENOENT, "No such file or directory", "another"), "another"),
+        (OSError("of its own"), None),
+    ],
+)
+def test_atomic_write_names_the_file_where_an_error_names_none(tmp_path, error, filename):
+    def disturbed():
+        with _files.atomic_write(tmp_path / "result.bin"):
+            raise error
+
+    with pytest.raises(OSError, match=error.strerror or "of its own") as caught:
+        disturbed()
+    assert (caught.value.filename or "").endswith(filename or "")
+    assert not list(tmp_path.iterdir())
 
 
 def test_npz_round_trip_keeps_name_dtype_and_bits(tmp_path):
@@ -136,8 +167,26 @@ def test_output_directory(tmp_path, monkeypatch):
     assert made.is_dir()
     assert _files.output_directory(made) == made
     (tmp_path / "file").write_text("")
-    with pytest.raises(FileExistsError):
-        _files.output_directory(tmp_path / "file")
+    for name in ("file", "file/below"):
+        with pytest.raises(
+            NotADirectoryError, match=rf"{name}: expected a directory, but .*file is"
+        ):
+            _files.output_directory(tmp_path / name)
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
-    with pytest.raises(PermissionError, match="--out: expected a writable directory"):
-        _files.output_directory(made)
+    with pytest.raises(PermissionError, match=r"b/c: expected a writable directory, which .*b is"):
+        _files.check_directory(made / "c")
+    assert not (made / "c").exists()
+
+
+def test_check_writable(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("old")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "dangling").symlink_to("nothing")
+    for name in ("file", "new"):
+        assert _files.check_writable(tmp_path / name) == tmp_path / name
+    for name, what in (("", "a directory"), ("pipe", "another kind"), ("dangling", "another kind")):
+        with pytest.raises(OSError, match=f": expected a regular file, got {what}"):
+            _files.check_writable(tmp_path / name)
+    with pytest.raises(PermissionError, match="none/x: expected a file in a writable directory"):
+        _files.check_writable(tmp_path / "none" / "x")
+    assert (tmp_path / "file").read_text() == "old"

@@ -99,7 +99,7 @@ def test_torch_layers_without_biases():
         ),
         (
             Sequential([FIRST, RELU, linear([[1.0, 2.0]])]),
-            r"A: expected real numbers of shape \(K, 1\), got shape \(1, 2\)",
+            r"W and A: expected shapes \(M, d\) and \(K, M\), got \(1, 2\) and \(1, 2\)",
         ),
         (Sequential([linear([[np.nan]]), RELU, LAST]), "W: expected finite numbers, got nan"),
     ],

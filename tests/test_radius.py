@@ -596,7 +596,7 @@ X, Y = [[1.0, 0.0]], [1]
         ((NET, [["a", "b"]], Y), {}, "x: expected an array of real numbers"),
         ((NET, [[1j, 0.0]], Y), {}, "x: expected an array of real numbers"),
         ((NET, X, [0]), {}, r"y: expected labels in \{-1, \+1\}, got 0"),
-        ((NET, X, [1, 1]), {}, r"y: expected real numbers of shape \(1\)"),
+        ((NET, X, [1, 1]), {}, r"y: expected real numbers of shape \(1,\)"),
         ((TWO, X, [2]), {"decision": "argmax"}, "y: expected class integers from 0 to 1, got 2"),
         ((TWO, X, [0.5]), {"decision": "argmax"}, "y: expected class integers from 0 to 1"),
         ((TWO, X, [0]), {"decision": GroupMax([1, -1])}, r"y: expected labels in \{-1, \+1\}"),

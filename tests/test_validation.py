@@ -53,9 +53,9 @@ def test_real_array_takes_large_integers_that_float64_holds(value):
         (np.array([2**63 - 1, 0]), "x: expected numbers that float64 holds exactly, got int64"),
         (np.array([2**64 - 1, 0], np.uint64), "x: expected numbers that float64 holds exactly"),
         (np.array([2**53 + 1, 0]), "x: expected numbers that float64 holds exactly, got int64"),
-        ([1.0], r"x: expected real numbers of shape \(2\), got shape \(1,\)"),
-        (1.0, r"x: expected real numbers of shape \(2\), got shape \(\)"),
-        ([[1.0, 2.0]], r"x: expected real numbers of shape \(2\), got shape \(1, 2\)"),
+        ([1.0], r"x: expected real numbers of shape \(2,\), got shape \(1,\)"),
+        (1.0, r"x: expected real numbers of shape \(2,\), got shape \(\)"),
+        ([[1.0, 2.0]], r"x: expected real numbers of shape \(2,\), got shape \(1, 2\)"),
     ],
 )
 def test_real_array_refuses(value, message):
