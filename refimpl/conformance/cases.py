@@ -239,18 +239,23 @@ def problems(draw: st.DrawFn, correct: bool = True, max_hidden: int = 5) -> Case
     return parameters(found.net) | {"x": found.x, "y": found.y}
 
 
-def search(seed: int, d: int, M: int) -> Recipe:
-    """Gaussian scalar network and one sample with the label that it has."""
-    case = batch(seed, 1, d, M, 1)
-    del case["targets"]
-    y = network(*list(case.values())[:4]).predict(case["x"], "sign")
-    return _recipe(f"search(seed={seed}, d={d}, M={M})", case | {"y": np.where(y < 0, -1, 1)})
+def search(seed: int, d: int, M: int, helpful: int) -> Recipe:
+    """Gaussian scalar network with so many neurons that help the label of its one sample."""
+    rng = np.random.default_rng(seed)
+    W, b, x = rng.standard_normal((M, d)), rng.standard_normal(M), rng.standard_normal((1, d))
+    y = rng.choice([-1, 1], 1)
+    A = y * np.where(np.arange(M) < helpful, 1.0, -1.0) * np.abs(rng.standard_normal((1, M)))
+    margin = np.abs(rng.standard_normal(1))
+    net = TwoLayerReLU(W, b, A, y * margin - A @ np.maximum(W @ x[0] + b, 0))
+    call = f"search(seed={seed}, d={d}, M={M}, helpful={helpful})"
+    return _recipe(call, parameters(net) | {"x": x, "y": y})
 
 
 @st.composite
 def searches(draw: st.DrawFn) -> Recipe:
-    """As many neurons as brute force over their phases can take."""
-    return search(draw(strategies.seeds()), draw(st.integers(2, 6)), draw(st.integers(6, 8)))
+    """As many neurons as brute force over their phases can take, most of them harmful."""
+    M, helpful = draw(st.integers(6, 9)), draw(st.integers(0, 3))
+    return search(draw(strategies.seeds()), draw(st.integers(2, 6)), M, helpful)
 
 
 @st.composite

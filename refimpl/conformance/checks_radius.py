@@ -117,7 +117,12 @@ def check_ordered(mine: Probe, truth: Probe, **case: Any) -> None:
     mine.within("lower above upper", beyond, slack * upper[finite], upper, lower)
 
 
-@claim("E32-tight", "radius_bounds", cases.problems(max_hidden=9), option="tight")
+@claim(
+    "E32-tight",
+    "radius_bounds",
+    st.one_of(cases.problems(max_hidden=9), cases.searches()),
+    option="tight",
+)
 def check_tight(mine: Probe, truth: Probe, **case: Any) -> None:
     """The bounds meet within 1e-6 of the radius, as those of an exact method do.
 
@@ -159,7 +164,7 @@ def check_switching(mine: Probe, truth: Probe, **case: Any) -> None:
 
 @claim("E31-many-neurons", "radius_bounds", cases.searches())
 def check_many(mine: Probe, truth: Probe, **case: Any) -> None:
-    """With eight neurons in general position the bounds still contain the exact radius.
+    """With nine neurons in general position the bounds still contain the exact radius.
 
     What leaves out linear regions, or prunes too early, passes small tests and fails here.
     """

@@ -53,7 +53,7 @@ class OneSwitchOnly(Plain):
 
 @breaks("E31-many-neurons")
 class FirstRegionsOnly(Plain):
-    """Enumeration stops after 32 regions: all of them for five neurons, few for eight."""
+    """Enumeration stops after 32 regions: all of them for five neurons, few for nine."""
 
     def patterns(self, z: Any) -> Any:
         return itertools.islice(super().patterns(z), 32)
