@@ -191,12 +191,12 @@ def test_curves_are_medians_with_bands_from_the_lowest_to_the_highest_seed(monke
     first, second, *_ = seen[0].axes
     assert len(first.lines) == 3
     grid, accuracy = first.lines[0].get_data()
-    at = np.searchsorted(grid, 1.5 if status == "exact" else 0.75)
+    at = np.searchsorted(grid, 1.0 if status == "exact" else 0.5)  # one seed of three falls to 0
     assert accuracy[at] == 50
     edges = first.collections[0].get_paths()[0].vertices
     assert {edge for x, edge in edges if x == grid[at]} == {0, 100}
     labels = {line.get_label() for line in second.lines}
-    bounds = {"exact"} if status == "exact" else {"proved robust", "not shown fooled"}
+    bounds = {"exact"} if status == "exact" else {"lower bound", "upper bound"}
     assert labels == bounds | {"closed-form attack", "PGD", "attack within [0, 1]"}
     assert second.get_title().endswith("half the samples flip within 1")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 
 import numpy as np
 import pytest
 
 from refimpl.experiments import figures
+from refimpl.radius import RobustRadius
 
 PNG = b"\x89PNG\r\n\x1a\n"
 pytest.importorskip("matplotlib", reason="figures need the extra plot")
@@ -76,18 +78,78 @@ def test_robustness_draws_the_curves_it_is_given_in_percent(tmp_path, drawn):
     assert legend == {*lines, "PGD"}
 
 
+def _radius(lower, upper, status):
+    lower, upper, n = np.array(lower), np.array(upper), len(status)
+    return RobustRadius(
+        lower, upper, np.zeros((n, 1)), np.array(status), np.zeros(n, dtype=int), None
+    )
+
+
+EXACT = _radius([0.0, 1.0, 1.0, np.inf], [0.0, 1.0, 1.0, np.inf], [*["exact"] * 3, "unreachable"])
+BOUNDED = _radius([0.5, 1.0], [2.0, 1.0], ["bounded", "exact"])
+
+
 def test_bounds_are_one_curve_where_they_agree():
-    e, low, high = np.array([0.0, 1.0]), np.array([1.0, 0.0]), np.array([1.0, 0.5])
-    assert figures.bounds(e, low, low).keys() == {"exact"}
-    drawn = figures.bounds(e, low, high)
-    assert drawn["lower"][1] is low
-    assert drawn["upper"][1] is high
+    drawn = figures.bounds(EXACT, 3.0)
+    assert drawn.keys() == {"exact"}
+    epsilons, share = drawn["exact"]
+    assert epsilons.tolist() == [0, 1, 3]
+    assert share.tolist() == [0.75, 0.25, 0.25]  # r > epsilon: the drop is at the radius itself
+    drawn = figures.bounds(BOUNDED, 3.0)
+    assert drawn["lower"][0].tolist() == drawn["upper"][0].tolist() == [0, 0.5, 1, 2, 3]
+    assert drawn["lower"][1].tolist() == [1, 0.5, 0, 0, 0]
+    assert drawn["upper"][1].tolist() == [1, 1, 0.5, 0, 0]
 
 
-def test_histogram_leaves_out_infinite_radii(tmp_path, drawn):
+def test_shares_of_samples_drop_in_vertical_steps_and_laws_do_not(tmp_path, drawn):
+    e, share = np.array([0.0, 1.0, 2.0]), np.array([1.0, 0.5, 0.0])
+    curves = dict.fromkeys(("exact", "closed_form", "law", "pgd"), (e, share))
+    curves["box"] = figures.Band(e, share, 0.5 * share, share)
+    figures.draw_robustness(tmp_path / "r.png", [figures.Curves("t", curves)], unit="u")
+    (ax,) = drawn[0].axes
+    styles = {line.get_label(): line.get_drawstyle() for line in ax.lines}
+    stepped = {figures.STYLES[name]["label"] for name in ("exact", "closed_form", "box")}
+    assert {label for label, style in styles.items() if style == "steps-post"} == stepped
+    edges = ax.collections[0].get_paths()[0].vertices
+    assert all(x0 == x1 or y0 == y1 for (x0, y0), (x1, y1) in itertools.pairwise(edges))
+
+
+def test_a_thousand_thousand_drops_are_drawn_on_a_grid():
+    grid = figures.drops(2.0, np.linspace(0, 3, 10**6))
+    assert len(grid) < 10**4
+    assert (grid[0], grid[-1]) == (0, 2)
+
+
+def test_radii_have_titles_that_say_what_is_exact(tmp_path, drawn):
+    figures.draw_radii(tmp_path, EXACT)
+    figures.draw_radii(tmp_path, BOUNDED)
+    titles = [figure.axes[0].get_title() for figure in drawn]
+    assert titles == [
+        "Exact robust radii, 4 samples\n(infinite ones, not shown: 1)",
+        "Exact robust accuracy, 4 samples",
+        "Lower and upper bounds of robust radii, 2 samples\n(radii known exactly: 1)",
+        "Lower and upper bounds of robust accuracy, 2 samples\n(radii known exactly: 1)",
+    ]
+    legends = [figure.axes[0].get_legend() or figure.legends for figure in drawn]
+    assert legends[:2] == [[], []]  # one curve, which the title names
+    assert [text.get_text() for text in legends[2].get_texts()] == ["lower bound", "upper bound"]
+    assert {path.name for path in tmp_path.iterdir()} == {"histogram.png", "curve.png"}
+
+
+@pytest.mark.parametrize("radii", [[], [np.inf], [0.0], [2.0, 2.0], [1.0, 1 + 1e-15], [5e-324]])
+def test_histogram_of_few_or_equal_radii(tmp_path, drawn, radii):
+    figures.draw_histogram(tmp_path / "h.png", {"exact": np.array(radii)}, title="t")
+    counted = sum(bar.get_height() for bar in drawn[0].axes[0].patches)
+    assert counted == np.isfinite(radii).sum()
+
+
+def test_histogram_counts_with_whole_ticks(tmp_path, drawn):
     radii = np.array([0.0, 1.0, 1.0, np.inf])
-    figures.draw_histogram(tmp_path / "h.png", radii, title="t", unit="input space")
-    assert sum(bar.get_height() for bar in drawn[0].axes[0].patches) == 3
+    figures.draw_histogram(tmp_path / "h.png", {"exact": radii}, title="t", unit="pixels")
+    ax = drawn[0].axes[0]
+    assert sum(bar.get_height() for bar in ax.patches) == 3
+    assert all(tick == round(tick) for tick in ax.get_yticks())
+    assert "pixels" in ax.get_xlabel()
     assert (tmp_path / "h.png").read_bytes().startswith(PNG)
 
 
@@ -109,7 +171,7 @@ def test_without_matplotlib_one_line_says_so(monkeypatch, capsys):
 
 
 def test_drawing_does_not_touch_pyplot(tmp_path):
-    figures.draw_histogram(tmp_path / "h.png", np.ones(3), title="t", unit="u")
+    figures.draw_histogram(tmp_path / "h.png", {"exact": np.ones(3)}, title="t")
     assert (
         "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
     )

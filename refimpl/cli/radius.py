@@ -1,16 +1,30 @@
-"""``refimpl radius``: exact robust radii of a network in a file at samples in a file."""
+"""Find the exact l2 robust radius of your network at each of your samples.
+
+  refimpl radius network.npz data.npz --decision argmax --certificates proofs.npz
+
+The radius is the distance to the nearest point that is decided wrongly. Every
+sample gets bounds lower <= radius <= upper and a status: exact (they meet),
+unreachable (nothing is decided wrongly, both are infinite), or bounded (--max-nodes,
+--time-limit or rounding came first; the bounds hold nevertheless). Results are
+printed, and written to --out as radius.json, histogram.png and curve.png.
+
+Exit status: 0, also if radii are bounded; 130 after Ctrl-C, with the samples that
+were finished written.
+"""
 
 from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from refimpl import _validation as check
-from refimpl._files import output_directory, write_json
+from refimpl._files import check_directory, check_writable, output_directory, write_json
 from refimpl._progress import Progress
 from refimpl.cli import options
 from refimpl.cli.workers import processes
@@ -26,20 +40,20 @@ _N_RADII = 11
 
 def add_parser(subparsers: Any) -> None:
     """Add ``radius``."""
-    parser = subparsers.add_parser("radius", help="exact robust radii of your network")
-    parser.add_argument("network", type=Path, metavar="NETWORK.npz", help="W, b, A, c")
-    parser.add_argument("data", type=Path, metavar="DATA.npz", help="arrays x and y")
+    parser = options.add_command(subparsers, "radius", "exact robust radii of your network", __doc__)
+    options.add_inputs(parser)
     options.add_decision(parser)
-    parser.add_argument("--tol", type=float, default=1e-9, help="relative gap (default: 1e-9)")
-    parser.add_argument("--time-limit", type=float, metavar="SECONDS", help="for a sample")
-    parser.add_argument("--max-nodes", type=int, default=100_000, help="for a sample")
+    text = "relative gap at which the bounds count as one (default: 1e-9)"
+    parser.add_argument("--tol", type=float, default=1e-9, help=text)
+    text = "seconds for a sample (default: none), after which it is bounded; results then vary"
+    parser.add_argument("--time-limit", type=float, metavar="SECONDS", help=text)
+    text = "steps of the search for a sample, after which it is bounded (default: 100000)"
+    parser.add_argument("--max-nodes", type=int, default=100_000, metavar="N", help=text)
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default: 1)")
     options.add_out(parser, "radius")
-    text = "results of each sample (default: radius.json in the folder of --out)"
-    parser.add_argument("--json", type=Path, metavar="FILE", help=text)
-    parser.add_argument(
-        "--certificates", type=Path, metavar="FILE", help="write certificates for refimpl verify"
-    )
+    options.add_json(parser, "each sample's results, in place of radius.json in --out")
+    text = "write a proof of every lower bound there, for refimpl verify"
+    parser.add_argument("--certificates", type=Path, metavar="FILE", help=text)
     parser.set_defaults(run=run)
 
 
@@ -48,23 +62,34 @@ def run(args: argparse.Namespace) -> int:
     from refimpl.network import TwoLayerReLU
 
     net = TwoLayerReLU.load(args.network)
-    x, y = options.read_samples(args.data)
     decision = options.decision(args, net.n_outputs)
-    x = check.real_array(f"{args.data}: x", x, ("n", net.dim))
-    y = check_labels(y, len(x), decision, net.n_outputs)
-    out = output_directory(args.out)
-    for path in (args.json, args.certificates):
-        if path is not None:
-            options.check_writable(path)
+    x, y = _checked_samples(args.data, net, decision)
+    check.integer("--jobs", args.jobs, minimum=1)
+    if args.time_limit is not None:
+        check.real("--time-limit", args.time_limit, positive=True)
+    check_directory(args.out)
+    if args.certificates is not None:
+        check_writable(args.certificates)
     finished: list[RobustRadius] = []
     interrupted = False
-    try:
-        _find(args, net, x, y, decision, finished)
-    except KeyboardInterrupt:
-        interrupted = True
-    if finished:
-        _publish(args, net, x, y, decision, _joined(finished), out)
+    with options.json_results(args.json) as write:
+        try:
+            _find(args, net, x, y, decision, finished)
+        except KeyboardInterrupt:
+            interrupted = True
+        if finished:
+            _publish(args, net, x, y, decision, _joined(finished), write)
     return 130 if interrupted else 0
+
+
+def _checked_samples(path: Path, net: TwoLayerReLU, decision: Decision) -> tuple[Any, Any]:
+    """Samples that fit the network, and labels that fit the decision."""
+    x, y = options.read_samples(path)
+    try:
+        x = check.real_array("x", x, ("n", net.dim))
+        return x, check_labels(y, len(x), decision, net.n_outputs)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _find(
@@ -78,9 +103,8 @@ def _find(
     """Append the results of one chunk of samples after the other."""
     from refimpl.radius import robust_radius
 
-    jobs = check.integer("--jobs", args.jobs, minimum=1)
-    size = _CHUNK * jobs
-    with processes(jobs) as executor, Progress("radius", len(x)) as counter:
+    size = _CHUNK * args.jobs
+    with processes(args.jobs) as executor, Progress("radius", len(x)) as counter:
         for start in range(0, len(x), size):
             part = slice(start, start + size)
             result = robust_radius(
@@ -115,19 +139,26 @@ def _publish(
     y: Any,
     decision: Decision,
     result: RobustRadius,
-    out: Path,
+    write: Callable[[Any], None],
 ) -> None:
     """Print, and write the files, certificates first: they cost the most."""
+    from refimpl.experiments import figures
+
+    written = [path for path in (args.certificates, args.json) if path is not None]
     if args.certificates is not None:
         _save_certificates(args.certificates, net, x, y, decision, args.ties, result)
-    finite = result.upper[np.isfinite(result.upper)]
-    epsilons = np.linspace(0, finite.max(initial=0.0) or 1.0, _N_RADII)
-    summary = _summary(args, decision, len(x), result, epsilons)
-    path = args.json or out / "radius.json"
-    write_json(path, {**summary, "samples": _samples(y, result)})
+    if args.json is None:
+        written.append(output_directory(args.out) / "radius.json")
+        write = partial(write_json, written[-1])
+    n = len(result.lower)
+    wrong = options.misclassified(net, x[:n], y[:n], decision, args.ties)
+    summary = _summary(args, decision, len(x), result) | {"misclassified": wrong}
+    write({**summary, "samples": _samples(y, result)})
     _print(summary)
-    _draw(out, result, epsilons[-1])
-    print(f"\nwritten to {path} and {out}")
+    if figures.available():
+        written += figures.draw_radii(output_directory(args.out), result)
+    for path in written:
+        print(f"written to {path}")
 
 
 def _save_certificates(
@@ -145,11 +176,13 @@ def _save_certificates(
 
 
 def _summary(
-    args: argparse.Namespace, decision: Decision, n: int, result: RobustRadius, epsilons: Any
+    args: argparse.Namespace, decision: Decision, n: int, result: RobustRadius
 ) -> dict[str, Any]:
     from refimpl.experiments.robustness import quantiles
     from refimpl.radius import robust_accuracy
 
+    finite = result.upper[np.isfinite(result.upper)]
+    epsilons = np.linspace(0, finite.max(initial=0.0) or 1.0, _N_RADII)
     lower, upper = robust_accuracy(result, epsilons)
     grouped = isinstance(decision, (GroupMax, GroupSum))
     return {
@@ -196,24 +229,14 @@ def _print(summary: dict[str, Any]) -> None:
     statuses = ", ".join(f"{count} {name}" for name, count in sorted(summary["statuses"].items()))
     print(f"{summary['n_finished']} of {summary['n_samples']} samples: {statuses}\n")
     names = list(summary["lower"])
-    rows = [[side, *(number(summary[side][name]) for name in names)] for side in ("lower", "upper")]
+    rows = [
+        [f"{side} bound", *(number(summary[side][name]) for name in names)]
+        for side in ("lower", "upper")
+    ]
     print(table([["robust radius, l2", *names], *rows]), end="\n\n")
     curve = summary["robust_accuracy"]
     shares = zip(curve["epsilons"], curve["lower"], curve["upper"], strict=True)
     body = [[number(e), percent(low), percent(high)] for e, low, high in shares]
-    print(table([["epsilon", "robust accuracy from", "to"], *body]))
-
-
-def _draw(out: Path, result: RobustRadius, largest: float) -> None:
-    from refimpl.experiments import figures
-    from refimpl.experiments.report import percent
-    from refimpl.radius import robust_accuracy
-
-    if not figures.available():
-        return
-    settled = percent(float((result.status != "bounded").mean()))
-    title = f"Radii of {len(result.lower)} samples, upper bounds; {settled} are exact"
-    figures.draw_histogram(out / "histogram.png", result.upper, title=title, unit="input space")
-    grid = np.linspace(0, largest, 400)
-    panel = figures.Curves(title, figures.bounds(grid, *robust_accuracy(result, grid)))
-    figures.draw_robustness(out / "curve.png", [panel], unit="input space")
+    print(table([["epsilon", "robust accuracy: lower bound", "upper bound"], *body]), end="\n\n")
+    wrong = summary["misclassified"]
+    print(options.named("misclassified (radius 0)", wrong, summary["n_finished"]))

@@ -6,6 +6,7 @@ Ito, which people with any colour vision tell apart; lines differ in their dashe
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -16,23 +17,35 @@ import numpy as np
 
 from refimpl._files import atomic_write
 from refimpl._validation import Array
+from refimpl.radius import RobustRadius, robust_accuracy
 
 BLACK, ORANGE, BLUE, GREEN = "#000000", "#D55E00", "#56B4E9", "#009E73"
 YELLOW, DEEP_BLUE, PINK = "#E69F00", "#0072B2", "#CC79A7"
 STYLES: dict[str, dict[str, Any]] = {
     "law": {"color": BLUE, "linewidth": 5, "alpha": 0.6, "label": "law of the idealised network"},
-    "upper": {"color": BLACK, "linewidth": 1, "linestyle": "--", "label": "not shown fooled"},
-    "lower": {"color": BLACK, "linewidth": 1.6, "label": "proved robust"},
+    "upper": {"color": BLACK, "linewidth": 1, "linestyle": "--", "label": "upper bound"},
+    "lower": {"color": BLACK, "linewidth": 1.6, "label": "lower bound"},
     "exact": {"color": BLACK, "linewidth": 1.6, "label": "exact"},
     "closed_form": {"color": ORANGE, "linestyle": (0, (5, 2)), "label": "closed-form attack"},
     "pgd": {"color": GREEN, "linestyle": ":", "marker": "o", "markersize": 4, "label": "PGD"},
     "box": {"color": BLUE, "linestyle": "-.", "label": "attack within [0, 1]"},
     "two_class": {"color": YELLOW, "label": "2-class network"},
-    "ten_class_group_max": {"color": DEEP_BLUE, "label": "finer network, group max"},
-    "ten_class_group_sum": {"color": PINK, "linestyle": "--", "label": "finer network, group sum"},
+    "ten_class_group_max": {"color": DEEP_BLUE, "label": "multi-class network, group max"},
+    "ten_class_group_sum": {
+        "color": PINK,
+        "linestyle": "--",
+        "label": "multi-class network, group sum",
+    },
 }
+_HISTOGRAMS: tuple[dict[str, Any], ...] = (
+    {"color": BLUE, "edgecolor": BLACK, "linewidth": 0.5},
+    {"color": ORANGE, "histtype": "step", "linewidth": 1.6},
+)
+_SAME = 1e-6  # relative spread up to which radii are all the same
+_NO_STEPS = ("law", "pgd")  # one is continuous, of the other only the marks are known
 _LONG_NAME = 4  # characters that fit under a column
-_SMALLEST_NUMBER = 400  # cells up to which each has its number written in it
+_MOST_NUMBERS = 400  # cells up to which each has its number written in it
+_MOST_DROPS = 2000  # of a curve that are drawn one by one; more are narrower than a pixel
 
 
 class Band(NamedTuple):
@@ -61,11 +74,23 @@ class Cosines(NamedTuple):
     column_names: Sequence[str]
 
 
-def bounds(epsilons: Array, lower: Array, upper: Array) -> dict[str, tuple[Array, Array] | Band]:
-    """Curves of proven bounds: one, the exact curve, where they are the same."""
-    if np.array_equal(lower, upper):
-        return {"exact": (epsilons, lower)}
-    return {"lower": (epsilons, lower), "upper": (epsilons, upper)}
+def drops(last: float, *radii: Array) -> Array:
+    """Where shares of samples with radii above epsilon change between 0 and `last`, and both ends.
+
+    >>> drops(3.0, np.array([2.0, 1.0]), np.array([np.inf, 1.0])).tolist()
+    [0.0, 1.0, 2.0, 3.0]
+    """
+    grid = np.unique(np.clip(np.concatenate([*radii, [0.0, last]]), 0, last))
+    return grid if len(grid) <= _MOST_DROPS else np.linspace(0, last, _MOST_DROPS)
+
+
+def bounds(radius: RobustRadius, last: float) -> dict[str, tuple[Array, Array] | Band]:
+    """Curves of proven bounds up to `last`: one, the exact curve, where they are the same."""
+    grid = drops(last, radius.lower, radius.upper)
+    lower, upper = robust_accuracy(radius, grid)
+    if (radius.status != "bounded").all():
+        return {"exact": (grid, lower)}
+    return {"lower": (grid, lower), "upper": (grid, upper)}
 
 
 def available() -> bool:
@@ -106,7 +131,7 @@ def draw_robustness(
     """
     columns = columns or len(panels)
     rows = -(-len(panels) // columns)
-    figure = new_figure(4.6 * columns + 0.4, 3.8 * rows + 0.4)
+    figure = new_figure(3.6 * columns + 0.4 + (columns == 1), 3.3 * rows + 0.5)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     axes = list(grid.flat)[: len(panels)]
     for ax, panel in zip(axes, panels, strict=True):
@@ -116,10 +141,11 @@ def draw_robustness(
     for ax in grid[:, 0]:
         ax.set_ylabel("robust accuracy, %")
     lines = {line.get_label(): line for ax in axes for line in ax.lines}
-    wide = len(lines) if columns >= 3 or len(lines) <= 3 else 3
-    figure.legend(
-        handles=list(lines.values()), loc="outside lower center", ncols=wide, frameon=False
-    )
+    wide = len(lines) if len(lines) <= 2 * columns else 2
+    if len(lines) > 1:
+        figure.legend(
+            handles=list(lines.values()), loc="outside lower center", ncols=wide, frameon=False
+        )
     save(figure, path)
 
 
@@ -128,25 +154,70 @@ def _draw_curves(ax: Any, panel: Curves) -> None:
     for name, style in STYLES.items():
         if name in panel.curves:
             epsilons, accuracy, *band = panel.curves[name]
-            ax.plot(epsilons, 100 * accuracy, **style)
+            steps = name not in _NO_STEPS
+            drawstyle = "steps-post" if steps else "default"
+            ax.plot(epsilons, 100 * accuracy, drawstyle=drawstyle, **style)
             if band:
                 low, high = (100 * edge for edge in band)
-                ax.fill_between(epsilons, low, high, color=style["color"], alpha=0.2, linewidth=0)
+                shade = {"color": style["color"], "alpha": 0.2, "linewidth": 0}
+                ax.fill_between(epsilons, low, high, step="post" if steps else None, **shade)
     ax.set_title(panel.title, fontsize=10)
     ax.set_ylim(-3, 103)
     ax.margins(x=0.01)
     ax.grid(alpha=0.25)
 
 
-def draw_histogram(path: Path, radii: Array, *, title: str, unit: str) -> None:
-    """Histogram of finite radii."""
-    figure = new_figure(6.0, 4.0)
+def draw_radii(out: Path, radius: RobustRadius) -> None:
+    """Draw histogram.png and curve.png of the radii of samples."""
+    exact = (radius.status != "bounded").all()
+    by_label = {"exact": radius.upper}
+    if not exact:
+        by_label = {"lower bound": radius.lower, "upper bound": radius.upper}
+    draw_histogram(out / "histogram.png", by_label, title=_known(radius, "radii"))
+    values = np.concatenate([radius.lower, radius.upper])
+    last = 1.05 * float(values[np.isfinite(values)].max(initial=0.0)) or 1.0
+    panel = Curves(_known(radius, "accuracy"), bounds(radius, last))
+    draw_robustness(out / "curve.png", [panel], unit="input space")
+
+
+def _known(radius: RobustRadius, what: str) -> str:
+    """Say whether radii, or accuracies, are exact or bounds."""
+    n, bounded = len(radius.status), int((radius.status == "bounded").sum())
+    samples = f"{n} sample{'s' * (n != 1)}"
+    if not bounded:
+        return f"Exact robust {what}, {samples}"
+    return (
+        f"Lower and upper bounds of robust {what}, {samples}\n(radii known exactly: {n - bounded})"
+    )
+
+
+def draw_histogram(
+    path: Path, by_label: Mapping[str, Array], *, title: str, unit: str = "input space"
+) -> None:
+    """Histogram of the finite ones of some radii, one over the other where there are two."""
+    finite = [radii[np.isfinite(radii)] for radii in by_label.values()]
+    infinite = sum(map(len, by_label.values())) - sum(map(len, finite))
+    figure = new_figure(5.0, 3.6)
     ax = figure.subplots()
-    ax.hist(radii[np.isfinite(radii)], bins=30, color=BLUE, edgecolor=BLACK, linewidth=0.5)
-    ax.set_title(title, fontsize=10)
+    for radii, label, style in zip(finite, by_label, _HISTOGRAMS, strict=False):
+        ax.hist(radii, bins=_edges(np.concatenate(finite)), label=label, **style)
+    if len(finite) > 1:
+        ax.legend(frameon=False)
+    ax.set_title(
+        title + (f"\n(infinite ones, not shown: {infinite})" if infinite else ""), fontsize=10
+    )
     ax.set_xlabel(rf"robust radius, $\ell_2$ distance in {unit}")
     ax.set_ylabel("samples")
+    ax.yaxis.get_major_locator().set_params(integer=True)
     save(figure, path)
+
+
+def _edges(values: Array) -> Array:
+    """Edges of the bins: about as many as the root of the number of values."""
+    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
+    if high - low <= _SAME * high:
+        low, high = 0.0, high or 1.0
+    return np.linspace(low, high, 1 + min(30, max(5, math.isqrt(len(values)))))
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -168,8 +239,9 @@ def _ticks(axis: Any, names: Sequence[str]) -> None:
 
 
 def _write_numbers(ax: Any, values: Array) -> None:
-    if values.size > _SMALLEST_NUMBER:
+    if values.size > _MOST_NUMBERS:
         return
+    size = min(8, 80 / values.shape[1])
     for (i, j), value in np.ndenumerate(values):
         colour = "white" if abs(value) > 0.6 else "black"
-        ax.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=6, color=colour)
+        ax.text(j, i, f"{value:z.2f}", ha="center", va="center", fontsize=size, color=colour)

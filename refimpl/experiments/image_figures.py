@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 
 from refimpl._validation import Array, IntArray
-from refimpl.experiments.figures import Band, Curves, draw_robustness, new_figure, save
+from refimpl.experiments.figures import Band, Curves, draw_robustness, drops, new_figure, save
 from refimpl.experiments.images import ImageTask
 from refimpl.experiments.publish import TITLES
 from refimpl.experiments.report import number
 from refimpl.experiments.robustness import Robustness
 from refimpl.radius import RobustRadius, robust_accuracy
 
-_FINE = 300  # radii at which a curve that costs nothing is drawn
 _IMAGES = 8
 _COMPARED = ("two_class", "ten_class_group_max")
 
@@ -27,28 +26,39 @@ def draw_curves(path: Path, measured: Sequence[Mapping[str, Robustness]], *, uni
     Lines are medians over the seeds, bands go from the smallest to the largest.
     """
     by_name = {name: [each[name] for each in measured] for name in measured[0]}
-    grid = np.linspace(0, measured[0]["two_class"].epsilons[-1], _FINE)
-    truth = {name: _band(grid, [each.exact(grid)[0] for each in by_name[name]]) for name in by_name}
-    count = f"{len(measured)} seeds" if len(measured) > 1 else "one seed"
-    settled = all(run.summary()["bounded"] == 0 for each in by_name.values() for run in each)
-    known = "Exact" if settled else "Proved"
-    panels = [Curves(f"{known} robust accuracy, {count}", truth)]
-    panels += [_panel(name, grid, each, settled) for name, each in by_name.items()]
+    last = float(measured[0]["two_class"].epsilons[-1])
+    settled = all(
+        (run.radius.status != "bounded").all() for each in by_name.values() for run in each
+    )
+    known = "Exact" if settled else "Lower bounds of"
+    over = f"median and range of {len(measured)} seeds" if len(measured) > 1 else "one seed"
+    truth = {
+        name: _steps(last, [run.radius.lower for run in runs]) for name, runs in by_name.items()
+    }
+    panels = [Curves(f"{known} robust accuracy,\n{over}", truth)]
+    panels += [_panel(name, last, each, settled) for name, each in by_name.items()]
     draw_robustness(path, panels, unit=unit, columns=2)
 
 
-def _panel(name: str, grid: Array, runs: Sequence[Robustness], settled: bool) -> Curves:
+def _panel(name: str, last: float, runs: Sequence[Robustness], settled: bool) -> Curves:
     """Bounds and attacks of one classifier; the bounds are one where all samples are settled."""
-    lower, upper = (_band(grid, [each.exact(grid)[i] for each in runs]) for i in (0, 1))
+    lower = _steps(last, [each.radius.lower for each in runs])
+    upper = _steps(last, [each.radius.upper for each in runs])
     curves = {"exact": lower} if settled else {"lower": lower, "upper": upper}
-    curves["closed_form"] = _band(grid, [each.closed_form(grid) for each in runs])
+    curves["closed_form"] = _steps(last, [each.steps for each in runs])
     curves["pgd"] = _band(runs[0].epsilons, [each.pgd for each in runs])
-    boxes = [robust_accuracy(each.box, grid)[0] for each in runs if each.box is not None]
+    boxes = [each.box for each in runs if each.box is not None]
     if boxes:
-        curves["box"] = _band(grid, boxes)
-    medians = sorted(each.summary()["median"] or np.inf for each in runs)
-    median = number(medians[(len(medians) - 1) // 2])
-    return Curves(f"{TITLES[name]}: half the samples flip within {median}", curves)
+        curves["box"] = _steps(last, boxes)
+    radii = [np.quantile(run.radius.upper, 0.5, method="inverted_cdf") for run in runs]
+    median = number(float(np.quantile(radii, 0.5, method="inverted_cdf")))
+    return Curves(f"{TITLES[name]}:\nhalf the samples flip within {median}", curves)
+
+
+def _steps(last: float, radii: Sequence[Array]) -> Band:
+    """Shares of samples above epsilon, over runs."""
+    grid = drops(last, *radii)
+    return _band(grid, [robust_accuracy(each, grid)[0] for each in radii])
 
 
 def _band(epsilons: Array, curves: Sequence[Array]) -> Band:
@@ -87,7 +97,7 @@ def draw_strip(
             if radius_of is not None:
                 ax.set_title(_radius(radius_of, i), fontsize=9)
         if signed and signed_map:
-            figure.colorbar(mappable, ax=list(line), fraction=0.02, pad=0.01)
+            figure.colorbar(mappable, ax=list(line), label="pixel units", fraction=0.02, pad=0.01)
     for ax, i in zip(axes[0], shown, strict=True):
         ax.set_title(task.class_names[classes[i]], fontsize=9)
     coloured = "" if signed_map else f"; in differences grey is 0, full colour {largest:.2g}"

@@ -18,11 +18,11 @@ from refimpl.experiments.robustness import Robustness
 
 TITLES = {
     "two_class": "2-class network",
-    "ten_class_group_max": "finer network, group max",
-    "ten_class_group_sum": "finer network, group sum",
+    "ten_class_group_max": "multi-class network, group max",
+    "ten_class_group_sum": "multi-class network, group sum",
 }
 _MAX_NODES = 100_000  # effort for one radius
-_FINE = 400  # radii at which a curve that costs nothing is drawn
+_FINE = 400  # radii at which a law is drawn
 
 
 class Theory(Protocol):
@@ -166,25 +166,27 @@ def draw_cosines(
                 sorted_names,
             ),
         ],
-        rows=r"feature $\mu_i$ of class (+1 above, -1 below)",
+        rows=r"feature $\mu_i$ (labels $+1$ above, $-1$ below)",
     )
 
 
 def draw_robustness(path: Path, measured: Mapping[str, Robustness], plan: Plan) -> None:
     """Draw the paper's Figure 3, a panel a classifier."""
-    grid = np.linspace(0, plan.epsilons[-1], _FINE)
+    last = float(plan.epsilons[-1])
+    grid = np.linspace(0, last, _FINE)
     laws = plan.theory.laws(grid)
     centres = plan.theory.centre_radii()
     panels = []
     for name, each in measured.items():
         median = report.number(each.summary()["median"])
-        title = f"{TITLES[name]}: half the samples flip within {median}"
+        title = f"{TITLES[name]}:\nhalf the samples flip within {median}"
         if name in centres:
             formula, values = centres[name]
             title += f"\nidealised, at a centre: $\\{formula}$ = {report.numbers(values)}"
+        flips = figures.drops(last, each.steps)
         curves = {
-            **figures.bounds(grid, *each.exact(grid)),
-            "closed_form": (grid, each.closed_form(grid)),
+            **figures.bounds(each.radius, last),
+            "closed_form": (flips, each.closed_form(flips)),
             "pgd": (each.epsilons, each.pgd),
         }
         if name in laws:
