@@ -109,9 +109,27 @@ def test_correct_counts_a_tie_as_wrong():
 def test_tables_print_laws_and_gaps_where_they_are_known():
     measured = {"a": _measured([1.0, 2.0], [2.0, 2.0], [1.0, 0.5])}
     laws = {"a": np.array([1.0, 0.25])}
-    assert report.robust_accuracies(measured, laws).splitlines()[1:] == [
+    assert report.robust_accuracies(measured, laws).splitlines()[1:4] == [
         "epsilon      law    exact  closed form  above      PGD  above",
         "0        100.0 %  100.0 %      100.0 %   +0.0  100.0 %   +0.0",
         "1.5       25.0 %   50.0 %      100.0 %  +50.0   50.0 %   +0.0",
     ]
-    assert "law" not in report.robust_accuracies(measured, {})
+    assert "law" not in report.robust_accuracies(measured, {}).splitlines()[1]
+
+
+def test_rows_of_a_curve_that_repeat_their_neighbours_are_left_out():
+    epsilons = np.arange(8.0)
+    measured = replace(_measured([4.0], [4.0], [1.0]), epsilons=epsilons, pgd=1.0 * (epsilons < 5))
+    rows = report.robust_accuracies({"a": measured}, {}).splitlines()[2:]
+    assert [row.split()[0] for row in rows[:4]] == ["3", "4", "5", "law,"]
+    assert "t*/r:" in report.radii({"a": measured})
+
+
+def test_settings_are_said_in_lines_that_break_between_them():
+    labels = [1, -1] * 60
+    said = report.settings_line({"k": 120, "labels": labels, "unit": "pixel units", "x": None})
+    assert said.splitlines() == [
+        "k 120,",
+        f"labels {','.join(map(str, labels))},",
+        "unit pixel units",
+    ]

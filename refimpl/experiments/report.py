@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +11,20 @@ from refimpl._validation import Array
 from refimpl.experiments.robustness import Robustness
 
 ATTACKS = ("closed form", "above", "PGD", "above")
+NAMES = """\
+two_class is trained on the two labels, ten_class on all classes; ten_class tells the labels apart
+by its largest output (group_max) or by sums of outputs (group_sum)."""
+_COSINES = "Cosines: median (smallest to largest)."
+_LAW = """\
+law: median radius of idealised neurons; trained ones lean away from the features that are not
+theirs (the cosines above), which shifts the radii. k_opp: clusters of the other label."""
+RATIO = (
+    "t*/r: smallest closed-form step that flips a sample, over its exact radius; 1 is the optimum."
+)
+_CURVES = """\
+law, exact: share of samples with a radius above epsilon; closed form, PGD: share that withstands
+the attack; above: points more than exact. Rows equal to both neighbours are left out."""
+_WIDTH, _UNBROKEN = 100, "\0"
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -65,12 +81,38 @@ def numbers(values: Sequence[float]) -> str:
     return " or ".join(map(number, values))
 
 
+def telling(rows: Sequence[list[str]]) -> list[list[str]]:
+    """Rows of a curve that say more than the radius: those that differ from the one next to them.
+
+    >>> telling([["0", "100 %"], ["1", "100 %"], ["2", "50 %"], ["3", "0 %"], ["4", "0 %"]])
+    [['1', '100 %'], ['2', '50 %'], ['3', '0 %']]
+    >>> telling([["0", "100 %"], ["1", "100 %"], ["2", "100 %"]])
+    [['0', '100 %'], ['2', '100 %']]
+    """
+    moves = [before[1:] != after[1:] for before, after in itertools.pairwise(rows)]
+    beside = zip([False, *moves], [*moves, False], strict=True)
+    return [row for row, near in zip(rows, beside, strict=True) if any(near)] or [rows[0], rows[-1]]
+
+
+def settings_line(settings: Mapping[str, Any]) -> str:
+    """Say the settings that are set.
+
+    >>> settings_line({"k": 4, "train": None, "labels": [1, -1]})
+    'k 4, labels 1,-1'
+    """
+    said = []
+    for name, value in settings.items():
+        if value is not None:
+            shown = ",".join(map(str, value)) if isinstance(value, list) else value
+            said.append(f"{name} {shown}".replace(" ", _UNBROKEN))
+    wrapper = textwrap.TextWrapper(_WIDTH, break_long_words=False, break_on_hyphens=False)
+    filled = wrapper.fill(", ".join(said))
+    return filled.replace(_UNBROKEN, " ")
+
+
 def headline(summary: Mapping[str, Any], averaged: Sequence[float] | None) -> str:
     """Say the settings, accuracies and cosines, beside the idealised ones where these are known."""
     two, ten = summary["two_class"], summary["ten_class"]
-    settings = (
-        f"{name} {value}" for name, value in summary["settings"].items() if value is not None
-    )
     rows = [
         ["", "came out", "theory"],
         ["two_class: accuracy", percent(two["clean_accuracy"]), "100 %"],
@@ -81,7 +123,8 @@ def headline(summary: Mapping[str, Any], averaged: Sequence[float] | None) -> st
         ["  cosine, own feature", spread(ten["cosine_diagonal"]), "1"],
         ["  cosine, other feature", spread(ten["cosine_off_diagonal"]), "0"],
     ]
-    return f"{', '.join(settings)}\n\n{table([row[: 3 if averaged else 2] for row in rows])}"
+    cells = table([row[: 3 if averaged else 2] for row in rows])
+    return f"{settings_line(summary['settings'])}\n\n{cells}\n{NAMES}\n{_COSINES}"
 
 
 def medians(
@@ -96,11 +139,7 @@ def medians(
         plain = formula.replace("k_{opp}", "k_opp").translate(str.maketrans("{}", "()"))
         centre = f"{plain} = {numbers(values)}"
         rows.append([name, number(each.summary()["median"]), number(laws[name]), centre])
-    return (
-        f"{table(rows)}\n"
-        "The laws are those of idealised neurons; trained ones lean away from the features that\n"
-        "are not theirs (the cosines above), which shifts the radii.\n"
-    )
+    return f"{table(rows)}\n{_LAW}\n"
 
 
 def radii(measured: Mapping[str, Robustness]) -> str:
@@ -114,15 +153,16 @@ def radii(measured: Mapping[str, Robustness]) -> str:
         cells = [number(summary[q]) for q in names]
         ratio = number(summary["largest_closed_form_ratio"])
         rows.append([name, *cells, percent(share or 0.0), ratio])
-    return table(rows)
+    return f"{table(rows)}\np10, p90: percentiles of the samples.\n{RATIO}"
 
 
 def robust_accuracies(measured: Mapping[str, Robustness], laws: Mapping[str, Array]) -> str:
     """Robust accuracy at each radius, and how far each attack is above the truth."""
-    return "\n\n".join(
-        f"robust accuracy, {name}\n{table(list(_curve_rows(each, laws.get(name))))}"
-        for name, each in measured.items()
-    )
+    tables = []
+    for name, each in measured.items():
+        head, *rows = _curve_rows(each, laws.get(name))
+        tables.append(f"robust accuracy, {name}\n{table([head, *telling(rows)])}")
+    return "\n\n".join(tables) + f"\n{_CURVES}"
 
 
 def _curve_rows(each: Robustness, law: Array | None) -> Iterator[list[str]]:

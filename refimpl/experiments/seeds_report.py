@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from refimpl.experiments.report import number, percent, table
+from refimpl.experiments.report import (
+    NAMES,
+    RATIO,
+    number,
+    percent,
+    settings_line,
+    table,
+    telling,
+)
 
 CLASSIFIERS = ("two_class", "ten_class_group_max", "ten_class_group_sum")
 _ACCURACIES = {
@@ -19,14 +27,24 @@ _COSINES = {
     "ten_class: class mean of the neuron's class": ("ten_class", "cosine_diagonal"),
     "ten_class: class mean of another class": ("ten_class", "cosine_off_diagonal"),
 }
+_BOUNDED = """\
+p10, p90: percentiles. left bounded: samples whose lower and upper bounds did not meet within
+max_nodes; of them the upper bounds are counted, in the last column the lower ones."""
+_GAPS = f"""\
+Gaps: points by which the share that withstands the attack exceeds the truth, where that is most.
+{RATIO}"""
+_READ = """\
+exact: share of samples with a radius above epsilon (from, to: its bounds); PGD, closed form: share
+that withstands the attack. Every second radius of summary.json; rows equal to both neighbours are
+left out."""
 
 
 def text(summary: Mapping[str, Any]) -> str:
     """Say settings, accuracies, cosines, radii, gaps and curves of ``summary.json``."""
-    settings, over = summary["settings"], summary["over_seeds"]
-    said = ", ".join(f"{name} {value}" for name, value in settings.items() if value is not None)
-    parts = [said, _accuracies(over), _cosines(over), _radii(over), _gaps(over)]
-    return "\n\n".join([*parts, *(_curves(over, name) for name in CLASSIFIERS)])
+    over = summary["over_seeds"]
+    parts = [settings_line(summary["settings"]), f"{_accuracies(over)}\n{NAMES}", _cosines(over)]
+    parts += [_radii(over), _gaps(over), *(_curves(over, name) for name in CLASSIFIERS)]
+    return "\n\n".join(parts) + f"\n{_READ}"
 
 
 def _range(values: Mapping[str, Any], form: Any = number) -> str:
@@ -63,9 +81,8 @@ def _radii(over: Mapping[str, Any]) -> str:
         cells = [number(each[key]["median"]) for key in ("p10", "p90")]
         cells += [_range(each[key]) for key in list(columns.values())[2:]]
         rows.append([name, *cells, _range(each["bounded"]), number(each["median_lower"]["median"])])
-    note = "Exact radii are those without a range of x"
-    note += ": lower bounds within [0, 1], where an attack gives the upper ones." if boxed else "."
-    return f"{table(rows)}\n{note}"
+    note = "\nRadii are those without a range of x: within [0, 1] they are lower bounds."
+    return f"{table(rows)}\n{_BOUNDED}{note if boxed else ''}"
 
 
 def _gaps(over: Mapping[str, Any]) -> str:
@@ -74,7 +91,7 @@ def _gaps(over: Mapping[str, Any]) -> str:
         each = over["radius"][name]
         gaps = [_range(each[f"largest_{a}_gap"], _points) for a in ("pgd", "closed_form")]
         rows.append([name, *gaps, _range(each["largest_closed_form_ratio"])])
-    return table(rows)
+    return f"{table(rows)}\n{_GAPS}"
 
 
 def _points(share: float) -> str:
@@ -88,13 +105,17 @@ def _points(share: float) -> str:
 
 def _curves(over: Mapping[str, Any], name: str) -> str:
     title = f"robust accuracy, {name}: median over seeds"
-    return f"{title}\n{table(list(_rows(over['robust_accuracy'], name)))}"
+    head, *rows = _rows(over["robust_accuracy"], name)
+    return f"{title}\n{table([head, *telling(rows[::2])])}"
 
 
 def _rows(curves: Mapping[str, Any], name: str) -> Iterator[list[str]]:
-    each = curves[name]
-    boxed = "box" in each
-    yield ["epsilon", "exact from", "to", "PGD", "closed form", *(["in [0, 1]"] if boxed else [])]
-    keys = ["exact", "exact_upper", "pgd", "closed_form", *(["box"] if boxed else [])]
+    medians = {key: values["median"] for key, values in curves[name].items()}
+    columns = {"exact from": "exact", "to": "exact_upper"}
+    if medians["exact"] == medians["exact_upper"]:
+        columns = {"exact": "exact"}
+    columns |= {"PGD": "pgd", "closed form": "closed_form"}
+    columns |= {"in [0, 1]": "box"} if "box" in medians else {}
+    yield ["epsilon", *columns]
     for row, epsilon in enumerate(curves["epsilons"]["median"]):
-        yield [number(epsilon), *(percent(each[key]["median"][row]) for key in keys)]
+        yield [number(epsilon), *(percent(medians[key][row]) for key in columns.values())]
