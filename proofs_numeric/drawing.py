@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from proofs_numeric.evidence import BALANCE
+from refimpl._files import output_directory
 from refimpl.experiments.figures import BLACK, BLUE, GREEN, ORANGE, new_figure, save
 
 MARKS = {"averaging": (ORANGE, "o"), "group_max": (BLUE, "s"), "group_sum": (GREEN, "^")}
@@ -18,7 +19,7 @@ def draw(claim: str, numbers: Mapping[str, Any], out: Path) -> Path | None:
     """Draw what a claim's numbers show into `out`; None where there is no curve."""
     if claim not in _FIGURES:
         return None
-    path = out / f"{claim}.png"
+    path = output_directory(out) / f"{claim}.png"
     figure = _FIGURES[claim](numbers)
     save(figure, path)
     return path

@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 
 from refimpl import GroupMax, TwoLayerReLU, cli, load_certificates, save_certificates
+from refimpl.cli import options
 from refimpl.radius import robust_radius
 
 SMALL = ["--k", "4", "--d", "40", "--n", "60", "--m", "2", "--steps", "60", "--step", "0.01",
          "--test", "12", "--pgd-steps", "3"]  # fmt: skip
 
 
+FILES = ("radius.json", "histogram.png", "curve.png")
 PACKAGE = str(Path(cli.__file__).parents[2])  # where the package lies, installed or not
 ENVIRONMENT = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": PACKAGE}
 
@@ -63,6 +65,22 @@ def test_help_lists_every_command_and_version_is_the_packages(tmp_path):
     assert process.stdout.startswith("refimpl ")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["radius"], ["verify"], ["check"], ["prove"], ["data"], ["data", "verify"]),
+        *(["data", "fetch"], ["vectors"], ["vectors", "write"], ["vectors", "check"]),
+    ],
+    ids=" ".join,
+)
+def test_help_has_an_example_and_fits_a_terminal(words, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    status, out, _ = call(capsys, *words, "--help")
+    assert status == 0
+    assert f"\n  refimpl {' '.join(words)}" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
 def test_the_command_line_imports_nothing_heavy_until_it_runs(tmp_path):
     code = (
         "import sys, refimpl.cli; refimpl.cli._parser();"
@@ -89,11 +107,13 @@ def test_radius_writes_what_robust_radius_returns(files, capsys):
     assert written["statuses"] == {"exact": 20}
     assert written["robust_accuracy"]["upper"][0] == 19 / 20
     assert written["robust_accuracy"]["upper"][-1] == 0.0
-    assert {path.name for path in (folder / "out").iterdir()} == {
-        "radius.json",
-        "histogram.png",
-        "curve.png",
-    }
+    assert written["misclassified"] == [4]
+    assert "\nepsilon  robust accuracy: lower bound  upper bound\n" in out
+    assert out.splitlines()[-4:] == [
+        "misclassified (radius 0): 1 of 20 samples (4)",
+        *(f"written to {folder / 'out' / name}" for name in FILES),
+    ]
+    assert {path.name for path in (folder / "out").iterdir()} == {*FILES}
 
 
 def test_radius_with_processes_and_a_file_of_its_own_gives_the_same(files, capsys, monkeypatch):
@@ -138,12 +158,36 @@ def test_radius_says_what_is_bounded_and_draws_both_curves(files, capsys):
     assert (folder / "out" / "curve.png").exists()
 
 
+def test_json_on_standard_output_stands_there_alone(files, monkeypatch):
+    folder, *_ = files
+    words = ["--certificates", "c", "--json", "-"]
+    process = refimpl("radius", "net.npz", "data.npz", *words, cwd=folder)
+    assert process.returncode == 0
+    assert json.loads(process.stdout)["misclassified"] == [4]
+    assert process.stderr.startswith("20 of 20 samples: 20 exact\n")
+    assert process.stderr.endswith(
+        "\nwritten to c\nwritten to refimpl-radius/histogram.png\n"
+        "written to refimpl-radius/curve.png\n"
+    )
+    process = refimpl("check", "--claim", "PGD-projection", "--json", "-", cwd=folder)
+    assert process.returncode == 0
+    assert json.loads(process.stdout)["adapter"] == "refimpl"
+    assert not (folder / "-").exists()
+
+
+def test_samples_that_are_named_are_few():
+    assert options.named("a", [], 20) == "a: 0 of 20 samples"
+    many = options.named("a", range(11), 20)
+    assert many == "a: 11 of 20 samples (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...)"
+
+
 def test_radius_without_matplotlib_writes_the_rest(files, capsys, monkeypatch):
     folder, *_ = files
     monkeypatch.setattr("refimpl.experiments.figures.find_spec", lambda name: None)
     words = ["radius", folder / "net.npz", folder / "data.npz", "--out", folder / "out"]
-    status, _, err = call(capsys, *words)
+    status, out, err = call(capsys, *words)
     assert (status, len(err)) == (0, 1)
+    assert out.splitlines()[-1] == f"written to {folder / 'out' / 'radius.json'}"
     assert [path.name for path in (folder / "out").iterdir()] == ["radius.json"]
 
 
@@ -158,7 +202,7 @@ def test_certificates_of_radius_pass_verify_and_broken_ones_fail(files, capsys):
         assert status == 0
         assert out.splitlines() == [
             "19 of 19 certificates proved",
-            "1 of 20 samples have none: nothing is claimed of them",
+            "no certificate, since misclassified (radius 0, nothing to prove): 1 of 20 samples (4)",
         ]
     file = load_certificates(saved)
     claimed = np.where(np.arange(20) == 7, 2 * file.radius, file.radius)  # more than is true
@@ -179,17 +223,28 @@ def test_verify_where_every_sample_has_a_certificate(files, capsys):
     assert (status, out) == (0, "2 of 2 certificates proved\n")
 
 
-def test_verify_refuses_certificates_of_another_network(files, capsys):
+def test_verify_refuses_certificates_of_other_inputs_by_the_name_of_the_file(files, capsys):
     folder, net, x, y = files
     saved = folder / "certificates"
     result = robust_radius(net, x, y, certificates=True)
     save_certificates(saved, result.certificates, radius=result.lower, net=net, x=x, y=y)
-    TwoLayerReLU(net.W, net.b, 2 * net.A).save(folder / "other.npz")
-    status, _, err = call(capsys, "verify", folder / "other.npz", folder / "data.npz", saved)
-    assert status == 2
-    assert err == [
-        "refimpl: error: net: expected the network that the certificates are about, got another one"
-    ]
+    TwoLayerReLU(net.W, net.b, 2 * net.A).save(folder / "weights.npz")
+    TwoLayerReLU(net.W[:, :2], None, np.ones((3, 6))).save(folder / "shape.npz")
+    np.savez(folder / "nan.npz", x=x, y=np.where(y == 1, np.nan, y))
+    np.savez(folder / "few.npz", x=x[:5], y=y[:5])
+    np.savez(folder / "other.npz", x=x + 1, y=y)
+    another = "expected the network that the certificates are about, got another one"
+    for network, data, message in (
+        ("weights.npz", "data.npz", another),
+        ("shape.npz", "data.npz", another),
+        ("net.npz", "nan.npz", "y: expected finite numbers, got nan at"),
+        ("net.npz", "few.npz", "x: expected the 20 samples of the file, got 5"),
+        ("net.npz", "other.npz", "x[0], y[0]: expected the sample that certificate is about"),
+    ):
+        status, out, err = call(capsys, "verify", folder / network, folder / data, saved)
+        assert (status, out, len(err)) == (2, "", 1)
+        wrong = folder / (data if network == "net.npz" else network)
+        assert err[0].startswith(f"refimpl: error: {wrong}: {message}")
 
 
 BAD = {
@@ -213,11 +268,18 @@ BAD = {
         ["reproduce", "synthetic", *SMALL, "--step", "1e308"],
         "training left the range of float64",
     ),
-    "out is a file": (["reproduce", "synthetic", "--out", "data.npz"], "File exists"),
+    "out is a file": (
+        ["reproduce", "synthetic", "--out", "data.npz"],
+        "data.npz: expected a directory, but data.npz is a file",
+    ),
+    "out is below a file": (
+        ["radius", "net.npz", "data.npz", "--out", "data.npz/a/b"],
+        "data.npz/a/b: expected a directory, but data.npz is a file",
+    ),
     "no data": (["reproduce", "mnist", "--data", "none"], "none"),
-    "no folder": (["reproduce", "mnist"], "REFIMPL_DATA"),
+    "no folder": (["reproduce", "mnist"], "--data: expected a path, or $REFIMPL_DATA set"),
     "no epochs": (["reproduce", "mnist", "--epochs", "0"], "epochs: expected an integer"),
-    "no step": (["reproduce", "mnist", "--two-step", "0"], "two_step: expected a positive"),
+    "no step": (["reproduce", "mnist", "--two-step", "0"], "--two-step: expected a positive"),
     "no training": (["reproduce", "mnist", "--train", "0"], "train: expected an integer"),
     "no seeds": (["reproduce", "cifar10", "--seeds", "0"], "seeds: expected an integer"),
     "no jobs": (["reproduce", "cifar10", "--jobs", "0"], "--jobs: expected an integer"),
@@ -225,13 +287,34 @@ BAD = {
     "no features": (["reproduce", "features"], "arguments are required: FILE.npz"),
     "features of a network": (["reproduce", "features", "net.npz"], "expected arrays x, y and may"),
     "groups for digits": (["reproduce", "mnist", "--groups", "1,-1"], "unrecognized arguments"),
-    "missing network": (["radius", "none.npz", "data.npz"], "No such file or directory"),
-    "network is a folder": (["radius", ".", "data.npz"], "Is a directory"),
+    "missing network": (
+        ["radius", "none.npz", "data.npz"],
+        "error: none.npz: No such file or directory",
+    ),
+    "network is a folder": (["radius", ".", "data.npz"], "error: .: Is a directory"),
+    "network below a file": (
+        ["radius", "net.npz/a", "data.npz"],
+        "error: net.npz/a: Not a directory",
+    ),
+    "network is text": (["radius", "text.txt", "data.npz"], "text.txt: expected an .npz file of"),
+    "transposed W": (
+        ["radius", "turned.npz", "data.npz"],
+        "turned.npz: W and A: expected shapes (M, d) and (K, M), got (3, 6) and (1, 6)",
+    ),
     "network is data": (["radius", "data.npz", "data.npz"], "arrays W, A and optionally b, c"),
     "data is a network": (["radius", "net.npz", "net.npz"], "net.npz: expected arrays x and y"),
     "empty": (["radius", "net.npz", "empty.npz"], "empty.npz: expected an .npz file of arrays"),
     "dimensions": (["radius", "net.npz", "wide.npz"], "wide.npz: x: expected real numbers of"),
-    "labels 0": (["radius", "net.npz", "zero.npz"], "y: expected labels in {-1, +1}, got 0"),
+    "labels 0": (["radius", "net.npz", "zero.npz"], "zero.npz: y: expected labels in {-1, +1}, g"),
+    "labels nan": (
+        ["radius", "net.npz", "nan.npz"],
+        "nan.npz: y: expected finite numbers, got nan",
+    ),
+    "one label": (
+        ["radius", "net.npz", "one.npz"],
+        "one.npz: y: expected real numbers of shape (20,), got shape (1,)",
+    ),
+    "samples are text": (["radius", "net.npz", "str.npz"], "str.npz: x: expected an array of real"),
     "decision": (["radius", "net.npz", "data.npz", "--decision", "max"], "invalid choice: 'max'"),
     "argmax of one": (
         ["radius", "net.npz", "data.npz", "--decision", "argmax"],
@@ -250,9 +333,15 @@ BAD = {
         "decision: expected one label for each of 1 outputs",
     ),
     "ties": (["radius", "net.npz", "data.npz", "--ties", "no"], "--ties: invalid choice: 'no'"),
-    "tol": (["radius", "net.npz", "data.npz", "--tol", "-1"], "tol: expected a number of at least"),
-    "nodes": (["radius", "net.npz", "data.npz", "--max-nodes", "0"], "max_nodes: expected an int"),
-    "time": (["radius", "net.npz", "data.npz", "--time-limit", "-1"], "time_limit: expected a num"),
+    "tol": (["radius", "net.npz", "data.npz", "--tol", "-1"], "--tol: expected a number of at"),
+    "nodes": (
+        ["radius", "net.npz", "data.npz", "--max-nodes", "0"],
+        "--max-nodes: expected an int",
+    ),
+    "time": (
+        ["radius", "net.npz", "data.npz", "--time-limit", "0"],
+        "--time-limit: expected a pos",
+    ),
     "jobs": (["radius", "net.npz", "data.npz", "--jobs", "0"], "--jobs: expected an integer"),
     "json in no folder": (
         ["radius", "net.npz", "data.npz", "--json", "none/a.json"],
@@ -260,7 +349,7 @@ BAD = {
     ),
     "json is a folder": (
         ["radius", "net.npz", "data.npz", "--json", "."],
-        "expected a file, got a directory",
+        ".: expected a regular file, got a directory",
     ),
     "certificates in no folder": (
         ["radius", "net.npz", "data.npz", "--certificates", "none/c"],
@@ -270,20 +359,42 @@ BAD = {
     "other certificates": (["verify", "net.npz", "data.npz", "data.npz"], "data.npz: "),
     "no action": (["data"], "the following arguments are required: ACTION"),
     "no such data": (["data", "verify", "none"], "none"),
-    "no folder named": (["data", "verify"], "REFIMPL_DATA"),
+    "no folder named": (["data", "verify"], "error: DIR: expected a path, or $REFIMPL_DATA set"),
+    "data is a file": (["data", "verify", "data.npz"], "data.npz: expected a folder of data"),
     "other data set": (["data", "fetch", "svhn", "."], "invalid choice: 'svhn'"),
-    "into a file": (["data", "fetch", "mnist", "data.npz"], "data.npz"),
+    "into a file": (
+        ["data", "fetch", "mnist", "data.npz"],
+        "data.npz/mnist: expected a directory, but data.npz is a file",
+    ),
+    "no such claim": (["prove", "nothing"], "CLAIM: expected one of data, decomposition,"),
+    "prove into a file": (["prove", "data", "--out", "data.npz"], "data.npz: expected a directory"),
+    "prove json is a folder": (["prove", "data", "--json", "."], ".: expected a regular file"),
+    "check json in no folder": (
+        ["check", "--json", "none/a.json"],
+        "none/a.json: expected a file in a writable directory",
+    ),
+    "power of an adapter": (["check", "a:B", "--power"], "--power: expected only --seed"),
+    "no examples": (["check", "--examples", "0"], "--examples: expected an integer of at least 1"),
+    "vectors of nothing": (["vectors", "check", "none"], "none: expected manifest.json, got none"),
+    "vectors into a file": (["vectors", "write", "data.npz"], "data.npz: expected a directory"),
+    "vectors do": (["vectors", "do", "x"], "invalid choice: 'do'"),
 }
 
 
 @pytest.mark.parametrize(("words", "message"), BAD.values(), ids=BAD.keys())
 def test_bad_input_ends_with_status_2_and_one_line(files, capsys, monkeypatch, words, message):
-    folder, _, x, y = files
+    folder, net, x, y = files
     monkeypatch.chdir(folder)
     monkeypatch.delenv("REFIMPL_DATA", raising=False)
     Path("empty.npz").write_bytes(b"")
     np.savez("wide.npz", x=np.ones((2, 9)), y=[1, 1])
     np.savez("zero.npz", x=x, y=0 * y)
+    np.savez("nan.npz", x=x, y=np.nan * y)
+    np.savez("one.npz", x=x, y=y[:1])
+    np.savez("str.npz", x=x.astype(str), y=y)
+    np.savez("turned.npz", W=net.W.T, b=net.b, A=net.A)
+    Path("text.txt").write_text("no network")
+    before = sorted(folder.rglob("*"))
     status, out, err = call(capsys, *words)
     assert status == 2
     assert out == ""
@@ -291,6 +402,8 @@ def test_bad_input_ends_with_status_2_and_one_line(files, capsys, monkeypatch, w
     assert err[0].startswith("refimpl")
     assert ": error: " in err[0]
     assert message in err[0]
+    if words[:1] != ["reproduce"]:  # which makes its folder first
+        assert sorted(folder.rglob("*")) == before
 
 
 def test_bad_usage_of_the_process_is_one_line_too(tmp_path):
@@ -324,17 +437,19 @@ def test_a_reader_that_leaves_early_is_no_error(files):
 
 def test_data_verify_says_what_is_there(tmp_path, capsys):
     status, out, _ = call(capsys, "data", "verify", tmp_path)
-    assert (status, out) == (1, "neither MNIST nor CIFAR-10 is there\n")
+    assert (status, out) == (1, "mnist: not there; cifar10: not there\n")
     (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(b"not idx")
     status, out, _ = call(capsys, "data", "verify", tmp_path)
     assert status == 1
     assert "MNIST: " in out
+    assert out.endswith("\nmnist: not whole, 2 of 2 lines above; cifar10: not there\n")
 
 
 def test_data_verify_of_whole_data(data_directory, capsys):
     status, out, _ = call(capsys, "data", "verify", data_directory / "mnist")
     assert status == 0
-    assert out.count("whole") == 4
+    assert out.count(": whole\n") == 4
+    assert out.endswith("\nmnist: whole; cifar10: not there\n")
 
 
 def test_data_fetch_prints_the_files(tmp_path, capsys, monkeypatch):
@@ -401,7 +516,12 @@ def test_ctrl_c_during_radius_writes_the_finished_samples(files, capsys, monkeyp
     assert (written["n_samples"], written["n_finished"], len(written["samples"])) == (20, 16, 16)
     status, out, _ = call(capsys, "verify", folder / "net.npz", folder / "data.npz", saved)
     assert status == 0
-    assert out.startswith("15 of 15 certificates proved\n5 of 20 samples have none")
+    assert out.splitlines() == [
+        "15 of 15 certificates proved",
+        "no certificate, since misclassified (radius 0, nothing to prove): 1 of 20 samples (4)",
+        "no certificate, since radius was stopped or found no bound above 0: 4 of 20 samples "
+        "(16, 17, 18, 19)",
+    ]
 
 
 def test_ctrl_c_while_measuring_keeps_what_was_found_before(tmp_path, capsys, monkeypatch):
@@ -425,4 +545,4 @@ def test_ctrl_c_before_the_first_sample_writes_nothing(files, capsys, monkeypatc
     words = ["radius", folder / "net.npz", folder / "data.npz", "--out", folder / "out"]
     status, out, _ = call(capsys, *words)
     assert (status, out) == (130, "")
-    assert list((folder / "out").iterdir()) == []
+    assert not (folder / "out").exists()

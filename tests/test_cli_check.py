@@ -11,6 +11,8 @@ import pytest
 from refimpl.cli import main
 
 MINE = """
+import sys
+from builtins import int
 from refimpl.conformance import Adapter
 
 class Right(Adapter):
@@ -24,6 +26,7 @@ class Wrong(Right):
         return [sum(r >= e for r in radius) / len(radius) for e in epsilons]
 
 instance = Right()
+number = 3
 """
 
 
@@ -68,20 +71,40 @@ def test_without_argument_refimpl_is_checked(capsys: pytest.CaptureFixture[str])
         ("users_adapter", "expected PACKAGE.MODULE:ADAPTER"),
         ("no_such_module:Adapter", "ModuleNotFoundError"),
         ("users_adapter:Missing", "AttributeError"),
+        ("users_leaving:Mine", "SystemExit: 0"),
+        ("users_adapter:number", "or an instance of one, got an object of type int"),
+        ("users_adapter:int", "or an instance of one, got an object of type type"),
+        ("users_adapter:sys", "or an instance of one, got an object of type module"),
     ],
 )
 def test_what_cannot_be_imported_is_bad_usage(
     mine: Path, name: str, reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (mine / "users_leaving.py").write_text("import sys; sys.exit(0)")
     assert main(["check", name]) == 2
     error = capsys.readouterr().err
+    assert error.startswith(f"refimpl: error: {name}: expected ")
     assert reason in error
     assert error.count("\n") == 1
 
 
 def test_unknown_claims_are_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--claim", "E99-nothing"]) == 2
-    assert "E99-nothing" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error == (
+        "refimpl: error: --claim: expected a name from refimpl check --list, got 'E99-nothing'\n"
+    )
+
+
+def test_list_says_every_claim_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    from refimpl.conformance import claims
+
+    assert main(["check", "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(claims())
+    (line,) = (line for line in lines if line.startswith("E29-robust-at-the-radius "))
+    assert " E29: " in line
+    assert line.endswith(" | " + claims()["E29-robust-at-the-radius"].statement)
 
 
 def test_power_prints_the_matrix(

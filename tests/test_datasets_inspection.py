@@ -40,11 +40,11 @@ def test_each_file_of_mnist_is_judged_on_its_own(tmp_path: Path) -> None:
     (folder / f"{IDX_NAMES[1]}.gz").write_bytes(b"<html>")
     findings = datasets.verify_directory(tmp_path)
     assert [str(finding) for finding in findings] == [
-        f"MNIST: {folder / IDX_NAMES[0]}: missing",
         f"MNIST: {folder / IDX_NAMES[1]}.gz: expected an IDX file, which starts with two zero"
         " bytes, got b'<htm'",
         f"MNIST: {folder / IDX_NAMES[2]}.gz: expected the 10000 items of {IDX_NAMES[2]}, got 5",
         f"MNIST: {folder / IDX_NAMES[3]}.gz: expected the 10000 items of {IDX_NAMES[3]}, got 5",
+        f"MNIST: {folder}: missing {IDX_NAMES[0]}",
     ]
     assert not any(finding.whole for finding in findings)
 
@@ -67,12 +67,25 @@ def test_each_batch_of_a_folder_is_judged_on_its_own(tmp_path: Path, monkeypatch
     md5 = published.CIFAR10_MD5
     assert problems == [
         None,
-        "missing",
         f"expected the official data_batch_3, md5 {md5['data_batch_3']}, got {md5['data_batch_4']}",
         None,
         "expected a pickle of a dict of lists and uint8 matrices, got one cut short",
         None,
+        "missing data_batch_2",
     ]
+
+
+def test_files_of_a_layout_of_which_nothing_is_there_are_not_missed(tmp_path: Path) -> None:
+    for name in ("cifar-10-batches-py", "cifar-10-batches-bin", "mnist"):
+        (tmp_path / name).mkdir()
+    assert datasets.verify_directory(tmp_path) == []
+    write_files(tmp_path / "cifar-10-batches-py", cifar10_contents("python"))
+    assert not any(".bin" in str(finding) for finding in datasets.verify_directory(tmp_path))
+    (tmp_path / "cifar-10-batches-bin" / "test_batch.bin").write_bytes(b"")
+    *_, test, missing = map(str, datasets.verify_directory(tmp_path))
+    assert "test_batch.bin: expected" in test
+    names = ", ".join(f"data_batch_{i}.bin" for i in range(1, 6))
+    assert missing == f"CIFAR-10: {tmp_path / 'cifar-10-batches-bin'}: missing {names}"
 
 
 def test_binary_batches_are_judged_as_a_whole_too(tmp_path: Path, monkeypatch) -> None:

@@ -1,8 +1,7 @@
 """The command ``refimpl``: one module for each subcommand, with `add_parser` and `run`.
 
-Exit status: 0 success; 1 a claim or a check failed; 2 bad usage or input, with one line on standard
-error; 130 after Ctrl-C. The modules import what they run when they run, so that ``refimpl --help``
-is quick.
+The docstring of a module is the help of its subcommand. The modules import what they run when they
+run, so that ``refimpl --help`` is quick.
 """
 
 from __future__ import annotations
@@ -15,6 +14,10 @@ from importlib import import_module
 from typing import NoReturn
 
 import refimpl
+
+_STATUSES = """Exit status: 0 success; 1 a claim or a check failed; 2 bad usage or input,
+with one line on standard error; 130 after Ctrl-C, with what was finished written whole. refimpl
+COMMAND --help says what a command takes, with an example."""
 
 COMMANDS = ("reproduce", "radius", "verify", "data", "prove", "sweep", "check", "vectors")
 
@@ -49,10 +52,26 @@ def _run(args: argparse.Namespace) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError, ArithmeticError, ImportError, MemoryError) as error:
-        message = str(error) or type(error).__name__
-        print(f"refimpl: error: {' '.join(message.split())}", file=sys.stderr)
+        print(f"refimpl: error: {' '.join(_message(error, args).split())}", file=sys.stderr)
         return 2
     return status
+
+
+def _message(error: Exception, args: argparse.Namespace) -> str:
+    """Say what is wrong in the user's words: files and options in place of numbers and arguments.
+
+    >>> _message(ValueError("max_nodes: expected 1"), argparse.Namespace(max_nodes=0))
+    '--max-nodes: expected 1'
+    """
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    message = str(error) or type(error).__name__
+    name, _, rest = message.partition(": ")
+    if name == "directory":
+        return f"{'--data' if 'data' in args else 'DIR'}: {rest}"
+    if getattr(args, name, None) is None:
+        return message
+    return f"--{name.replace('_', '-')}: {rest}"
 
 
 def _attached(argv: Sequence[str]) -> list[str]:
@@ -71,7 +90,8 @@ def _attached(argv: Sequence[str]) -> list[str]:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="refimpl", description=(refimpl.__doc__ or "").split("\n")[0])
+    description = (refimpl.__doc__ or "").split("\n")[0]
+    parser = Parser(prog="refimpl", description=description, epilog=_STATUSES)
     parser.add_argument("--version", action="version", version=f"refimpl {refimpl.__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for name in COMMANDS:

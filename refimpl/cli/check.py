@@ -1,51 +1,86 @@
-"""``refimpl check``: an implementation against every claim; without argument refimpl itself."""
+"""Check an implementation against every claim, and name what is wrong.
+
+  refimpl check mine:Mine --json results.json
+  refimpl check mine:Mine --claim E12-input-gradient --examples 1000
+  refimpl check --list
+
+mine:Mine is the class Mine in mine.py here, a subclass of
+refimpl.conformance.Adapter with the methods that you have; help() of Adapter
+lists them. What it lacks counts as not implemented, which is no failure.
+Without an adapter refimpl itself is checked.
+
+Exit status: 0 if no claim fails, 1 if one does, 2 if the adapter is none.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
-from refimpl._files import write_json
+from refimpl import _validation
+from refimpl.cli import options
+
+Write = Callable[[Any], None]
 
 
 def add_parser(subparsers: Any) -> None:
     """Add ``check``."""
-    parser = subparsers.add_parser("check", help="check an implementation, and name what is wrong")
-    parser.add_argument(
-        "adapter",
-        nargs="?",
-        metavar="PACKAGE.MODULE:ADAPTER",
-        help="a subclass of refimpl.conformance.Adapter; default: refimpl itself",
+    text = "check an implementation, and name what is wrong"
+    parser = options.add_command(subparsers, "check", text, __doc__)
+    text = "an adapter class, or an instance of one (default: refimpl itself)"
+    parser.add_argument("adapter", nargs="?", metavar="PACKAGE.MODULE:ADAPTER", help=text)
+    parser.add_argument("--list", action="store_true", help="print the claims and check nothing")
+    options.add_json(parser, "write the results there too")
+    text = "seed of the inputs (default: 0)"
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help=text)
+    text = "inputs for each claim, at most (default: 40)"
+    parser.add_argument("--examples", type=int, metavar="N", help=text)
+    text = "check only this claim; repeatable (default: all)"
+    parser.add_argument("--claim", action="append", metavar="NAME", help=text)
+    text = "precision of the inputs and of the bounds on rounding (default: the adapter's own)"
+    parser.add_argument("--dtype", choices=("float32", "float64"), help=text)
+    text = (
+        "check E4-outputs-subnormal too: outputs below the smallest normal number of the dtype, "
+        "which some processors flush to zero"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the inputs (default: 0)")
-    parser.add_argument(
-        "--examples", type=int, metavar="N", help="inputs for each claim, at most (default: 40)"
+    parser.add_argument("--subnormals", action="store_true", help=text)
+    text = (
+        "check E32-tight too: the lower and upper bounds of your radius_bounds meet, as those of "
+        "an exact method do"
     )
-    parser.add_argument(
-        "--claim", action="append", metavar="NAME", help="only this one; repeatable"
-    )
-    parser.add_argument("--dtype", choices=("float32", "float64"), help="default: the adapter's")
-    parser.add_argument("--subnormals", action="store_true", help="numbers below the normal too")
-    parser.add_argument("--tight", action="store_true", help="bounds of the radius are to meet")
-    parser.add_argument(
-        "--power", action="store_true", help="run the checks on wrong implementations instead"
-    )
+    parser.add_argument("--tight", action="store_true", help=text)
+    text = "run the claims on implementations that are wrong on purpose, and see each one caught"
+    parser.add_argument("--power", action="store_true", help=text)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check, print, and fail if a claim fails."""
-    if args.power:
-        return _power(args)
-    import refimpl
-    from refimpl.conformance import check, explain, report
+    """List the claims, or check and fail if a claim fails."""
+    if args.list:
+        return _list()
+    with options.json_results(args.json) as write:
+        return _power(args, write) if args.power else _check(args, write)
 
+
+def _list() -> int:
+    from refimpl.conformance import claims
+
+    for claim in claims().values():
+        print(f"{claim.name:<33} {claim.equation} | {claim.statement}")
+    return 0
+
+
+def _check(args: argparse.Namespace, write: Write) -> int:
+    import refimpl
+    from refimpl.conformance import check, claims, explain, report
+
+    for name in args.claim or ():
+        if name not in claims():
+            raise ValueError(f"--claim: expected a name from refimpl check --list, got {name!r}")
     adapter = load(args.adapter)
-    options = {} if args.examples is None else {"examples": args.examples}
     results = check(
         adapter,
         seed=args.seed,
@@ -54,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
         tight=args.tight,
         dtype=args.dtype,
         progress=True,
-        **options,
+        **_examples(args),
     )
     dtype = args.dtype or adapter.dtype
     print(f"{adapter.name} ({dtype}) against refimpl {refimpl.__version__}, seed {args.seed}\n")
@@ -65,40 +100,52 @@ def run(args: argparse.Namespace) -> int:
     print(f"\n{report.summary(results)}; repeat with --seed {args.seed}")
     if failed:
         print(f"Begin with {failed[0].claim}: an earlier failure often explains later ones.")
-    if args.json is not None:
-        write_json(args.json, report.as_json(results, adapter, args.seed))
+    write(report.as_json(results, adapter, args.seed))
     return 1 if failed else 0
 
 
 def load(name: str | None) -> Any:
     """Import an adapter, with the current directory on the import path."""
-    from refimpl.conformance import Reference
+    from refimpl.conformance import Adapter, Reference
 
     if name is None:
         return Reference()
     module, separator, attribute = name.partition(":")
     if not (module and separator and attribute):
-        raise ValueError(f"adapter: expected PACKAGE.MODULE:ADAPTER, got {name!r}")
+        raise ValueError(f"{name}: expected PACKAGE.MODULE:ADAPTER, as in mine:Mine")
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
         found = getattr(import_module(module), attribute)
-        return found() if isinstance(found, type) else found
-    except Exception as error:  # whatever the user's module raises
+        is_class = isinstance(found, type) and issubclass(found, Adapter)
+        adapter = found() if is_class else found
+    except (Exception, SystemExit) as error:  # whatever the user's module raises
         reason = f"{type(error).__name__}: {error}"
-        raise ValueError(f"adapter: expected {name} to import, got {reason}") from error
+        raise ValueError(f"{name}: expected an adapter to import, got {reason}") from error
+    if not isinstance(adapter, Adapter):
+        expected = "a subclass of refimpl.conformance.Adapter, or an instance of one"
+        raise ValueError(
+            f"{name}: expected {expected}, got an object of type {type(found).__name__}"
+        )
+    return adapter
 
 
-def _power(args: argparse.Namespace) -> int:
+def _examples(args: argparse.Namespace) -> dict[str, Any]:
+    if args.examples is None:
+        return {}
+    return {"examples": _validation.integer("--examples", args.examples, minimum=1)}
+
+
+def _power(args: argparse.Namespace, write: Write) -> int:
     from refimpl.conformance import claims, report
     from refimpl.conformance.power import missed, power
 
-    options = {} if args.examples is None else {"examples": args.examples}
-    caught = power(seed=args.seed, progress=True, **options)
+    if args.adapter or args.claim or args.dtype or args.subnormals or args.tight:
+        raise ValueError("--power: expected only --seed, --examples and --json besides")
+    caught = power(seed=args.seed, progress=True, **_examples(args))
     for line in report.matrix(caught, list(claims())):
         print(line)
-    if args.json is not None:
-        write_json(args.json, {name: sorted(by) for name, by in caught.items()})
+    write({name: sorted(by) for name, by in caught.items()})
     lapses = missed(caught)
     print(f"\n{len(caught)} defects, {len(claims())} claims, seed {args.seed}: ", end="")
     print("every defect is caught by the claims it breaks" if not lapses else "; ".join(lapses))

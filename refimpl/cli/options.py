@@ -1,17 +1,64 @@
-"""Options that several subcommands have."""
+"""Options, inputs and results that several subcommands have."""
 
 from __future__ import annotations
 
 import argparse
-import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from refimpl import _validation as check
-from refimpl._files import read_npz
-from refimpl.decisions import Decision, GroupMax, GroupSum, check_decision
+from refimpl._files import check_writable, json_text, read_npz, write_json
+from refimpl.decisions import Decision, GroupMax, GroupSum, adversarial, check_decision
+
+if TYPE_CHECKING:
+    from refimpl.network import TwoLayerReLU
+
+NETWORK = "F(x) = A ReLU(W x + b) + c: W (M,d), A (K,M) and, if there are any, b (M,) and c (K,)"
+DATA = "x (n,d), a sample a row, and y (n,): classes 0..K-1 for argmax, else -1 or +1"
+STDOUT = Path("-")
+_SHOWN = 10  # samples of a list that are named
 
 GROUPED: dict[str, Any] = {"group_max": GroupMax, "group_sum": GroupSum}
+
+
+def add_command(subparsers: Any, name: str, text: str, doc: str | None) -> Any:
+    """Add a subcommand: `text` in the list of all, the docstring of its module for its own help."""
+    raw = argparse.RawDescriptionHelpFormatter
+    return subparsers.add_parser(name, help=text, description=doc, formatter_class=raw)
+
+
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Add NETWORK.npz and DATA.npz."""
+    parser.add_argument("network", type=Path, metavar="NETWORK.npz", help=NETWORK)
+    parser.add_argument("data", type=Path, metavar="DATA.npz", help=DATA)
+
+
+def add_json(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add ``--json``."""
+    text += "; - is standard output, and the report then goes to standard error"
+    parser.add_argument("--json", type=Path, metavar="FILE", help=text)
+
+
+@contextmanager
+def json_results(path: Path | None) -> Iterator[Callable[[Any], None]]:
+    """Give what writes results to the file of ``--json``, which is seen at once to be writable.
+
+    Standard output is for the results alone where the file is ``-``, and None takes nothing.
+    """
+    if path is None:
+        yield lambda results: None
+    elif path == STDOUT:
+        stdout = sys.stdout
+        with redirect_stdout(sys.stderr):
+            yield lambda results: print(json_text(results), end="", file=stdout)
+    else:
+        yield partial(write_json, check_writable(path))
 
 
 def add_out(parser: argparse.ArgumentParser, name: str) -> None:
@@ -69,12 +116,19 @@ def read_samples(path: Path) -> tuple[Any, Any]:
     return arrays["x"], arrays["y"]
 
 
-def check_writable(path: Path) -> None:
-    """Raise `OSError` now rather than after the work, if a file cannot be written there."""
-    if path.is_dir():
-        raise IsADirectoryError(f"{path}: expected a file, got a directory")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise PermissionError(f"{path}: expected a file in a writable directory")
+def named(what: str, samples: Sequence[int], n: int) -> str:
+    """Say how many of n samples are what is said, and which.
+
+    >>> named("misclassified", [4, 17], 20)
+    'misclassified: 2 of 20 samples (4, 17)'
+    """
+    which = [*map(str, samples[:_SHOWN]), *["..."] * (len(samples) > _SHOWN)]
+    return f"{what}: {len(samples)} of {n} samples" + (f" ({', '.join(which)})" if which else "")
+
+
+def misclassified(net: TwoLayerReLU, x: Any, y: Any, decision: Decision, ties: str) -> list[int]:
+    """Find the samples that are adversarial as they are: their radius is 0."""
+    return np.flatnonzero(adversarial(net.outputs(x), y, decision, ties)).tolist()
 
 
 def _labels(text: str) -> list[int]:

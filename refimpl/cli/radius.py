@@ -1,15 +1,15 @@
 """Find the exact l2 robust radius of your network at each of your samples.
 
-  refimpl radius network.npz data.npz --decision argmax --certificates proofs.npz
+  refimpl radius network.npz data.npz --jobs 2 --certificates proofs.npz
 
 The radius is the distance to the nearest point that is decided wrongly. Every
 sample gets bounds lower <= radius <= upper and a status: exact (they meet),
-unreachable (nothing is decided wrongly, both are infinite), or bounded (--max-nodes,
---time-limit or rounding came first; the bounds hold nevertheless). Results are
-printed, and written to --out as radius.json, histogram.png and curve.png.
+unreachable (nothing is decided wrongly, both are infinite), or bounded (a limit
+or rounding came first; the bounds hold nevertheless). Results are printed, and
+written into --out as radius.json, histogram.png and curve.png.
 
-Exit status: 0, also if radii are bounded; 130 after Ctrl-C, with the samples that
-were finished written.
+Exit status: 0, also if radii are bounded; 130 after Ctrl-C, with the samples
+that were finished written.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ _N_RADII = 11
 
 def add_parser(subparsers: Any) -> None:
     """Add ``radius``."""
-    parser = options.add_command(subparsers, "radius", "exact robust radii of your network", __doc__)
+    parser = options.add_command(
+        subparsers, "radius", "exact robust radii of your network", __doc__
+    )
     options.add_inputs(parser)
     options.add_decision(parser)
     text = "relative gap at which the bounds count as one (default: 1e-9)"
@@ -83,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _checked_samples(path: Path, net: TwoLayerReLU, decision: Decision) -> tuple[Any, Any]:
-    """Samples that fit the network, and labels that fit the decision."""
+    """Read samples that fit the network, and labels that fit the decision."""
     x, y = options.read_samples(path)
     try:
         x = check.real_array("x", x, ("n", net.dim))
@@ -144,7 +146,7 @@ def _publish(
     """Print, and write the files, certificates first: they cost the most."""
     from refimpl.experiments import figures
 
-    written = [path for path in (args.certificates, args.json) if path is not None]
+    written = [p for p in (args.certificates, args.json) if p not in (None, options.STDOUT)]
     if args.certificates is not None:
         _save_certificates(args.certificates, net, x, y, decision, args.ties, result)
     if args.json is None:
@@ -156,7 +158,8 @@ def _publish(
     write({**summary, "samples": _samples(y, result)})
     _print(summary)
     if figures.available():
-        written += figures.draw_radii(output_directory(args.out), result)
+        figures.draw_radii(output_directory(args.out), result)
+        written += [args.out / "histogram.png", args.out / "curve.png"]
     for path in written:
         print(f"written to {path}")
 

@@ -1,4 +1,12 @@
-"""``refimpl vectors``: frozen inputs and outputs, for implementations that cannot call Python."""
+"""Write or check test vectors: inputs and outputs of every equation.
+
+  refimpl vectors write vectors/
+  refimpl vectors check vectors/
+
+They serve implementations that refimpl check cannot call. A folder of vectors
+holds manifest.json and one .npz for each equation: inputs, outputs, and how far
+yours may differ. help() of refimpl.conformance.vectors describes the format.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +14,48 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from refimpl.cli import options
+
+WRITE = """Write manifest.json and an .npz file for each equation into DIR, which is made
+if it is missing; files of these names are replaced.
+
+  refimpl vectors write vectors/
+"""
+CHECK = """Compare the vectors in DIR with what this version of refimpl computes, to see
+that a copy is whole and up to date. Your implementation is not run: compare its
+outputs with those in the files.
+
+  refimpl vectors check vectors/
+
+Exit status: 0 if all values agree, 1 if some differ, 2 if DIR is not whole.
+"""
+
 
 def add_parser(subparsers: Any) -> None:
-    """Add ``vectors``."""
-    parser = subparsers.add_parser(
-        "vectors", help="write or check frozen inputs and outputs of every equation"
-    )
-    parser.add_argument("action", choices=("write", "check"))
-    parser.add_argument("directory", type=Path, metavar="DIR")
-    parser.set_defaults(run=run)
+    """Add ``vectors write`` and ``vectors check``."""
+    text = "write or check frozen inputs and outputs of every equation"
+    parser = options.add_command(subparsers, "vectors", text, __doc__)
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    write = options.add_command(actions, "write", "write them into a folder", WRITE)
+    write.add_argument("directory", type=Path, metavar="DIR", help="folder to write into")
+    write.set_defaults(run=run_write)
+    check = options.add_command(actions, "check", "compare a folder with this version", CHECK)
+    check.add_argument("directory", type=Path, metavar="DIR", help="folder of vectors")
+    check.set_defaults(run=run_check)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Write the vectors, or compare them with what this package computes."""
-    from refimpl.conformance.vectors import VERSION, check_vectors, write_vectors
+def run_write(args: argparse.Namespace) -> int:
+    """Write the vectors."""
+    from refimpl.conformance.vectors import VERSION, write_vectors
 
-    if args.action == "write":
-        print(f"vectors version {VERSION} written to {write_vectors(args.directory)}")
-        return 0
+    print(f"vectors version {VERSION} written to {write_vectors(args.directory)}")
+    return 0
+
+
+def run_check(args: argparse.Namespace) -> int:
+    """Compare the vectors with what this package computes, and fail if some differ."""
+    from refimpl.conformance.vectors import check_vectors
+
     differences = check_vectors(args.directory)
     for line in differences:
         print(line)

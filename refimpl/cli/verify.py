@@ -1,4 +1,15 @@
-"""``refimpl verify``: check certificates of robust radii, without the solver that made them."""
+"""Verify certificates of robust radii, without the solver that made them.
+
+  refimpl radius network.npz data.npz --certificates proofs.npz
+  refimpl verify network.npz data.npz proofs.npz --exact
+
+A certificate proves that nothing within its radius, the lower bound of refimpl
+radius, is decided wrongly. NETWORK.npz and DATA.npz are those that radius was
+given; the decision and how ties count stand in CERTIFICATES.
+
+Exit status: 0 if every certificate proves its radius, 1 if one does not, 2 if
+they are about another network or other samples.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +22,13 @@ from refimpl.cli import options
 
 def add_parser(subparsers: Any) -> None:
     """Add ``verify``."""
-    parser = subparsers.add_parser(
-        "verify", help="check certificates, without the solver that made them"
-    )
-    parser.add_argument("network", type=Path, metavar="NETWORK.npz")
-    parser.add_argument("data", type=Path, metavar="DATA.npz", help="arrays x and y")
-    parser.add_argument("certificates", type=Path, metavar="CERTIFICATES")
-    parser.add_argument("--exact", action="store_true", help="rational arithmetic throughout")
+    text = "check certificates, without the solver that made them"
+    parser = options.add_command(subparsers, "verify", text, __doc__)
+    options.add_inputs(parser)
+    text = "the file that refimpl radius --certificates wrote"
+    parser.add_argument("certificates", type=Path, metavar="CERTIFICATES", help=text)
+    text = "rational arithmetic throughout (default: only where rounding could decide)"
+    parser.add_argument("--exact", action="store_true", help=text)
     parser.set_defaults(run=run)
 
 
@@ -29,7 +40,11 @@ def run(args: argparse.Namespace) -> int:
     net = TwoLayerReLU.load(args.network)
     x, y = options.read_samples(args.data)
     file = load_certificates(args.certificates)
-    file.check_inputs(net, x, y)
+    try:
+        file.check_inputs(net, x, y)
+    except ValueError as error:
+        wrong = args.network if str(error).startswith("net:") else args.data
+        raise ValueError(f"{wrong}: {str(error).removeprefix('net: ')}") from None
     claimed = {i: each for i, each in enumerate(file.certificates) if each is not None}
     failures = 0
     for i, certificate in track(claimed.items(), "verify", len(claimed)):
@@ -48,6 +63,17 @@ def run(args: argparse.Namespace) -> int:
             failures += 1
             print(f"sample {i}: radius {file.radius[i]:.6g} not proved: {error}")
     print(f"{len(claimed) - failures} of {len(claimed)} certificates proved")
-    if silent := len(x) - len(claimed):
-        print(f"{silent} of {len(x)} samples have none: nothing is claimed of them")
+    wrong = options.misclassified(net, x, y, file.decision, file.ties)
+    _explain({*range(len(x))} - claimed.keys(), wrong, len(x))
     return 1 if failures else 0
+
+
+def _explain(silent: set[int], misclassified: list[int], n: int) -> None:
+    """Say why samples have no certificate."""
+    wrong = sorted(silent.intersection(misclassified))
+    if wrong:
+        what = "no certificate, since misclassified (radius 0, nothing to prove)"
+        print(options.named(what, wrong, n))
+    if others := sorted(silent.difference(wrong)):
+        what = "no certificate, since radius was stopped or found no bound above 0"
+        print(options.named(what, others, n))

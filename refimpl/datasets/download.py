@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import IO, Any
 
 from refimpl import _validation as check
-from refimpl._files import atomic_write
+from refimpl._files import atomic_write, output_directory
 from refimpl._progress import Progress
 from refimpl.datasets import published
 from refimpl.datasets.content import file_sha256
@@ -84,8 +84,7 @@ def fetch(
     pooch = _pooch()
     headers = {"Accept-Encoding": "identity"}  # or else a server may send .gz files decompressed
     get = pooch.HTTPDownloader(chunk_size=_CHUNK, timeout=timeout, headers=headers)
-    folder = Path(directory) / _FOLDERS[name]
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = output_directory(Path(directory) / _FOLDERS[name])
     return [_fetch_file(file, folder, places, get, progress) for file in _downloads(name)]
 
 

@@ -54,8 +54,8 @@ def verify_directory(directory: Directory = None) -> list[Finding]:
     Returns
     -------
     list of Finding
-        `str` of each is a line to print. Files that are missing beside others of their set are
-        findings too. Empty: nothing of either data set is there.
+        `str` of each is a line to print. The last one of a folder that has some files of a set
+        names those that are missing. Empty: nothing of either data set is there.
 
     Raises
     ------
@@ -68,10 +68,11 @@ def verify_directory(directory: Directory = None) -> list[Finding]:
 
 
 def _mnist_findings(files: dict[str, Path]) -> Iterator[Finding]:
-    folder = next(iter(files.values())).parent
-    for name in published.MNIST:
-        path = files.get(name, folder / name)
-        yield Finding("MNIST", path, _mnist_problem(path, name) if name in files else "missing")
+    """One finding for each file, and one if there are not all of them."""
+    for name, path in files.items():
+        yield Finding("MNIST", path, _mnist_problem(path, name))
+    if lack := published.MNIST.keys() - files.keys():
+        yield Finding("MNIST", path.parent, _missing(lack))
 
 
 def _mnist_problem(path: Path, name: str) -> str | None:
@@ -82,19 +83,19 @@ def _mnist_problem(path: Path, name: str) -> str | None:
 
 
 def _cifar10_findings(source: Cifar10Source) -> Iterator[Finding]:
-    """One finding for an archive, one for each batch of a folder, and one if these do not fit."""
+    """One finding for an archive or for each batch of a folder, and one if these do not fit."""
     if source.is_archive:
         yield Finding("CIFAR-10", source.path, _cifar10_problem(source))
         return
-    whole = True
-    for name in published.CIFAR10_MD5:
-        path = source.files.get(name, source.path / f"{name}{source.format.suffix}")
-        alone = replace(source, files={name: path})
-        problem = _cifar10_problem(alone) if name in source.files else "missing"
-        finding = Finding("CIFAR-10", path, problem)
-        whole = whole and finding.whole
-        yield finding
-    if whole and (problem := _cifar10_problem(source)):
+    batches = [
+        Finding("CIFAR-10", path, _cifar10_problem(replace(source, files={name: path})))
+        for name, path in source.files.items()
+    ]
+    yield from batches
+    if lack := published.CIFAR10_MD5.keys() - source.files.keys():
+        names = {f"{name}{source.format.suffix}" for name in lack}
+        yield Finding("CIFAR-10", source.path, _missing(names))
+    elif all(batch.whole for batch in batches) and (problem := _cifar10_problem(source)):
         yield Finding("CIFAR-10", source.path, problem)
 
 
@@ -111,3 +112,7 @@ def _first(deviations: Iterable[DatasetFormatError]) -> str | None:
 
 def _said(error: DatasetFormatError) -> str:
     return f"expected {error.expected}, got {error.got}"
+
+
+def _missing(names: Iterable[str]) -> str:
+    return f"missing {', '.join(sorted(names))}"

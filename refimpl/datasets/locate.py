@@ -46,7 +46,8 @@ def data_directory(directory: Directory) -> Path:
     if directory is None:
         directory = os.environ.get(ENVIRONMENT) or None
     if not isinstance(directory, (str, os.PathLike)):
-        check.fail("directory", f"a path, or ${ENVIRONMENT} set", repr(directory))
+        got = "neither" if directory is None else repr(directory)
+        check.fail("directory", f"a path, or ${ENVIRONMENT} set", got)
     return Path(directory)
 
 
