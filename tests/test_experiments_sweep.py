@@ -16,6 +16,7 @@ import pytest
 
 import refimpl
 from refimpl import ClusterDistribution, GroupMax, GroupSum, cli, robust_radius, theory
+from refimpl.cli import sweep as cli_sweep
 from refimpl.experiments import sweep as sweeps
 from refimpl.experiments import sweep_point
 from refimpl.experiments.sweep import points, read, sweep
@@ -115,12 +116,6 @@ def test_a_failed_point_is_recorded_and_the_rest_goes_on(tmp_path, monkeypatch):
     assert _plain(again) == _plain(outcomes)
 
 
-def test_impossible_points_fail_by_themselves(tmp_path):
-    outcomes = sweep({**BASE, "k": [4], "d": [3, 40]}, tmp_path / "s.jsonl")
-    assert outcomes[0].error.startswith("ValueError: d: expected")
-    assert outcomes[1].error is None
-
-
 class _Raising:
     """An executor whose futures hold an error."""
 
@@ -186,6 +181,13 @@ def test_an_empty_file_is_as_good_as_none(tmp_path):
         ({"noise": ["a"]}, "grid: noise: expected"),
         ({"d": []}, "grid: expected at least one point"),
         ([], "grid: expected at least one point"),
+        ({"k": [4], "d": [40, 3]}, "grid: d: expected an integer of at least 4, the number k of"),
+        ({"k": [10, 1]}, "grid: k: expected an integer of at least 2, got 1"),
+        ({"k": [4], "positive": [1, 4]}, "grid: positive: expected a number from 1 to 3, for k 4"),
+        ({"k": [5], "cosine": [-0.25, -0.3]}, "grid: cosine: expected a number from -1/4 to"),
+        ({"cosine": [1.0]}, "grid: cosine: expected a number from -1/9 to below 1, for k 10"),
+        ({"n": [0]}, "grid: n: expected an integer of at least 1"),
+        ({"noise": [0.0]}, "grid: noise: expected a positive number"),
     ],
 )
 def test_bad_grids_are_refused(tmp_path, grid, message):
@@ -234,20 +236,73 @@ def test_the_command_sweeps_with_processes_as_without(alone, tmp_path):
     words = ["--k", "2,4", "--d", "40,80", "--seed", "0,1", "--jobs", "2", "--out", "o"]
     process = _sweep(tmp_path, *words)
     assert process.returncode == 0, process.stderr
-    assert process.stdout.startswith("k d seed")
+    assert process.stdout.split()[:3] == ["k", "d", "seed"]
     assert "8 of 8 points measured" in process.stdout
     assert _plain(read(tmp_path / "o" / "sweep.jsonl")) == _plain(alone[1])
 
 
-def test_the_command_says_what_failed_and_refuses_other_results(tmp_path, capsys):
+def test_the_command_says_what_failed_and_refuses_other_results(tmp_path, capsys, monkeypatch):
+    measure = sweep_point.measure
+    monkeypatch.setattr(sweep_point, "measure", lambda p: measure(p) if p.d > 40 else {}["d"])
     words = ["sweep", *WORDS, "--k", "4", "--out", str(tmp_path)]
-    assert cli.main([*words, "--d", "3,40"]) == 1
+    assert cli.main([*words, "--d", "40,50"]) == 1
     captured = capsys.readouterr()
-    assert "failed: Point(k=4, d=3" in captured.out
+    assert "failed: Point(k=4, d=40" in captured.out
     assert "1 of 2 points measured" in captured.out
     assert cli.main([*words, "--d", "40"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert cli.main([*words, "--d", "x"]) == 2
+
+
+BAD = {
+    "more clusters than dimensions": (
+        ["--k", "4,100", "--d", "80,3072"],
+        "--d: expected an integer of at least 100, the number k of clusters, got 80",
+    ),
+    "no positive": (["--positive", "5,0"], "--positive: expected a number from 1 to 9, for k 10"),
+    "all positive": (["--k", "6", "--positive", "6"], "--positive: expected a number from 1 to 5"),
+    "cosine": (["--cosine", "-0.1,1"], "--cosine: expected a number from -1/9 to below 1"),
+    "nan": (["--noise", "nan"], "--noise: expected finite numbers"),
+    "negative": (["--seed", "-1"], "--seed: expected an integer of at least 0, got -1"),
+    "no neurons": (["--m", "0"], "--m: expected an integer of at least 1, got 0"),
+    "no noise": (["--noise", "0"], "--noise: expected a positive number, got 0"),
+    "half a neuron": (["--m", "1.5"], "--m: expected a list as 1,2, got '1.5'"),
+    "an end too much": (["--d", "40,"], "--d: expected a list as 1,2, got '40,'"),
+    "no jobs": (["--jobs", "0"], "--jobs: expected an integer of at least 1"),
+    "out is a file": (
+        ["--out", "a.txt"],
+        "--out: a.txt: expected a directory, but a.txt is a file",
+    ),
+    "out in a file": (["--out", "a.txt/b"], "--out: a.txt/b: expected a directory, but a.txt is a"),
+    "words": (["40"], "unrecognized arguments: 40"),
+}
+
+
+@pytest.mark.parametrize(("words", "message"), BAD.values(), ids=BAD)
+def test_bad_input_is_one_line_and_writes_nothing(tmp_path, capsys, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    Path("a.txt").touch()
+    assert cli.main(["sweep", *WORDS, *words]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert message in captured.err
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.txt"]
+
+
+def test_a_single_point_is_the_papers_only_if_it_is(tmp_path, capsys, monkeypatch):
+    result = {"trained": {kind: {"median": 1.0} for kind in sweep_point.KINDS}}
+    result["averaging"] = {"alignment": 0.5}
+    monkeypatch.setattr(sweep_point, "measure", lambda point: result)
+    assert cli.main(["sweep", "--out", str(tmp_path / "a")]) == 0
+    assert "\nthe paper's  " in capsys.readouterr().out
+    words = ["--d", "100", "--positive", "3", "--noise", "1", "--out", str(tmp_path / "b")]
+    assert cli.main(["sweep", *words]) == 0
+    assert "\nd 100, positive 3  " in capsys.readouterr().out
+
+
+def test_the_help_says_the_defaults_of_a_point():
+    assert {name: default for name, (_, _, default) in cli_sweep.AXES.items()} == Point().as_json()
 
 
 def test_the_command_says_that_a_worker_ended(tmp_path, capsys, monkeypatch):

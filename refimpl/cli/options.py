@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refimpl import _validation as check
-from refimpl._files import check_writable, json_text, read_npz, write_json
+from refimpl._files import check_directory, check_writable, json_text, read_npz, write_json
 from refimpl.decisions import Decision, GroupMax, GroupSum, adversarial, check_decision
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def add_out(parser: argparse.ArgumentParser, name: str) -> None:
     """Add ``--out``, by default ./refimpl-<name>."""
     default = Path(f"refimpl-{name}")
     text = f"folder of the results (default: ./{default})"
-    parser.add_argument("--out", type=Path, default=default, metavar="DIR", help=text)
+    parser.add_argument("--out", type=_directory, default=default, metavar="DIR", help=text)
 
 
 def add_labels(parser: Any, text: str, name: str = "--labels") -> None:
@@ -128,7 +128,15 @@ def named(what: str, samples: Sequence[int], n: int) -> str:
 
 def misclassified(net: TwoLayerReLU, x: Any, y: Any, decision: Decision, ties: str) -> list[int]:
     """Find the samples that are adversarial as they are: their radius is 0."""
-    return np.flatnonzero(adversarial(net.outputs(x), y, decision, ties)).tolist()
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.flatnonzero(adversarial(net.outputs(x), y, decision, ties)).tolist()
+
+
+def _directory(text: str) -> Path:
+    try:
+        return check_directory(text)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _labels(text: str) -> list[int]:

@@ -1,4 +1,14 @@
-"""``refimpl sweep``: both networks and their exact radii over a grid."""
+"""Train both of the paper's networks, and find their exact radii, over a grid.
+
+  refimpl sweep --d 768,1536,3072 --seed 0,1,2 --jobs 2
+
+Every axis takes values separated by commas; all combinations are measured, and
+what is not given is the paper's. A table of median radii is printed; sweep.jsonl in
+--out has all results, a line each as they come. The same command again takes up
+where it stopped; another grid needs another --out.
+
+Exit status: 0 if every point was measured, 1 if one failed.
+"""
 
 from __future__ import annotations
 
@@ -16,39 +26,40 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from refimpl.experiments.sweep import Outcome
+    from refimpl.experiments.sweep_point import Point
 
 _SECONDS = 5  # that a scheduler has to answer
+_READ = """\
+r: exact l2 radius; averaging: of the 2-class network; group_max, group_sum: of the multi-class
+network, by largest output or sums of outputs; alignment: smallest cosine of a neuron of the 2-class
+network with the sum of its class's features."""
 
-AXES: dict[str, tuple[Callable[[str], Any], str]] = {
-    "k": (int, "clusters"),
-    "d": (int, "input dimension"),
-    "n": (int, "training samples"),
-    "m": (int, "neurons of each sign in the 2-class network"),
-    "positive": (int, "clusters with label +1 (default: half)"),
-    "cosine": (float, "cosine of each two features"),
-    "noise": (float, "standard deviation of the noise"),
-    "sigma": (float, "standard deviation of the initial weights"),
-    "step": (float, "learning rate"),
-    "steps": (int, "gradient descent steps"),
-    "test": (int, "test samples, whose exact radii are found"),
-    "seed": (int, "seeds of all random numbers"),
+AXES: dict[str, tuple[Callable[[str], Any], str, Any]] = {
+    "k": (int, "clusters", 10),
+    "d": (int, "input dimension", 3072),
+    "n": (int, "training samples", 1000),
+    "m": (int, "hidden neurons of each sign in the 2-class network", 5),
+    "positive": (int, "clusters with label +1", None),
+    "cosine": (float, "cosine of each two features", 0.0),
+    "noise": (float, "standard deviation of the noise", 1.0),
+    "sigma": (float, "standard deviation of the initial weights", 1e-5),
+    "step": (float, "learning rate", 0.001),
+    "steps": (int, "gradient descent steps", 100),
+    "test": (int, "test samples, whose exact radii are found", 200),
+    "seed": (int, "seeds of all random numbers", 0),
 }
 
 
 def add_parser(subparsers: Any) -> None:
     """Add ``sweep``."""
-    parser = subparsers.add_parser(
-        "sweep",
-        help="train both networks and find exact radii over a grid",
-        description="Every axis takes values separated by commas, as in --k 4,6,10; all "
-        "combinations are measured. The same command again takes up where it stopped.",
-    )
-    for name, (kind, text) in AXES.items():
+    text = "train both networks and find exact radii over a grid"
+    parser = options.add_command(subparsers, "sweep", text, __doc__)
+    for name, (kind, what, default) in AXES.items():
+        text = f"{what} (default: {'half' if default is None else default})"
         parser.add_argument(f"--{name}", type=_values(kind), metavar="LIST", help=text)
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default: 1)")
-    parser.add_argument(
-        "--dask", metavar="ADDRESS", help="run on the Dask cluster of this scheduler"
-    )
+    text = "run on the Dask cluster of this scheduler, in place of --jobs"
+    parser.add_argument("--dask", metavar="ADDRESS", help=text)
     options.add_out(parser, "sweep")
     parser.set_defaults(run=run)
 
@@ -59,7 +70,10 @@ def run(args: argparse.Namespace) -> int:
     from refimpl.experiments.sweep import points, sweep
 
     grid = {name: getattr(args, name) for name in AXES if getattr(args, name) is not None}
-    points(grid)  # a bad grid is refused before a cluster is asked
+    try:
+        points(grid)  # a bad grid is refused before any work, and before a cluster is asked
+    except ValueError as error:
+        raise ValueError(str(error).replace("grid: ", "--", 1)) from None
     with _executor(args) as executor:
         path = output_directory(args.out) / "sweep.jsonl"
         try:
@@ -108,14 +122,27 @@ def _dask_client(address: str) -> Any:
 
 
 def _print(outcomes: list[Outcome], varied: list[str]) -> None:
-    """One row a point: the fields that vary, and the median radii."""
+    """One row a point: the fields that vary, or what sets a single point apart, and its radii."""
     from refimpl.experiments.report import number, table
     from refimpl.experiments.sweep_point import KINDS
 
-    rows = [[" ".join(varied) or "point", *(f"median r, {kind}" for kind in KINDS), "alignment"]]
+    rows = [[*(varied or ["point"]), *(f"median r, {kind}" for kind in KINDS), "alignment"]]
     for outcome in outcomes:
         if outcome.result is not None:
-            where = " ".join(f"{getattr(outcome.point, name):g}" for name in varied) or "paper's"
+            where = [f"{getattr(outcome.point, name):g}" for name in varied]
             medians = [number(outcome.result["trained"][kind]["median"]) for kind in KINDS]
-            rows.append([where, *medians, number(outcome.result["averaging"]["alignment"])])
-    print(table(rows))
+            alignment = number(outcome.result["averaging"]["alignment"])
+            rows.append([*(where or [_settings(outcome.point)]), *medians, alignment])
+    print(f"{table(rows)}\n{_READ}")
+
+
+def _settings(point: Point) -> str:
+    """Say in what a point differs from the paper's.
+
+    >>> from refimpl.experiments.sweep_point import Point
+    >>> _settings(Point(d=100, noise=0.5)), _settings(Point())
+    ('d 100, noise 0.5', "the paper's")
+    """
+    values = {name: getattr(point, name) for name in AXES}
+    own = [f"{name} {value:g}" for name, value in values.items() if value != AXES[name][2]]
+    return ", ".join(own) or "the paper's"

@@ -66,7 +66,7 @@ def sweep(
     Raises
     ------
     ValueError
-        A grid with unknown fields or without points, or a file of another grid or version.
+        A grid with unknown fields, impossible points or none, or a file of another grid or version.
     OSError
         The file cannot be read or written.
 

@@ -36,6 +36,11 @@ class Point:
     clusters have the label +1, None for half of them; cosine: of each two features; noise: standard
     deviation; sigma: standard deviation of the initial weights; step, steps: learning rate and
     number of gradient descent steps; test: test samples; seed: of everything random.
+
+    Raises
+    ------
+    ValueError
+        Values that no sample or network can have, as more clusters than dimensions.
     """
 
     k: int = 10
@@ -51,6 +56,17 @@ class Point:
     test: int = 200
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        k, positive, cosine = self.k, self.positive, self.cosine
+        if positive is not None and not 1 <= positive < k:
+            check.fail("grid: positive", f"a number from 1 to {k - 1}, for k {k}", positive)
+        try:
+            self.settings()
+        except ValueError as error:
+            raise ValueError(f"grid: {error}") from None
+        if not -1 <= cosine * (k - 1) < k - 1:
+            check.fail("grid: cosine", f"a number from -1/{k - 1} to below 1, for k {k}", cosine)
+
     def as_json(self) -> dict[str, Any]:
         """All fields."""
         return asdict(self)
@@ -59,6 +75,22 @@ class Point:
         """Labels of the clusters, those with +1 first."""
         positive = self.k // 2 if self.positive is None else self.positive
         return (1,) * positive + (-1,) * (self.k - positive)
+
+    def settings(self) -> synthetic.Settings:
+        """Say the same to the synthetic experiment, which has no cosine."""
+        return synthetic.Settings(
+            k=self.k,
+            d=self.d,
+            n=self.n,
+            m=self.m,
+            step=self.step,
+            steps=self.steps,
+            sigma=self.sigma,
+            noise=self.noise,
+            labels=self.labels(),
+            test=self.test,
+            seed=self.seed,
+        )
 
 
 def typed(name: str, value: Any) -> Any:
@@ -128,23 +160,10 @@ def problem(point: Point) -> tuple[ClusterDistribution, Sample, Sample]:
 
 
 def _train(point: Point) -> tuple[ClusterDistribution, Comparison, Sample, Sample]:
-    settings = synthetic.Settings(
-        k=point.k,
-        d=point.d,
-        n=point.n,
-        m=point.m,
-        step=point.step,
-        steps=point.steps,
-        sigma=point.sigma,
-        noise=point.noise,
-        labels=point.labels(),
-        test=point.test,
-        seed=point.seed,
-    )
     dist, train, test = problem(point)
     # Training starts with drawing the same samples from the same generator.
     training = np.random.default_rng(point.seed).spawn(3)[1]
-    return dist, synthetic.train(dist, settings, training, progress=False), train, test
+    return dist, synthetic.train(dist, point.settings(), training, progress=False), train, test
 
 
 def _robustness(classifier: Classifier, test: Sample, law: float | None) -> dict[str, Any]:

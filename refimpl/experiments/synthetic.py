@@ -70,7 +70,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         check.integer("k", self.k, minimum=2)
-        check.integer("d", self.d, minimum=self.k)
+        if check.integer("d", self.d, minimum=1) < self.k:
+            expected = f"an integer of at least {self.k}, the number k of clusters"
+            check.fail("d", expected, self.d)
         for name in ("n", "m", "h", "steps", "test", "pgd_steps"):
             check.integer(name, getattr(self, name), minimum=1)
         for name in ("step", "sigma", "noise"):
