@@ -94,7 +94,7 @@ BAD = {
     "few groups": (
         {"x": X, "y": Y},
         ["--groups", "1,-1"],
-        "groups: expected real numbers of shape",
+        "groups: expected 4 labels, one for each class, got 2",
     ),
     "a group of 2": ({"x": X, "y": Y}, ["--groups", "1,2,1,1"], "groups: expected labels in"),
     "text groups": ({"x": X, "y": Y}, ["--groups", "a,b"], "expected a list as 1,1,-1"),

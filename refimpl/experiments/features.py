@@ -67,6 +67,8 @@ def _task(arrays: dict[str, Any], groups: Sequence[int] | None, seed: int) -> Im
 def _labels(groups: Sequence[int] | None, k: int) -> IntArray:
     if groups is None:
         return np.where(np.arange(k) < (k + 1) // 2, 1, -1)
+    if len(groups) != k:
+        check.fail("groups", f"{k} labels, one for each class", len(groups))
     return check.signs("groups", groups, k)
 
 

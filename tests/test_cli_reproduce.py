@@ -1,0 +1,91 @@
+"""The command ``refimpl reproduce``: its help, its defaults, and one line for bad input."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from refimpl import cli
+from refimpl.cli import reproduce
+from refimpl.experiments import images, synthetic
+
+EXPERIMENTS = {
+    "synthetic": reproduce.SYNTHETIC,
+    "mnist": reproduce.IMAGES,
+    "cifar10": reproduce.CIFAR10,
+    "features": reproduce.IMAGES,
+}
+
+
+def test_the_defaults_that_help_shows_are_those_of_the_settings():
+    assert asdict(synthetic.Settings()) == {**reproduce.SYNTHETIC, "labels": None}
+    assert asdict(images.Settings()) == reproduce.IMAGES
+    assert reproduce.CIFAR10.keys() == reproduce.IMAGES.keys() > reproduce.QUICK.keys()
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_help_has_an_example_and_every_default(name, capsys):
+    assert cli.main(["reproduce", name, "--help"]) == 0
+    text, _, options = " ".join(capsys.readouterr().out.split()).partition(" options: ")
+    assert f" refimpl reproduce {name}" in text
+    said = {words.split()[0]: words for words in options.split(" --")[1:]}
+    for field, value in EXPERIMENTS[name].items():
+        default = {"h": "3, or 4 for an odd", "train": "all"}[field] if value is None else value
+        assert f"(default: {default}" in said[field.replace("_", "-")]
+
+
+def test_help_says_what_a_file_of_features_holds(capsys):
+    assert cli.main(["reproduce", "features", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "\n  x               (n,d) real numbers" in out
+    assert "\n  y               (n,) integers" in out
+    assert "optional" in out
+
+
+SYNTHETIC, MNIST = ["synthetic"], ["mnist"]
+BAD = {
+    "k of one": (["synthetic", "--k", "1"], "--k: expected an integer of at least 2, got 1"),
+    "more clusters than dimensions": (
+        ["synthetic", "--k", "50", "--d", "40"],
+        "--d: expected an integer of at least 50, the number k of clusters, got 40",
+    ),
+    "nan": (["synthetic", "--noise", "nan"], "--noise: expected finite numbers, got nan"),
+    "infinite": (["synthetic", "--step", "inf"], "--step: expected finite numbers, got inf"),
+    "half a sample": (["synthetic", "--n", "1.5"], "--n: invalid int value: '1.5'"),
+    "no seed": (["synthetic", "--seed"], "--seed: expected one argument"),
+    "positive": (["synthetic", "--positive", "0"], "--positive: expected a number from 1 to 9"),
+    "labels": (["synthetic", "--labels", "1,0"], "--labels: expected"),
+    "h": (["mnist", "--h", "0"], "--h: expected an integer of at least 1, got 0"),
+    "ten_step": (["mnist", "--ten-step", "-1"], "--ten-step: expected a positive number, got -1"),
+    "jobs": (["mnist", "--jobs", "-2"], "--jobs: expected an integer of at least 1, got -2"),
+    "no data": (["mnist"], "--data: expected a path, or $REFIMPL_DATA set"),
+    "no data of this": (["cifar10", "--data", "."], "CIFAR-10"),
+    "data is a file": (["mnist", "--data", "a.txt"], "a.txt"),
+    "features of text": (["features", "a.txt"], "a.txt: expected an .npz file"),
+    "no such features": (["features", "none.npz"], "none.npz: No such file"),
+    "groups": (
+        ["features", "f.npz", "--groups", "1,-1,1"],
+        "f.npz: groups: expected 2 labels, one for each class, got 3",
+    ),
+    "out is a file": (["synthetic", "--out", "a.txt"], "--out: a.txt: expected a directory"),
+    "out in a file": (["synthetic", "--out", "a.txt/b"], "--out: a.txt/b: expected a directory"),
+    "features out": (["features", "f.npz", "--out", "a.txt"], "--out: a.txt: expected a directory"),
+}
+
+
+@pytest.mark.parametrize(("words", "message"), BAD.values(), ids=BAD)
+def test_bad_input_is_one_line_and_writes_nothing(tmp_path, capsys, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("REFIMPL_DATA", raising=False)
+    Path("a.txt").write_text("text\n")
+    np.savez("f.npz", x=np.eye(4)[np.arange(20) % 4], y=np.arange(20) % 2)
+    there = sorted(tmp_path.iterdir())
+    assert cli.main(["reproduce", *words]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert message in captured.err
+    assert sorted(tmp_path.iterdir()) == there
