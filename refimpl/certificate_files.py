@@ -200,9 +200,11 @@ def _decode(arrays: dict[str, AnyArray]) -> CertificateFile:
         if not arrays[name].dtype.str.startswith(dtype):
             check.fail(name, f"dtype {dtype}", arrays[name].dtype.str)
     n = arrays["radius"].size
-    nodes, leaves, constraints = (
-        arrays[name].reshape(n) for name in ("nodes", "leaves", "constraints")
-    )
+    shapes = dict.fromkeys(("radius", "nodes", "leaves", "constraints"), (n,))
+    for name, shape in {**shapes, "samples": (n, 32), "network": (32,)}.items():
+        if arrays[name].shape != shape:
+            check.fail(name, f"shape {shape}", f"shape {arrays[name].shape}")
+    nodes, leaves, constraints = (arrays[name] for name in ("nodes", "leaves", "constraints"))
     pieces = zip(
         _cut("splits", arrays["splits"], nodes),
         _cut("weights", arrays["weights"], leaves * constraints),
@@ -211,7 +213,7 @@ def _decode(arrays: dict[str, AnyArray]) -> CertificateFile:
         constraints,
         strict=True,
     )
-    decision = str(arrays["decision"])
+    decision = check.choice("decision", str(arrays["decision"]), ("sign", "argmax", *_GROUPED))
     return CertificateFile(
         tuple(
             Certificate(splits, weights.reshape(-1, columns), tau, nu) if len(splits) else None
@@ -221,7 +223,7 @@ def _decode(arrays: dict[str, AnyArray]) -> CertificateFile:
         decision=_GROUPED[decision](arrays["labels"]) if decision in _GROUPED else decision,
         ties=check.choice("ties", str(arrays["ties"]), TIES),
         network=arrays["network"],
-        samples=arrays["samples"].reshape(n, -1),
+        samples=arrays["samples"],
     )
 
 

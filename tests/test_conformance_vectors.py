@@ -94,7 +94,10 @@ def test_a_folder_without_manifest_is_refused(tmp_path: Path) -> None:
         check_vectors(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", "null"])
+ENTRIES = [json.dumps({"schema": 1, "version": 1, "files": files}) for files in (3, [3], [{}])]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", "null", *ENTRIES])
 def test_a_manifest_that_is_none_is_refused(folder: Path, text: str) -> None:
     (folder / MANIFEST).write_text(text)
     with pytest.raises(ValueError, match="expected a manifest of vectors"):
@@ -111,6 +114,13 @@ def test_a_newer_schema_and_another_version_are_refused(folder: Path, key: str) 
 def test_a_folder_that_lacks_equations_is_refused(folder: Path) -> None:
     edit(folder, lambda manifest: manifest["files"].pop())
     with pytest.raises(ValueError, match="radius-group-sum"):
+        check_vectors(folder)
+
+
+@pytest.mark.parametrize("key", ["equations", "inputs", "outputs", "tolerance", "count", "sha256"])
+def test_an_entry_that_lacks_a_field_is_refused(folder: Path, key: str) -> None:
+    edit(folder, lambda manifest: manifest["files"][0].pop(key))
+    with pytest.raises(ValueError, match=rf"manifest\.json: expected \['{key}'\] of .*\.npz, got"):
         check_vectors(folder)
 
 

@@ -14,7 +14,7 @@ The manifest is JSON:
     package_version  of the package that wrote them
     files            a list of entries:
         file         name of the .npz
-        equation     its tag, and `statement`, what it says
+        equations    what each equation says, by its tag
         inputs       names of the inputs
         outputs      names of the outputs
         tolerance    of each output: |yours - ours| <= tolerance, entry by entry, for float64 on
@@ -46,6 +46,8 @@ from refimpl.equations import EQUATIONS
 SCHEMA = 1
 VERSION = 1  # raise it when a value changes, and write tests/vectors anew
 MANIFEST = "manifest.json"
+
+_FIELDS = {"equations", "inputs", "outputs", "tolerance", "count", "sha256"}
 
 Arrays = dict[str, Any]
 
@@ -123,6 +125,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text())
         schema, version, files = (manifest[key] for key in ("schema", "version", "files"))
+        names = {Path(entry["file"]).stem for entry in files}
     except FileNotFoundError:
         raise ValueError(f"{folder}: expected {MANIFEST}, got none") from None
     except (ValueError, KeyError, TypeError) as error:
@@ -130,14 +133,15 @@ def _manifest(folder: Path) -> dict[str, Any]:
     for what, got, known in (("schema", schema, SCHEMA), ("version", version, VERSION)):
         if got != known:
             raise ValueError(f"{path}: expected {what} {known}, got {got}")
-    missing = VECTORS.keys() - {Path(entry["file"]).stem for entry in files}
-    if missing:
+    if missing := VECTORS.keys() - names:
         raise ValueError(f"{path}: expected all equations, got none of {sorted(missing)}")
     return dict(manifest)
 
 
 def _read(folder: Path, entry: dict[str, Any]) -> Arrays:
     path = folder / Path(entry["file"]).name
+    if lack := _FIELDS - entry.keys():
+        raise ValueError(f"{folder / MANIFEST}: expected {sorted(lack)} of {path.name}, got none")
     if not path.is_file():
         raise ValueError(f"{path}: expected a file, got none")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
