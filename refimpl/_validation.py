@@ -40,8 +40,8 @@ def real_array(name: str, value: Any, shape: tuple[int | str, ...]) -> Array:
     if not _same(array, result):
         fail(name, "numbers that float64 holds exactly", f"{array.dtype} that it does not")
     if not _all_finite(result):
-        bad = np.argwhere(~np.isfinite(result))[0]
-        fail(name, "finite numbers", f"{result[tuple(bad)]} at {tuple(int(i) for i in bad)}")
+        bad = tuple(int(i) for i in np.argwhere(~np.isfinite(result))[0])
+        fail(name, "finite numbers", f"{result[bad]} at {bad}" if bad else result)
     return result
 
 

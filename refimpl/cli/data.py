@@ -51,7 +51,8 @@ def add_parser(subparsers: Any) -> None:
     verify.set_defaults(run=run_verify)
     text = "download a data set, the only use of the network"
     fetch = options.add_command(actions, "fetch", text, FETCH)
-    fetch.add_argument("name", choices=tuple(NAMES), help="data set")
+    text = " or ".join(NAMES)
+    fetch.add_argument("name", choices=tuple(NAMES), metavar="NAME", help=text)
     fetch.add_argument("directory", type=Path, metavar="DIR", help="folder to download into")
     fetch.set_defaults(run=run_fetch)
 

@@ -62,8 +62,8 @@ def json_results(path: Path | None) -> Iterator[Callable[[Any], None]]:
 
 
 def add_out(parser: argparse.ArgumentParser, name: str) -> None:
-    """Add ``--out``, by default ./refimpl-<name>."""
-    default = Path(f"refimpl-{name}")
+    """Add ``--out``, by default ./refimpl-<name>; either is seen at once to be writable."""
+    default = f"refimpl-{name}"
     text = f"folder of the results (default: ./{default})"
     parser.add_argument("--out", type=_directory, default=default, metavar="DIR", help=text)
 

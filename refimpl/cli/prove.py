@@ -37,12 +37,10 @@ def run(args: argparse.Namespace) -> int:
     """Print claim after claim, and fail if one does."""
     from proofs_numeric import CLAIMS, canonical, prove, report
     from proofs_numeric.evidence import PAPER, QUICK, Result
-    from refimpl._files import check_directory
     from refimpl._progress import Progress
     from refimpl.experiments import figures
 
     claims = list(dict.fromkeys(map(canonical, args.claims))) or list(CLAIMS)
-    check_directory(args.out)
     draw = figures.available()
     results: list[Result] = []
     drawn: list[Path] = []

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refimpl import _validation as check
-from refimpl._files import check_directory, check_writable, output_directory, write_json
+from refimpl._files import check_writable, output_directory, write_json
 from refimpl._progress import Progress
 from refimpl.cli import options
 from refimpl.cli.workers import processes
@@ -69,7 +69,6 @@ def run(args: argparse.Namespace) -> int:
     check.integer("--jobs", args.jobs, minimum=1)
     if args.time_limit is not None:
         check.real("--time-limit", args.time_limit, positive=True)
-    check_directory(args.out)
     if args.certificates is not None:
         check_writable(args.certificates)
     finished: list[RobustRadius] = []
