@@ -315,7 +315,7 @@ def killer(mutant: Mutant, names: list[str], examples: int, problems: list[Any])
     read, write = os.pipe()
     child = os.fork()
     if not child:
-        signal.alarm(SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)  # of processor time
         os.close(read)
         sys.meta_path.insert(0, Copy(mutant))
         verdict = ""
