@@ -154,7 +154,7 @@ def _heat_map(
     for (i, j), value in np.ndenumerate(cells):
         lost = _cell(outcomes, names, (rows[i], columns[j]), _accuracy) < 0.99
         colour = "white" if value < 0.5 else "black"
-        text = f"{value:.2f}{'*' if lost else ''}"
+        text = f"{value:z.2f}{'*' if lost else ''}"
         ax.text(j, i, text, ha="center", va="center", color=colour, fontsize=9)
     ax.set_yticks(range(len(rows)), labels=[f"{value:g}" for value in rows])
     ax.set_xticks(range(len(columns)), labels=[f"{value:g}" for value in columns])

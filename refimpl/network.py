@@ -303,4 +303,5 @@ def _group_row(labels: Any, n_outputs: int) -> Array:
 
 
 def _gaussian(rng: np.random.Generator, shape: tuple[int, ...], name: str, sigma: float) -> Array:
-    return check.real(name, sigma, minimum=0) * rng.standard_normal(shape)  # (E7)
+    with np.errstate(over="ignore"):  # the network refuses what is not finite
+        return check.real(name, sigma, minimum=0) * rng.standard_normal(shape)  # (E7)

@@ -54,6 +54,10 @@ BAD = {
     ),
     "nan": (["synthetic", "--noise", "nan"], "--noise: expected finite numbers, got nan"),
     "infinite": (["synthetic", "--step", "inf"], "--step: expected finite numbers, got inf"),
+    "weights that overflow": (
+        ["synthetic", "--sigma", "1e308"],
+        "W: expected finite numbers",
+    ),
     "half a sample": (["synthetic", "--n", "1.5"], "--n: invalid int value: '1.5'"),
     "no seed": (["synthetic", "--seed"], "--seed: expected one argument"),
     "positive": (["synthetic", "--positive", "0"], "--positive: expected a number from 1 to 9"),
@@ -72,6 +76,11 @@ BAD = {
     ),
     "out is a file": (["synthetic", "--out", "a.txt"], "--out: a.txt: expected a directory"),
     "out in a file": (["synthetic", "--out", "a.txt/b"], "--out: a.txt/b: expected a directory"),
+    "no out": (["synthetic", "--out", ""], "--out: expected a directory, got an empty name"),
+    "groups of one side": (
+        ["features", "f.npz", "--groups", "1,1"],
+        "f.npz: groups: expected classes in both groups, got only +1",
+    ),
     "features out": (["features", "f.npz", "--out", "a.txt"], "--out: a.txt: expected a directory"),
 }
 

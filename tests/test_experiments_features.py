@@ -98,6 +98,21 @@ BAD = {
     ),
     "a group of 2": ({"x": X, "y": Y}, ["--groups", "1,2,1,1"], "groups: expected labels in"),
     "text groups": ({"x": X, "y": Y}, ["--groups", "a,b"], "expected a list as 1,1,-1"),
+    "a mean of zero": (
+        {"x": X * (Y != 1)[:, None], "y": Y, "x_test": X, "y_test": Y},
+        [],
+        "class means as features: expected rows that are not zero, got zeros in row 1",
+    ),
+    "equal sums": (
+        {"x": X[:, :1] ** 0, "y": Y, "x_test": X[:, :1], "y_test": Y},
+        [],
+        "class means as features: expected sums over the two classes that differ",
+    ),
+    "an overflow": (
+        {"x": 1e200 * X, "y": Y, "x_test": X, "y_test": Y},
+        [],
+        "x: expected numbers whose squares float64 holds, got 1e+200",
+    ),
     "an odd width": (
         {"x": X[:7, :], "y": Y[:7] % 3, "x_test": X, "y_test": Y % 3},
         ["--h", "3"],

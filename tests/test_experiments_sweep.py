@@ -247,7 +247,10 @@ def test_the_command_says_what_failed_and_refuses_other_results(tmp_path, capsys
     words = ["sweep", *WORDS, "--k", "4", "--out", str(tmp_path)]
     assert cli.main([*words, "--d", "40,50"]) == 1
     captured = capsys.readouterr()
-    assert "failed: Point(k=4, d=40" in captured.out
+    assert (
+        "\nfailed: k 4, d 40, n 24, m 1, step 0.02, steps 20, test 6: KeyError: 'd'\n"
+        in captured.out
+    )
     assert "1 of 2 points measured" in captured.out
     assert cli.main([*words, "--d", "40"]) == 2
     assert capsys.readouterr().err.count("\n") == 1

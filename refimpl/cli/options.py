@@ -133,6 +133,8 @@ def misclassified(net: TwoLayerReLU, x: Any, y: Any, decision: Decision, ties: s
 
 
 def _directory(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("expected a directory, got an empty name")
     try:
         return check_directory(text)
     except OSError as error:

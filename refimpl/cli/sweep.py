@@ -83,8 +83,8 @@ def run(args: argparse.Namespace) -> int:
     _print(outcomes, [name for name, values in grid.items() if len(values) > 1])
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     for outcome in failed:
-        print(f"failed: {outcome.point}: {outcome.error}")
-    print(f"\n{len(outcomes) - len(failed)} of {len(outcomes)} points measured, written to {path}")
+        print(f"failed: {_settings(outcome.point)}: {outcome.error}")
+    print(f"{len(outcomes) - len(failed)} of {len(outcomes)} points measured, written to {path}")
     return 1 if failed else 0
 
 
@@ -133,7 +133,8 @@ def _print(outcomes: list[Outcome], varied: list[str]) -> None:
             medians = [number(outcome.result["trained"][kind]["median"]) for kind in KINDS]
             alignment = number(outcome.result["averaging"]["alignment"])
             rows.append([*(where or [_settings(outcome.point)]), *medians, alignment])
-    print(f"{table(rows)}\n{_READ}")
+    if len(rows) > 1:
+        print(f"{table(rows)}\n{_READ}\n")
 
 
 def _settings(point: Point) -> str:

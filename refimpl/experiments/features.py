@@ -69,7 +69,10 @@ def _labels(groups: Sequence[int] | None, k: int) -> IntArray:
         return np.where(np.arange(k) < (k + 1) // 2, 1, -1)
     if len(groups) != k:
         check.fail("groups", f"{k} labels, one for each class", len(groups))
-    return check.signs("groups", groups, k)
+    labels = check.signs("groups", groups, k)
+    if abs(labels.sum()) == k:
+        check.fail("groups", "classes in both groups", f"only {labels[0]:+d}")
+    return labels
 
 
 def _held_out(x: Array, y: IntArray, seed: int) -> tuple[Split, Split]:

@@ -7,6 +7,7 @@ means of the training samples.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,9 @@ import numpy as np
 from refimpl import _validation as check
 from refimpl._progress import Progress
 from refimpl._validation import Array, IntArray
+from refimpl.attacks import closed_form_direction
 from refimpl.decisions import GroupMax
+from refimpl.decomposition import cosine_matrix
 from refimpl.experiments.comparison import Comparison
 from refimpl.network import TwoLayerReLU
 from refimpl.training import gradient_descent
@@ -126,6 +129,24 @@ class Settings:
         if k * h % 2:
             check.fail("h", f"an even number, for {k} classes", h)
         return h
+
+
+def check_features(task: ImageTask) -> None:
+    """Raise `ValueError` now rather than after training, if class means are no features.
+
+    That is where one is zero, or where both signs have the same sum, or where norms overflow.
+    """
+    x, labels = task.train[0], task.labels
+    with np.errstate(over="ignore"):
+        norm = float(np.linalg.norm(x))
+    if not math.isfinite(norm):
+        check.fail("x", "numbers whose squares float64 holds", f"{float(np.abs(x).max()):g}")
+    means = class_means(task.train, len(labels)) - (x.mean(axis=0) if task.centre else 0.0)
+    try:
+        cosine_matrix(means, means)
+        closed_form_direction(labels, means, labels)
+    except ValueError as error:
+        raise ValueError(f"class means as {error}") from None
 
 
 def train(

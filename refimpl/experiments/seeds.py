@@ -14,7 +14,7 @@ from refimpl._files import output_directory
 from refimpl._validation import Array, IntArray
 from refimpl.experiments import figures, image_figures, publish, seeds_report
 from refimpl.experiments.comparison import Comparison
-from refimpl.experiments.images import ImageTask, Settings, shuffled, train
+from refimpl.experiments.images import ImageTask, Settings, check_features, shuffled, train
 from refimpl.experiments.robustness import Robustness, finite
 from refimpl.radius import robust_radius
 
@@ -31,6 +31,7 @@ def run(
     robustness.png of all. The executor runs searches for exact radii, as in `robust_radius`.
     """
     settings.width(len(task.labels))
+    check_features(task)
     out = output_directory(out)
     with one_thread():  # small products: more threads only wait for each other
         return _run(task, settings, out, progress, executor)
