@@ -54,10 +54,6 @@ BAD = {
     ),
     "nan": (["synthetic", "--noise", "nan"], "--noise: expected finite numbers, got nan"),
     "infinite": (["synthetic", "--step", "inf"], "--step: expected finite numbers, got inf"),
-    "weights that overflow": (
-        ["synthetic", "--sigma", "1e308"],
-        "W: expected finite numbers",
-    ),
     "half a sample": (["synthetic", "--n", "1.5"], "--n: invalid int value: '1.5'"),
     "no seed": (["synthetic", "--seed"], "--seed: expected one argument"),
     "positive": (["synthetic", "--positive", "0"], "--positive: expected a number from 1 to 9"),
@@ -98,3 +94,12 @@ def test_bad_input_is_one_line_and_writes_nothing(tmp_path, capsys, monkeypatch,
     assert captured.err.count("\n") == 1
     assert message in captured.err
     assert sorted(tmp_path.iterdir()) == there
+
+
+def test_initial_weights_that_overflow_are_one_line(tmp_path, capsys):
+    words = ["--k", "2", "--d", "40", "--sigma", "1e308", "--out", str(tmp_path / "out")]
+    assert cli.main(["reproduce", "synthetic", *words]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "W: expected finite numbers" in err
+    assert list((tmp_path / "out").iterdir()) == []
