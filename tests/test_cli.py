@@ -360,7 +360,7 @@ BAD = {
     "no action": (["data"], "the following arguments are required: ACTION"),
     "no such data": (["data", "verify", "none"], "none"),
     "no folder named": (["data", "verify"], "error: DIR: expected a path, or $REFIMPL_DATA set"),
-    "data is a file": (["data", "verify", "data.npz"], "data.npz: expected a folder of data"),
+    "data is a file": (["data", "verify", "data.npz"], "data.npz: expected a readable folder"),
     "other data set": (["data", "fetch", "svhn", "."], "invalid choice: 'svhn'"),
     "into a file": (
         ["data", "fetch", "mnist", "data.npz"],

@@ -88,6 +88,15 @@ def test_what_cannot_be_imported_is_bad_usage(
     assert error.count("\n") == 1
 
 
+def test_without_hypothesis_one_line_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("refimpl.cli.check.find_spec", lambda name: None)
+    assert main(["check"]) == 2
+    error = capsys.readouterr().err
+    assert error == "refimpl: error: check needs Hypothesis: pip install 'refimpl[check]'\n"
+
+
 def test_unknown_claims_are_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--claim", "E99-nothing"]) == 2
     error = capsys.readouterr().err

@@ -9,6 +9,7 @@ Without a folder commands that read data look where $REFIMPL_DATA says.
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,8 +64,8 @@ def run_verify(args: argparse.Namespace) -> int:
     from refimpl.datasets.locate import data_directory
 
     directory = data_directory(args.directory)
-    if not directory.is_dir():
-        raise NotADirectoryError(f"{directory}: expected a folder of data")
+    if not (directory.is_dir() and os.access(directory, os.R_OK | os.X_OK)):
+        raise NotADirectoryError(f"{directory}: expected a readable folder of data")
     findings = verify_directory(directory)
     for finding in findings:
         print(finding)

@@ -47,9 +47,12 @@ def add_parser(subparsers: Any) -> None:
     options.add_decision(parser)
     text = "relative gap at which the bounds count as one (default: 1e-9)"
     parser.add_argument("--tol", type=float, default=1e-9, help=text)
-    text = "seconds for a sample (default: none), after which it is bounded; results then vary"
+    text = (
+        "seconds for each sample; where they run out, its status is bounded, with lower and upper "
+        "bounds that hold, and depend on the machine (default: no limit)"
+    )
     parser.add_argument("--time-limit", type=float, metavar="SECONDS", help=text)
-    text = "steps of the search for a sample, after which it is bounded (default: 100000)"
+    text = "the same limit in steps of the search, on every machine alike (default: 100000)"
     parser.add_argument("--max-nodes", type=int, default=100_000, metavar="N", help=text)
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default: 1)")
     options.add_out(parser, "radius")
