@@ -17,6 +17,8 @@ from refimpl import ClusterDistribution, TwoLayerReLU, input_gradient, strategie
 from refimpl.conformance.tolerances import exact
 
 Case = dict[str, Any]
+Outputs = int | tuple[int, ...] | None  # K, or what it is drawn from
+SEVERAL = (3, 2, 10)
 TAIL = (18.0, 38.0)  # margins on the wrong side where a thresholded softplus shows
 
 
@@ -47,9 +49,10 @@ def network(W: Any, b: Any, A: Any, c: Any) -> TwoLayerReLU:
 
 
 @st.composite
-def forward(draw: st.DrawFn, n_outputs: int | None = None, kinks: str = "any") -> Case:
+def forward(draw: st.DrawFn, n_outputs: Outputs = None, kinks: str = "any") -> Case:
     """A network of any kind, often with biases that its kind does not have, and inputs."""
-    net = draw(strategies.networks(n_outputs=n_outputs, scales=kinks != "on"))
+    K = draw(st.sampled_from(n_outputs)) if isinstance(n_outputs, tuple) else n_outputs
+    net = draw(strategies.networks(n_outputs=K, scales=kinks != "on"))
     if draw(st.booleans()):
         b, c = draw(strategies.arrays((net.n_hidden,))), draw(strategies.arrays((net.n_outputs,)))
         net = TwoLayerReLU(net.W, b, net.A, c)
@@ -59,18 +62,18 @@ def forward(draw: st.DrawFn, n_outputs: int | None = None, kinks: str = "any") -
 
 
 @st.composite
-def ties(draw: st.DrawFn, n_outputs: int) -> Case:
+def ties(draw: st.DrawFn, *n_outputs: int) -> Case:
     """Outputs that are free of rounding and tied: f = 0, or two largest outputs equal."""
-    net = draw(strategies.networks(n_outputs=n_outputs, scales=False))
+    net = draw(strategies.networks(n_outputs=draw(st.sampled_from(n_outputs)), scales=False))
     x = draw(strategies.inputs(net))
     top = np.sort(net.outputs(x), axis=1)
-    tied = net.outputs(x) == 0 if n_outputs == 1 else top[:, -1:] == top[:, -2:-1]
+    tied = net.outputs(x) == 0 if net.n_outputs == 1 else top[:, -1:] == top[:, -2:-1]
     assume(exact(net, x) and tied.any())
     return parameters(net) | {"x": x[tied[:, 0]]}
 
 
 @st.composite
-def supervised(draw: st.DrawFn, n_outputs: int | None = None, kinks: str = "off") -> Case:
+def supervised(draw: st.DrawFn, n_outputs: Outputs = None, kinks: str = "off") -> Case:
     """A network, inputs and targets, margins not in the tail of the logistic loss."""
     case = draw(forward(n_outputs, kinks))
     net = network(*(case[name] for name in ("W", "b", "A", "c")))
@@ -118,25 +121,28 @@ def batch(seed: int, n: int, d: int, M: int, K: int) -> Recipe:
 
 
 @st.composite
-def batches(draw: st.DrawFn, n_outputs: tuple[int, ...] = (1, 3)) -> Recipe:
+def batches(draw: st.DrawFn) -> Recipe:
     """Batches of sizes around powers of two and round numbers, where blocks end."""
     n = draw(st.sampled_from([2, 3, 31, 33, 100, 129, 257, 1000, 1025]))
-    d, M = draw(st.sampled_from([1, 7, 64])), draw(st.sampled_from([1, 8, 33]))
-    return batch(draw(strategies.seeds()), n, d, M, draw(st.sampled_from(n_outputs)))
+    d, M = draw(st.sampled_from([1, 7, 64, 257])), draw(st.sampled_from([1, 8, 33, 130]))
+    K = draw(st.sampled_from([1, 3, 10]))
+    if draw(st.integers(0, 9)) == 9:
+        n, d = 33, 3072
+    return batch(draw(strategies.seeds()), n, d, M, K)
 
 
 @st.composite
-def training(draw: st.DrawFn, n_outputs: int | None = None, max_steps: int = 4) -> Case:
-    """What a descent takes; steps from 0."""
-    case = draw(supervised(n_outputs))
-    steps = draw(st.integers(0, max_steps))
-    return case | {"learning_rate": draw(st.sampled_from([0.5, 0.25, 0.01])), "steps": steps}
+def training(draw: st.DrawFn, steps: tuple[int, int] = (1, 4), kinks: str = "off") -> Case:
+    """What a descent takes; learning rates at which losses hardly move, and at which they rise."""
+    case = draw(supervised(kinks=kinks))
+    learning_rate = draw(st.sampled_from([0.5, 0.25, 0.01, 2.0**-14, 4.0]))
+    return case | {"learning_rate": learning_rate, "steps": draw(st.integers(*steps))}
 
 
 @st.composite
-def steps(draw: st.DrawFn) -> Case:
+def steps(draw: st.DrawFn, kinks: str = "off") -> Case:
     """What one step takes."""
-    case = draw(training(max_steps=0))
+    case = draw(training((1, 1), kinks))
     del case["steps"]
     return case
 
@@ -201,7 +207,7 @@ def decompositions(draw: st.DrawFn, at_centres: bool = False) -> Case:
     net = draw(strategies.networks(dim=dist.dim, n_outputs=1, kinds=("binary",)))
     case = parameters(net) | {"x": x, "cluster": sample.cluster, "features": dist.features}
     case |= {"targets": sample.y, "learning_rate": draw(st.sampled_from([0.5, 0.01]))}
-    return case | {"steps": draw(st.integers(0, 4))}
+    return case | {"steps": draw(st.sampled_from([2, 1, 3, 4, 0]))}
 
 
 @st.composite
@@ -216,10 +222,30 @@ def attacks(draw: st.DrawFn) -> Case:
     }
 
 
+def directions(seed: int, n: int, k: int, d: int, positive: int, epsilon: float) -> Recipe:
+    """What the closed-form attack takes in the paper's setting, at any size."""
+    labels = np.where(np.arange(k) < positive, 1, -1)
+    dist = ClusterDistribution.orthogonal(k, d, labels=labels, rng=seed)
+    sample = dist.sample(n, rng=seed + 1)
+    call = f"directions(seed={seed}, n={n}, k={k}, d={d}, positive={positive}, epsilon={epsilon})"
+    case = {"x": sample.x, "y": sample.y, "features": dist.features, "labels": dist.labels}
+    return _recipe(call, case | {"epsilon": epsilon})
+
+
+@st.composite
+def large_attacks(draw: st.DrawFn) -> Recipe:
+    """The same at sizes up to the paper's."""
+    n, k, d = draw(st.sampled_from([(5, 10, 300), (33, 10, 3072), (3, 16, 64)]))
+    positive, epsilon = draw(st.integers(1, k - 1)), draw(st.sampled_from([3.0, 0.25]))
+    return directions(draw(strategies.seeds()), n, k, d, positive, epsilon)
+
+
 @st.composite
 def rays(draw: st.DrawFn, correct: bool = True) -> Case:
     """A scalar network, samples and directions that are not 0, often those of steepest descent."""
     case = draw(problems(correct))
+    far = draw(st.sampled_from([1.0, 64.0]))  # steps are so much longer
+    case["x"], case["W"] = far * case["x"], case["W"] / far
     direction = draw(strategies.arrays(case["x"].shape))
     if draw(st.booleans()):
         net = network(*list(case.values())[:4])
@@ -230,13 +256,15 @@ def rays(draw: st.DrawFn, correct: bool = True) -> Case:
 
 @st.composite
 def problems(draw: st.DrawFn, correct: bool = True, max_hidden: int = 5) -> Case:
-    """A scalar network and samples, all classified correctly, or at random."""
+    """A scalar network and samples, all classified correctly, or at random; outputs of any size."""
     found = draw(
         strategies.problems(
             max_outputs=1, max_hidden=max_hidden, scales=False, correct=correct, max_rows=2
         )
     )
-    return parameters(found.net) | {"x": found.x, "y": found.y}
+    size = draw(st.sampled_from([1.0, 2.0**-30, 2.0**20]))
+    net = TwoLayerReLU(found.net.W, found.net.b, size * found.net.A, size * found.net.c)
+    return parameters(net) | {"x": found.x, "y": found.y}
 
 
 def search(seed: int, d: int, M: int, helpful: int) -> Recipe:
@@ -260,10 +288,14 @@ def searches(draw: st.DrawFn) -> Recipe:
 
 @st.composite
 def balls(draw: st.DrawFn) -> Case:
-    """Points inside, on and outside of a ball; rows of 0."""
+    """Points inside, on, hardly beyond and far outside of a ball; rows of 0."""
     n, d = draw(st.integers(1, 4)), draw(st.integers(1, 5))
     epsilon = draw(st.sampled_from([1.0, 0.25, 5.0, 10.0, 0.0]))
-    return {"delta": draw(strategies.arrays((n, d))), "epsilon": epsilon}
+    delta = draw(strategies.arrays((n, d)))
+    if draw(st.booleans()):
+        delta[0] = 0.0
+        delta[0, -1] = (1 + draw(st.sampled_from([2.0**-21, 2.0**-16, 0.0]))) * epsilon
+    return {"delta": delta, "epsilon": epsilon}
 
 
 @st.composite
@@ -271,8 +303,23 @@ def curves(draw: st.DrawFn) -> Case:
     """Radii, 0 for misclassified samples and inf among them, and epsilons that they often equal."""
     values = st.sampled_from([0.0, 0.5, 1.0, 1.5, 2.0, np.inf])
     radius = np.array(draw(st.lists(values, min_size=1, max_size=7)))
+    radius *= 1 + draw(st.sampled_from([0.0, 2.0**-20, -(2.0**-20)]))
     finite = st.sampled_from([0.0, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0])
     return {"radius": radius, "epsilons": np.array(draw(st.lists(finite, min_size=1, max_size=5)))}
+
+
+def rows(seed: int, k: int, M: int, d: int) -> Recipe:
+    """Gaussian features and weights."""
+    rng = np.random.default_rng(seed)
+    case = {"features": rng.standard_normal((k, d)), "W": rng.standard_normal((M, d))}
+    return _recipe(f"rows(seed={seed}, k={k}, M={M}, d={d})", case)
+
+
+def large_angles() -> st.SearchStrategy[Recipe]:
+    """The same at sizes up to the paper's."""
+    return st.builds(
+        rows, strategies.seeds(), st.just(10), st.just(30), st.sampled_from([300, 3072])
+    )
 
 
 @st.composite

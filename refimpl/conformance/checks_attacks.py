@@ -17,7 +17,7 @@ from refimpl.conformance.claims import claim
 Case = dict[str, Any]
 
 
-@claim("E26-closed-form", "closed_form_attack", cases.attacks())
+@claim("E26-closed-form", "closed_form_attack", cases.attacks() | cases.large_attacks())
 def check_closed_form(mine: Probe, truth: Probe, **case: Any) -> None:
     """x' = x - epsilon y v/||v||, v = v+ - v-, v_s the sum of the features of class s.
 
@@ -264,11 +264,23 @@ def check_small_budget(mine: Probe, truth: Probe, seed: int) -> None:
 def check_scale(mine: Probe, truth: Probe, seed: int) -> None:
     """Outputs 2^-20 times as large are attacked as well. Needs no oracle.
 
-    A gradient that is not normalised makes small outputs look robust, and training of large ones
-    look like a defence.
+    A gradient that is not normalised makes small outputs look robust.
     """
     case = _linear(seed)
     case["A"] = case["A"] * 2.0**-20
+    moved = mine.pgd_attack(*case.values())
+    mine.demand("every sample flips", _adversarial(case, moved), "y f <= 0", moved)
+
+
+@claim("PGD-large-outputs", "pgd_attack", _seeds())
+def check_large_outputs(mine: Probe, truth: Probe, seed: int) -> None:
+    """Outputs 2^12 times as large are attacked as well. Needs no oracle.
+
+    At such margins the gradient of the logistic loss underflows to 0, and the attack stands still:
+    gradient masking, the best known way to a robustness that is not there.
+    """
+    case = _linear(seed)
+    case["A"] = case["A"] * 2.0**12
     moved = mine.pgd_attack(*case.values())
     mine.demand("every sample flips", _adversarial(case, moved), "y f <= 0", moved)
 

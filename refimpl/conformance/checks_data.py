@@ -13,12 +13,14 @@ from refimpl.conformance import cases, tolerances
 from refimpl.conformance.adapter import Probe
 from refimpl.conformance.claims import claim
 
+LAGS = (1, 2, 3, 10, 32, 64, 100, 128, 256, 512, 1000, 1024, 2048)  # where blocks may begin anew
 
-def _noise(mine: Probe, case: dict[str, Any]) -> Array:
-    """(x - mu_cluster)/noise_std, in float64."""
+
+def _noise(mine: Probe, case: dict[str, Any]) -> tuple[Array, Array]:
+    """(x - mu_cluster)/noise_std, in float64, and the clusters."""
     x, _, cluster = mine.sample(*case.values())
     mine.demand("cluster is an index of features", np.isin(cluster, np.arange(len(case["labels"]))))
-    return (x - case["features"][cluster.astype(int)]) / case["noise_std"]
+    return (x - case["features"][cluster.astype(int)]) / case["noise_std"], cluster
 
 
 def _resolution(mine: Probe, case: dict[str, Any]) -> float:
@@ -54,15 +56,32 @@ def check_uniform(mine: Probe, truth: Probe, **case: Any) -> None:
     mine.agree("share of clusters up to j", shares, expected, tolerances.uniform_distance(n))
 
 
+@claim("E1-independent-clusters", "sample", cases.draws())
+def check_independent_clusters(mine: Probe, truth: Probe, **case: Any) -> None:
+    """Clusters are drawn anew for every sample: two of them agree with a probability of 1/k.
+
+    Clusters in turn are balanced exactly: no training set is then ever short of one.
+    """
+    k, n = len(case["labels"]), case["n"]
+    cluster = mine.sample(*case.values())[2]
+    for lag in (*LAGS, k):
+        same = np.mean(cluster[lag:] == cluster[:-lag])
+        # Pairs overlap: in two halves, at worst, they are independent.
+        bound = 2 * tolerances.uniform_distance((n - lag) // 2)
+        mine.agree(f"share of equal clusters {lag} samples apart", same, 1 / k, bound)
+
+
 @claim("E1-noise-mean", "sample", cases.draws())
 def check_mean(mine: Probe, truth: Probe, **case: Any) -> None:
-    """x - mu_cluster has mean 0 in every coordinate.
+    """x - mu_cluster has mean 0 in every coordinate and every cluster.
 
-    A shift adds one more feature, common to both classes, that the network can use.
+    A shift adds one more feature that the network can use.
     """
-    mean = _noise(mine, case).mean(axis=0)
-    bound = tolerances.deviations() / np.sqrt(case["n"]) + _resolution(mine, case)
-    mine.agree("mean of (x - mu)/noise_std", mean, 0.0, bound)
+    noise, cluster = _noise(mine, case)
+    for j in np.unique(cluster):
+        part = noise[cluster == j]
+        bound = tolerances.deviations() / np.sqrt(len(part)) + _resolution(mine, case)
+        mine.agree(f"mean of (x - mu)/noise_std, cluster {j}", part.mean(axis=0), 0.0, bound)
 
 
 @claim("E1-noise-scale", "sample", cases.draws())
@@ -72,22 +91,32 @@ def check_scale(mine: Probe, truth: Probe, **case: Any) -> None:
     All radii are in units of the noise: a factor here rescales every result. Watch for noise_std
     read as a variance, and for a noise vector that is normalised.
     """
-    variance = np.square(_noise(mine, case)).mean(axis=0)
+    variance = np.square(_noise(mine, case)[0]).mean(axis=0)
     bound = tolerances.chi_square(case["n"]) + 8 * _resolution(mine, case)
     mine.agree("mean of ((x - mu)/noise_std)^2", variance, 1.0, bound)
 
 
 @claim("E1-noise-gaussian", "sample", cases.draws())
 def check_gaussian(mine: Probe, truth: Probe, **case: Any) -> None:
-    """The noise has the distribution function of a Gaussian.
+    """The noise has the distribution function of a Gaussian, and its tails.
 
     The laws of radii on noisy samples (E23 to E25) hold for Gaussian noise only.
     """
-    noise = np.sort(_noise(mine, case)[:, 0])
-    n = len(noise)
-    distance = np.abs(ndtr(noise) - (np.arange(n) + 0.5) / n).max()
-    bound = tolerances.uniform_distance(n) + 1 / n + _resolution(mine, case)
-    mine.within("distance of distribution functions", distance, bound)
+    noise = _noise(mine, case)[0]
+    resolution = _resolution(mine, case)
+    for column in (*noise.T, noise.ravel()):
+        n, ordered = len(column), np.sort(column)
+        distance = np.abs(ndtr(ordered) - (np.arange(n) + 0.5) / n).max()
+        bound = tolerances.uniform_distance(n) + 1 / n + resolution
+        mine.within("distance of distribution functions", distance, bound)
+    least, most = tolerances.largest(noise.size)
+    largest = float(np.abs(noise).max())
+    mine.demand(
+        f"the largest number is between {least:.3g} and {most:.3g}",
+        least - resolution <= largest <= most + resolution,
+        (least, most),
+        largest,
+    )
 
 
 @claim("E1-independent-noise", "sample", cases.draws())
@@ -96,15 +125,17 @@ def check_independent(mine: Probe, truth: Probe, **case: Any) -> None:
 
     Shared noise is a feature, not noise: the network learns it, and its radius with it.
     """
-    noise = _noise(mine, case)
-    pairs = [("successive samples", noise[1:, 0] * noise[:-1, 0])]
-    if noise.shape[1] > 1:
-        pairs.append(("coordinates", noise[:, 0] * noise[:, 1]))
-    for what, product in pairs:
-        # g g' = ((g + g')^2 - (g - g')^2)/4: two chi-square variables of the same mean. Products of
-        # neighbours overlap: half of them at a time are independent.
-        bound = 2 * tolerances.chi_square(case["n"] // 2 - 1) + 8 * _resolution(mine, case)
-        mine.agree(f"mean product of {what}", product.mean(), 0.0, bound)
+    noise, n = _noise(mine, case)[0], case["n"]
+    # g g' = ((g + g')^2 - (g - g')^2)/4: two chi-square variables of the same mean. Products of
+    # samples some lag apart overlap: in two parts, at worst, they are independent.
+    for lag in LAGS:
+        mean = (noise[lag:] * noise[:-lag]).mean(axis=0)
+        bound = 2 * tolerances.chi_square((n - lag) // 2 - 1) + 8 * _resolution(mine, case)
+        mine.agree(f"mean product of samples {lag} apart", mean, 0.0, bound)
+    products = noise.T @ noise / n
+    np.fill_diagonal(products, 0.0)
+    bound = 2 * tolerances.chi_square(n) + 8 * _resolution(mine, case)
+    mine.agree("mean product of coordinates", products, 0.0, bound)
 
 
 @claim("E1-noiseless", "sample", cases.draws())

@@ -14,9 +14,11 @@ from refimpl.conformance.adapter import Probe, discard_if
 from refimpl.conformance.claims import claim
 
 
-def _agree(mine: Probe, truth: Probe, case: dict[str, Array], what: str = "loss") -> None:
+def _agree(mine: Probe, truth: Probe, case: dict[str, Array]) -> None:
+    expected = truth.loss(*case.values())
     bound = _bound(case, mine.unit)
-    mine.agree(what, mine.loss(*case.values()), truth.loss(*case.values()), bound)
+    discard_if(bound > tolerances.VOID * max(expected, np.log(2)))  # log 2: that of a coin
+    mine.agree("loss", mine.loss(*case.values()), expected, bound)
 
 
 def _bound(case: dict[str, Array], unit: float) -> float:
@@ -51,12 +53,13 @@ def check_logistic_tail(mine: Probe, truth: Probe, **case: Array) -> None:
     """At margins of 18 to 38 the loss keeps its last digits.
 
     A softplus that turns linear beyond a threshold (20 in some frameworks) is off by exp(-20)
-    there: harmless for training, not for a reference in float64.
+    there: harmless for training, not for a reference in float64. In float32 nothing shows.
     """
+    discard_if(_bound(case, mine.unit) > np.exp(-np.abs(case["c"][0])) / 4)
     _agree(mine, truth, case)
 
 
-@claim("E10-cross-entropy-loss", "loss", cases.supervised(n_outputs=3, kinks="any"))
+@claim("E10-cross-entropy-loss", "loss", cases.supervised(n_outputs=cases.SEVERAL, kinks="any"))
 def check_cross_entropy(mine: Probe, truth: Probe, **case: Array) -> None:
     """K > 1: the loss is the mean of -log softmax(F)_y over the samples.
 
@@ -76,14 +79,14 @@ def check_cross_entropy_large(mine: Probe, truth: Probe, **case: Array) -> None:
     _agree(mine, truth, case)
 
 
-@claim("E10-shift", "loss", cases.supervised(n_outputs=3, kinks="any"))
+@claim("E10-shift", "loss", cases.supervised(n_outputs=cases.SEVERAL, kinks="any"))
 def check_shift(mine: Probe, truth: Probe, **case: Array) -> None:
     """Adding 16 to every output does not change the cross-entropy. Needs no oracle.
 
     Softmax sees differences only. Per-class sigmoids and normalised logits do not.
     """
     moved = case | {"c": case["c"] + 16}
-    discard_if(not np.array_equal((moved["c"] - 16).astype(mine.dtype), case["c"]))
+    discard_if(not np.array_equal(moved["c"].astype(mine.dtype) - mine.dtype.type(16), case["c"]))
     bound = _bound(case, mine.unit) + _bound(moved, mine.unit)
     mine.agree("loss", mine.loss(*moved.values()), mine.loss(*case.values()), bound)
 

@@ -113,7 +113,7 @@ def check_sign_tie(mine: Probe, truth: Probe, **net: Array) -> None:
     mine.demand("prediction is 0 at f = 0", got == 0, 0, got)
 
 
-@claim("E4-predict-argmax", "predict", cases.forward(n_outputs=3))
+@claim("E4-predict-argmax", "predict", cases.forward(n_outputs=cases.SEVERAL))
 def check_predict_argmax(mine: Probe, truth: Probe, **net: Array) -> None:
     """Several outputs: the prediction is the index of the largest, from 0.
 
@@ -128,7 +128,7 @@ def check_predict_argmax(mine: Probe, truth: Probe, **net: Array) -> None:
     mine.demand("prediction is argmax F", got[clear] == expected[clear], expected, got)
 
 
-@claim("E4-predict-argmax-tie", "predict", cases.ties(3))
+@claim("E4-predict-argmax-tie", "predict", cases.ties(*cases.SEVERAL))
 def check_argmax_tie(mine: Probe, truth: Probe, **net: Array) -> None:
     """Between equal largest outputs the lowest index wins.
 

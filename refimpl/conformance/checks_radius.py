@@ -99,6 +99,20 @@ def check_tie(mine: Probe, truth: Probe, **case: Any) -> None:
     mine.demand("the lower bound is 0", lower == 0, 0, lower)
 
 
+@claim("E29-unreachable", "radius_bounds", cases.problems())
+def check_unreachable(mine: Probe, truth: Probe, **case: Any) -> None:
+    """Where nothing is adversarial at any distance, the upper bound is inf, no large number.
+
+    A finite bound claims a point that does not exist; medians and curves take it for one.
+    """
+    case["y"] = np.full_like(case["y"], case["y"][0])
+    case["A"], case["c"] = np.abs(case["A"]) * case["y"][0], np.full(1, float(case["y"][0]))
+    upper = mine.radius_bounds(*case.values())[1]
+    if upper is None:
+        raise NotImplementedError
+    mine.demand("the upper bound is inf", np.isposinf(upper), np.inf, upper)
+
+
 @claim("E29-ordered", "radius_bounds", cases.problems())
 def check_ordered(mine: Probe, truth: Probe, **case: Any) -> None:
     """lower <= upper, both at least 0. Needs no oracle.

@@ -58,6 +58,18 @@ def check_step_biases(mine: Probe, truth: Probe, **case: Any) -> None:
     mine.agree("b", got, expected, _bounds(case, mine.unit, 1).b)
 
 
+@claim("E13-step-at-kinks", "step", cases.steps(kinks="on"))
+def check_step_at_kinks(mine: Probe, truth: Probe, **case: Any) -> None:
+    """One step from where neurons are at exactly z = 0: ReLU'(0) = 0.
+
+    Training from zero weights, or on samples at 0, starts here.
+    """
+    bounds = _bounds(case, mine.unit, 1)
+    got, expected = (side.step(*_arguments(STEP, case)) for side in (mine, truth))
+    mine.agree("W", got[0], expected[0], bounds.W)
+    mine.agree("b", got[1], expected[1], bounds.b)
+
+
 @claim("E13-step-follows-gradient", "step parameter_gradients", cases.steps())
 def check_step_follows(mine: Probe, truth: Probe, **case: Any) -> None:
     """The step is the candidate's own gradient times -learning_rate. Needs no oracle.
@@ -102,7 +114,7 @@ def check_own_losses(mine: Probe, truth: Probe, **case: Any) -> None:
     mine.agree("losses[-1]", losses[-1], mine.loss(W, b, A, *arguments), bound)
 
 
-@claim("E5-output-layer-fixed", "train", cases.training(max_steps=2))
+@claim("E5-output-layer-fixed", "train", cases.training((1, 2)))
 def check_output_layer(mine: Probe, truth: Probe, **case: Any) -> None:
     """A comes back as it went in, to the last bit: only W and b are trained.
 
@@ -112,7 +124,7 @@ def check_output_layer(mine: Probe, truth: Probe, **case: Any) -> None:
     mine.demand("A is not trained", case["A"] == A, case["A"], A)
 
 
-@claim("E13-no-steps", "train", cases.training(max_steps=0))
+@claim("E13-no-steps", "train", cases.training((0, 0)))
 def check_no_steps(mine: Probe, truth: Probe, **case: Any) -> None:
     """0 steps return W and b as they are, and one loss.
 
@@ -166,6 +178,16 @@ def check_noise_coefficients(mine: Probe, truth: Probe, **case: Any) -> None:
     ||x_i||^2 in place of ||xi_i||^2 makes noise look learned.
     """
     _decomposed(mine, truth, case, 1)
+
+
+@claim("E15-clusters", "decompose", cases.settings() | cases.settings(multiclass=True))
+def check_decompose_clusters(mine: Probe, truth: Probe, **case: Any) -> None:
+    """lambda and sigma on the paper's data, of its two networks, at small sizes.
+
+    With several outputs C is summed over them: each neuron belongs to its own class.
+    """
+    for part in (0, 1):
+        _decomposed(mine, truth, case, part)
 
 
 @claim("E15-centres", "decompose", cases.decompositions(at_centres=True))
@@ -250,7 +272,7 @@ def check_increments(mine: Probe, truth: Probe, **case: Any) -> None:
         )
 
 
-@claim("Figure2-cosines", "cosine_matrix", cases.angles())
+@claim("Figure2-cosines", "cosine_matrix", cases.angles() | cases.large_angles())
 def check_cosines(mine: Probe, truth: Probe, **case: Any) -> None:
     """Entry (i, r) is the cosine of the angle between feature i and neuron r.
 

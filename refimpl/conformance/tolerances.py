@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, logsumexp
+from scipy.special import expit, logsumexp, ndtri
 
 from refimpl._validation import Array
 from refimpl.conformance.adapter import discard_if
@@ -96,7 +96,8 @@ def evaluate(
     B = max|F| from the shift by the maximum, the exponentials, their sum and the logarithm
     (Blanchard, Higham and Higham, *Accurately computing the log-sum-exp and softmax functions*,
     2021). So p is between expit(l - e) and expit(l + e), plus (K + 8) unit where it is 1 minus
-    a quotient near 1, plus p times the error of l where it is an exponential of F - log-sum-exp.
+    a quotient near 1. Where a softmax is an exponential of F - log-sum-exp it is off by its own
+    size times the error of the exponent, also for the own class, where dL/dF is softmax - 1.
     The loss -log(1 - p), whose derivative is p, is off by e expit(l + e) and, as a difference of a
     log-sum-exp and an output, by (4 B + 2 K + 16) unit.
     """
@@ -113,7 +114,7 @@ def evaluate(
 
     D = sign * expit(sign * logits) / n
     D_error = (expit(logits + e) - expit(logits - e) + (K + 8) * unit) / n
-    D_error += np.abs(D) * functions
+    D_error += (expit(logits) if K > 1 else np.abs(D) * n) * functions / n
     size = np.abs(D) @ np.abs(net.A)
     G = (D @ net.A) * (z > 0)
     G_error = (D_error @ np.abs(net.A) + gamma(K + 4, unit) * size) * (z + z_error > 0)
@@ -264,6 +265,12 @@ def uniform_distance(n: int, probability: float = 1e-9) -> float:
     P(sup > e) <= 2 exp(-2 n e^2), the inequality of Dvoretzky, Kiefer, Wolfowitz and Massart.
     """
     return math.sqrt(math.log(2 / probability) / (2 * n))
+
+
+def largest(n: int, probability: float = 1e-9) -> tuple[float, float]:
+    """Between what the largest size of n Gaussians is: P(|g| > t)^n and n P(|g| > t) decide."""
+    rare = -math.expm1(math.log(probability) / n), probability / n  # P(|g| > t) at the two ends
+    return float(-ndtri(rare[0] / 2)), float(-ndtri(rare[1] / 2))
 
 
 def chi_square(n: int, probability: float = 1e-9) -> float:

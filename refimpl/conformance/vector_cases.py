@@ -1,4 +1,4 @@
-"""What the frozen vectors hold: for each file its inputs, outputs and tolerances."""
+"""What the frozen vectors hold: for each file its equations, inputs, outputs and bounds."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from refimpl import (
     GroupSum,
     Sample,
     TwoLayerReLU,
+    gradient_descent,
     linear_region_attack,
     robust_radius,
     theory,
 )
-from refimpl.conformance import tolerances
+from refimpl.conformance import vector_bounds as bounds
 from refimpl.conformance.adapter import METHODS
 from refimpl.conformance.oracle import Reference
-from refimpl.decomposition import increment_bounds
+from refimpl.decomposition import decompose, increment_bounds
 
-UNIT = 2.0**-52  # unit roundoff of float64, on both sides
-SCALARS = ("learning_rate", "steps", "epsilon", "k", "d", "bias", "n_positive", "n_negative")
 LABELS = np.array([1, 1, -1])
 
 Arrays = dict[str, Any]
@@ -31,15 +30,19 @@ Draw = Callable[[np.random.Generator], Arrays]
 
 
 class Vector(NamedTuple):
-    """One file: `inputs` draws a case, `outputs` computes it, `tolerance` bounds its rounding."""
+    """One file: `inputs` draws a case, `outputs` computes it, `bounds` says how far one may be off.
+
+    `outputs` takes the inputs by name, `bounds` the unit roundoff before them; both return a value
+    for each output.
+    """
 
     equations: str
     inputs: Draw
     outputs: Callable[..., Arrays]
-    tolerance: Callable[..., dict[str, float]]
+    bounds: Callable[..., Arrays]
 
 
-# Inputs: multiples of 1/8 from a seed, which float32 holds exactly.
+# Inputs: multiples of 1/8 from a seed, which float32 holds exactly. Scalars are int or float.
 
 
 def _eighths(rng: np.random.Generator, *shape: int) -> Any:
@@ -78,6 +81,11 @@ def _clusters(rng: np.random.Generator) -> Arrays:
     return net | samples | {"learning_rate": 0.125, "steps": 3}
 
 
+def _increasing(rng: np.random.Generator) -> Arrays:
+    case = _clusters(rng)
+    return {name: case[name] for name in ("x", "cluster", "features", "learning_rate")} | {"m": 2}
+
+
 def _attacked(rng: np.random.Generator) -> Arrays:
     case = _clusters(rng)
     samples = {"x": case["x"], "y": case["targets"], "features": case["features"]}
@@ -97,7 +105,7 @@ def _labelled(K: int = 1) -> Draw:
 
 def _grouped(rng: np.random.Generator) -> Arrays:
     case = _labelled(3)(rng)
-    return case | {"y": LABELS[case["y"]]}
+    return case | {"y": LABELS[case["y"]], "labels": LABELS}
 
 
 def _rays(rng: np.random.Generator) -> Arrays:
@@ -119,20 +127,44 @@ def _angles(rng: np.random.Generator) -> Arrays:
 
 
 def _centres(rng: np.random.Generator) -> Arrays:
-    return {"k": rng.integers(2, 9), "d": rng.integers(9, 65), "bias": -rng.integers(0, 17) / 8}
+    k, d = int(rng.integers(2, 9)), int(rng.integers(9, 65))
+    return {"k": k, "k_opposite": int(rng.integers(1, k)), "d": d, "bias": -rng.integers(0, 17) / 8}
 
 
 def _averaged(rng: np.random.Generator) -> Arrays:
     """Features with norm sqrt(d) = 4, orthogonal, and samples near them."""
     features = 4 * np.eye(4, 16)[rng.permutation(4)]
-    return {"x": features + _eighths(rng, 4, 16) / 4, "y": np.array([1, 1, -1, -1])} | {
-        "features": features
-    }
+    labels = np.array([1, 1, -1, -1])
+    x = features + _eighths(rng, 4, 16) / 4
+    return {"x": x, "y": labels, "features": features, "labels": labels}
 
 
 def _laws(rng: np.random.Generator) -> Arrays:
-    sizes = {"n_positive": rng.integers(1, 4), "n_negative": rng.integers(1, 4), "d": 1024}
+    positive, negative = (int(rng.integers(1, 4)) for _ in range(2))
+    sizes = {"n_positive": positive, "n_negative": negative, "d": 1024}
     return {"epsilons": np.arange(0, 33) / 1.0} | sizes
+
+
+def _paper(rng: np.random.Generator) -> Arrays:
+    return {"W": _eighths(rng, 4, 3), "b": _eighths(rng, 4), "x": _eighths(rng, 5, 3)}
+
+
+def _idealised(rng: np.random.Generator) -> Arrays:
+    case = _clusters(rng)
+    ideal = {"features": case["features"], "labels": LABELS, "bias": -rng.integers(0, 17) / 8}
+    return ideal | {"x": case["x"]}
+
+
+def _balls(rng: np.random.Generator) -> Arrays:
+    """Draw a row of 0, rows inside and outside of a ball, and one on its sphere."""
+    delta = np.vstack([_eighths(rng, 5, 3), np.zeros(3), [0.0, 1.5, 2.0]])
+    return {"delta": delta, "epsilon": 2.5}
+
+
+def _curve(rng: np.random.Generator) -> Arrays:
+    """Draw radii, one of them inf, and epsilons that they often equal."""
+    radius = np.append(rng.integers(0, 9, size=7) / 4, np.inf)
+    return {"radius": radius, "epsilons": np.arange(9) / 4}
 
 
 # Outputs.
@@ -142,191 +174,135 @@ def _net(W: Any, b: Any, A: Any, c: Any, **_: Any) -> TwoLayerReLU:
     return TwoLayerReLU(W, b, A, c)
 
 
-def _plain(case: Arrays) -> Arrays:
-    """Scalars as numbers, whether they came as such or as arrays of shape (1,)."""
-    return {k: np.asarray(v).item() if k in SCALARS else v for k, v in case.items()}
-
-
 def _method(method: str, *names: str) -> Callable[..., Arrays]:
     """Results of one of the oracle's methods, under these names."""
 
     def outputs(**case: Any) -> Arrays:
-        case = _plain(case)
         results = getattr(Reference(), method)(*(case[name] for name in METHODS[method].arguments))
         return dict(zip(names, (results,) if len(names) == 1 else results, strict=True))
 
     return outputs
 
 
-def _radius(decision: Callable[[], Any]) -> Callable[..., Arrays]:
-    def outputs(x: Any, y: Any, **net: Any) -> Arrays:
-        return {"radius": robust_radius(_net(**net), x, y, decision=decision()).upper}
+def _radius(decision: Callable[[Any], Any]) -> Callable[..., Arrays]:
+    """Robust radii under the decision that these labels of the outputs make, if any."""
+
+    def outputs(x: Any, y: Any, labels: Any = None, **net: Any) -> Arrays:
+        return {"radius": robust_radius(_net(**net), x, y, decision=decision(labels)).upper}
 
     return outputs
 
 
-def _centre_radii(**case: Any) -> Arrays:
-    k, d, bias = _plain(case).values()
+def _paper_networks(W: Any, b: Any, x: Any) -> Arrays:
+    d = W.shape[1]
+    binary = TwoLayerReLU(W, b, TwoLayerReLU.binary(d, 2, rng=0).A)  # (E5)
+    multiclass = TwoLayerReLU(W, None, TwoLayerReLU.multiclass(d, 2, 2, rng=0).A)  # (E6)
+    return {"binary": binary.outputs(x)[:, 0], "multiclass": multiclass.outputs(x)}
+
+
+def _idealised_networks(features: Any, labels: Any, bias: float, x: Any) -> Arrays:
+    dist = ClusterDistribution(features, labels)
     return {
-        "averaging": theory.feature_averaging_radius(k, d),  # (E19)
-        "decoupled": theory.decoupled_radius(d, bias),  # (E20)
-        "group_sum": theory.group_sum_radius(k - 1, d, bias),  # (E21)
+        "averaging": TwoLayerReLU.feature_averaging(dist).outputs(x)[:, 0],
+        "decoupled": TwoLayerReLU.feature_decoupling(dist, bias).outputs(x),
     }
 
 
-def _radius_at(x: Any, y: Any, features: Any) -> Arrays:
-    dist = ClusterDistribution(features, y)
+def _centre_radii(k: int, k_opposite: int, d: int, bias: float) -> Arrays:
+    return {
+        "averaging": theory.feature_averaging_radius(k, d),  # (E19)
+        "decoupled": theory.decoupled_radius(d, bias),  # (E20)
+        "group_sum": theory.group_sum_radius(k_opposite, d, bias),  # (E21)
+    }
+
+
+def _radius_at(x: Any, y: Any, features: Any, labels: Any) -> Arrays:
+    dist = ClusterDistribution(features, labels)
     return {"radius": theory.feature_averaging_radius_at(x, y, dist)}
 
 
 def _robust_accuracy(epsilons: Any, **sizes: Any) -> Arrays:
     kinds = ("averaging", "group_max", "group_sum")
-    return {kind: theory.robust_accuracy(kind, epsilons, **_plain(sizes)) for kind in kinds}
+    return {kind: theory.robust_accuracy(kind, epsilons, **sizes) for kind in kinds}
 
 
-def _increments(x: Any, cluster: Any, features: Any, targets: Any, **rest: Any) -> Arrays:
-    sample = Sample(x, targets, np.asarray(cluster))
-    rate = _plain(rest)["learning_rate"]
-    dist = ClusterDistribution(features, LABELS)
-    bounds = increment_bounds(sample, dist, learning_rate=rate, m=2)
-    return {"coefficient": bounds.coefficient, "feature": bounds.feature, "noise": bounds.noise}
+def _decomposition(x: Any, targets: Any, cluster: Any, features: Any, **rest: Any) -> Arrays:
+    steps = {name: rest[name] for name in ("learning_rate", "steps")}
+    path = gradient_descent(_net(**rest), x, targets, **steps)
+    sample, dist = Sample(x, targets, cluster), ClusterDistribution(features, LABELS)
+    parts = decompose(path, sample, dist)
+    return {"coefficients": path.coefficients, "feature": parts.feature, "noise": parts.noise}
+
+
+def _increments(x: Any, cluster: Any, features: Any, learning_rate: float, m: int) -> Arrays:
+    sample, dist = Sample(x, LABELS[cluster], cluster), ClusterDistribution(features, LABELS)
+    found = increment_bounds(sample, dist, learning_rate=learning_rate, m=m)
+    return {"coefficient": found.coefficient, "feature": found.feature, "noise": found.noise}
 
 
 def _linear_step(x: Any, y: Any, **net: Any) -> Arrays:
     return {"x_adv": linear_region_attack(_net(**net), x, y)}
 
 
-# Tolerances.
-
-
-def _evaluated(case: Arrays) -> tolerances.Evaluation:
-    return tolerances.evaluate(_net(**case), case["x"], case["targets"], UNIT)
-
-
-def _descended(case: Arrays) -> tolerances.Descent:
-    return tolerances.descent(
-        _net(**case), case["x"], case["targets"], case["learning_rate"], case["steps"], UNIT
-    )
-
-
-def _of_outputs(**case: Any) -> dict[str, float]:
-    return {"F": tolerances.output_error(_net(**case), case["x"], UNIT).max()}
-
-
-def _of_loss(**case: Any) -> dict[str, float]:
-    return {"loss": _evaluated(case).loss_error}
-
-
-def _of_gradients(**case: Any) -> dict[str, float]:
-    found = _evaluated(case)
-    return {"dW": found.dW_error.max(), "db": found.db_error.max()}
-
-
-def _of_training(**case: Any) -> dict[str, float]:
-    found = _descended(case)
-    ends = {"W_end": found.W.max(), "b_end": found.b.max(), "A_end": 0.0}
-    return ends | {"losses": found.losses.max()}
-
-
-def _of_decomposition(**case: Any) -> dict[str, float]:
-    found, arguments = _descended(case), (case["x"], case["cluster"], case["features"])
-    errors = tolerances.coefficients(*arguments, found.C, found.C_error, UNIT)
-    return {"feature": errors[0].max(), "noise": errors[1].max()}
-
-
-def _of_attack(x: Any, features: Any, labels: Any, epsilon: Any, **_: Any) -> dict[str, float]:
-    return {"x_adv": tolerances.closed_form(x, features, labels, epsilon, UNIT).max()}
-
-
-def _fixed(bound: float, *names: str) -> Callable[..., dict[str, float]]:
-    """Use one bound for all outputs of all cases."""
-    return lambda **_: dict.fromkeys(names, bound)
-
-
 _TRAINED = ("W_end", "b_end", "A_end", "losses")
-# |v| |A| |W| is at most 2 2^3 2^3 here, in dot products of 2 and then of 4 terms.
-_OF_INPUT_GRADIENT = _fixed(2.0**7 * 8 * UNIT, "gradient")
-# The exact radius has a relative tolerance of 1e-9; the radii here are below 2^6.
-_OF_RADIUS = _fixed(2.0**6 * 1e-9, "radius")
+
+
+def _trained(K: int) -> Vector:
+    inputs = _supervised(K, learning_rate=0.125, steps=3)
+    return Vector("E13", inputs, _method("train", *_TRAINED), bounds.of_training)
+
+
+def _searched(
+    equations: str, inputs: Draw, decision: Callable[[Any], Any], own: Callable[..., Any]
+) -> Vector:
+    return Vector(equations, inputs, _radius(decision), bounds.of_radius(decision, own))
+
 
 VECTORS: dict[str, Vector] = {
-    "outputs": Vector("E4", _forward, _method("outputs", "F"), _of_outputs),
-    "logistic-loss": Vector("E8", _supervised(1), _method("loss", "loss"), _of_loss),
-    "cross-entropy": Vector("E10", _supervised(3), _method("loss", "loss"), _of_loss),
+    "outputs": Vector("E4", _forward, _method("outputs", "F"), bounds.of_outputs),
+    "paper-networks": Vector("E5 E6", _paper, _paper_networks, bounds.of_paper_networks),
+    "logistic-loss": Vector("E8", _supervised(1), _method("loss", "loss"), bounds.of_loss),
+    "cross-entropy": Vector("E10", _supervised(3), _method("loss", "loss"), bounds.of_loss),
     "binary-gradients": Vector(
-        "E9 E11", _supervised(1), _method("parameter_gradients", "dW", "db"), _of_gradients
+        "E9 E11", _supervised(1), _method("parameter_gradients", "dW", "db"), bounds.of_gradients
     ),
     "multiclass-gradients": Vector(
-        "E10 E11", _supervised(3), _method("parameter_gradients", "dW", "db"), _of_gradients
+        "E10 E11", _supervised(3), _method("parameter_gradients", "dW", "db"), bounds.of_gradients
     ),
     "input-gradient": Vector(
-        "E12", _cotangents, _method("input_gradient", "gradient"), _OF_INPUT_GRADIENT
+        "E12", _cotangents, _method("input_gradient", "gradient"), bounds.of_input_gradient
     ),
-    "binary-training": Vector(
-        "E13",
-        _supervised(1, learning_rate=0.125, steps=3),
-        _method("train", *_TRAINED),
-        _of_training,
-    ),
-    "multiclass-training": Vector(
-        "E13",
-        _supervised(3, learning_rate=0.125, steps=3),
-        _method("train", *_TRAINED),
-        _of_training,
-    ),
-    "decomposition": Vector(
-        "E14 E15", _clusters, _method("decompose", "feature", "noise"), _of_decomposition
-    ),
-    "increment-bounds": Vector(
-        # Squares of vectors of norm below 2^4, times 5 samples and a rate below 1.
-        "E16",
-        _clusters,
-        _increments,
-        _fixed(2.0**11 * 16 * UNIT, "coefficient", "feature", "noise"),
-    ),
-    "cosines": Vector(
-        "E15", _angles, _method("cosine_matrix", "cosine"), _fixed(32 * UNIT, "cosine")
-    ),
-    "centre-radii": Vector(
-        # Square roots and quotients of numbers below 2^7.
-        "E19 E20 E21",
-        _centres,
-        _centre_radii,
-        _fixed(2.0**7 * 8 * UNIT, "averaging", "decoupled", "group_sum"),
-    ),
-    "averaging-radii": Vector(
-        # Dot products of 16 terms, 2^5 in all.
-        "E17 E22",
-        _averaged,
-        _radius_at,
-        _fixed(2.0**5 * 24 * UNIT, "radius"),
-    ),
-    "robust-accuracy-laws": Vector(
-        # Quadrature is good to 1e-10.
-        "E23 E24 E25",
-        _laws,
-        _robust_accuracy,
-        _fixed(1e-9, "averaging", "group_max", "group_sum"),
-    ),
+    "binary-training": _trained(1),
+    "multiclass-training": _trained(3),
+    "decomposition": Vector("E14 E15", _clusters, _decomposition, bounds.of_decomposition),
+    "increment-bounds": Vector("E16", _increasing, _increments, bounds.of_increments),
+    "cosines": Vector("Figure2", _angles, _method("cosine_matrix", "cosine"), bounds.of_cosines),
+    "idealised-networks": Vector("E17 E18", _idealised, _idealised_networks, bounds.of_idealised),
+    "centre-radii": Vector("E19 E20 E21", _centres, _centre_radii, bounds.of_centre_radii),
+    "averaging-radii": Vector("E22", _averaged, _radius_at, bounds.of_averaging_radii),
+    "robust-accuracy-laws": Vector("E23 E24 E25", _laws, _robust_accuracy, bounds.of_laws),
     "closed-form-attack": Vector(
-        "E26", _attacked, _method("closed_form_attack", "x_adv"), _of_attack
+        "E26", _attacked, _method("closed_form_attack", "x_adv"), bounds.of_closed_form
     ),
-    "smallest-step": Vector(
-        # Outputs below 2^10 with 16 roundings, slopes above 2^-6.
-        "E27",
-        _rays,
-        _method("smallest_step", "t"),
-        _fixed(2.0**16 * 16 * UNIT, "t"),
+    "smallest-step": Vector("E27", _rays, _method("smallest_step", "t"), bounds.of_smallest_step),
+    "linear-step": Vector("E28", _linear, _linear_step, bounds.of_linear_step),
+    "projection": Vector("PGD", _balls, _method("project", "projected"), bounds.of_projection),
+    "robust-accuracy": Vector(
+        "E29", _curve, _method("robust_accuracy", "share"), bounds.of_robust_accuracy
     ),
-    "linear-step": Vector(
-        # |f| below 2^11 over a gradient of norm above 2^4, each with 16 roundings.
-        "E28",
-        _linear,
-        _linear_step,
-        _fixed(2.0**7 * 32 * UNIT, "x_adv"),
+    "radius-sign": _searched(
+        "E29 E31", _labelled(), lambda labels: "sign", lambda label, labels: label
     ),
-    "radius-sign": Vector("E29 E31", _labelled(), _radius(lambda: "sign"), _OF_RADIUS),
-    "radius-argmax": Vector("E29 E30", _labelled(3), _radius(lambda: "argmax"), _OF_RADIUS),
-    "radius-group-max": Vector("E29 E30", _grouped, _radius(lambda: GroupMax(LABELS)), _OF_RADIUS),
-    "radius-group-sum": Vector("E29 E31", _grouped, _radius(lambda: GroupSum(LABELS)), _OF_RADIUS),
+    "radius-argmax": _searched(
+        "E29 E30",
+        _labelled(3),
+        lambda labels: "argmax",
+        lambda label, labels: 2 * np.eye(3)[label] - 1,
+    ),
+    "radius-group-max": _searched(
+        "E29 E30", _grouped, GroupMax, lambda label, labels: label * labels
+    ),
+    "radius-group-sum": _searched(
+        "E29 E31", _grouped, GroupSum, lambda label, labels: label * labels
+    ),
 }

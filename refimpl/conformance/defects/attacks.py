@@ -270,3 +270,48 @@ class StartUnseeded(Plain):
 
     def start(self, rng: Any, x: Any, epsilon: float) -> Any:
         return super().start(np.random.default_rng(), x, epsilon)
+
+
+@breaks("E26-closed-form")
+class EightFeatures(Plain):
+    """Features beyond the eighth are left out."""
+
+    def direction(self, features: Any, labels: Any) -> Any:
+        return super().direction(features[:8], labels[:8])
+
+
+@breaks("E27-smallest-step")
+class StepsUpToHundred(Plain):
+    """A search interval that ends at 100."""
+
+    def walk(self, *arguments: Any) -> float:
+        step = super().walk(*arguments)
+        return step if step <= 100 else np.inf
+
+
+@breaks("E27-smallest-step")
+class MarginTolerance(Plain):
+    """A margin below 1e-8 counts as crossed."""
+
+    def walk(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any, direction: Any) -> float:
+        near = y * (A[0] @ np.maximum(W @ x + b, 0) + c[0]) <= 1e-8
+        return 0.0 if near else super().walk(W, b, A, c, x, y, direction)
+
+
+@breaks("PGD-projection")
+class ProjectionTolerance(Plain):
+    """Points up to a relative 1e-6 outside stay where they are."""
+
+    def project(self, delta: Any, epsilon: float) -> Any:
+        norm = np.linalg.norm(delta, axis=1, keepdims=True)
+        return np.where(norm > epsilon * (1 + 1e-6), super().project(delta, epsilon), delta)
+
+
+@breaks("PGD-large-outputs")
+class GradientOfTheLoss(Plain):
+    """The gradient of the logistic loss, 1 - sigmoid(y f): 0 at large margins."""
+
+    def ascent(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any) -> Any:
+        f = self.outputs(W, b, A, c, x)[:, 0]
+        masked = (1 - self.sigmoid(y * f))[:, None]
+        return super().ascent(W, b, A, c, x, y) * (masked > 0)

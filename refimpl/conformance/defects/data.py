@@ -129,3 +129,58 @@ class FreshEntropy(Plain):
     def sample(self, features: Any, labels: Any, noise_std: float, n: int, seed: int) -> Any:
         fresh = int(np.random.SeedSequence().generate_state(1)[0])
         return super().sample(features, labels, noise_std, n, fresh)
+
+
+@breaks("E1-independent-clusters")
+class ClustersInTurn(Plain):
+    """Cluster i modulo k: balanced, and not drawn."""
+
+    def clusters(self, rng: Any, labels: Any, n: int) -> Any:
+        return np.arange(n) % len(labels)
+
+
+@breaks("E1-noise-mean")
+class NoiseSortedWithClusters(Plain):
+    """Noise and clusters come from one sorted draw."""
+
+    def sample(self, features: Any, labels: Any, noise_std: float, n: int, seed: int) -> Any:
+        rng = np.random.default_rng(seed)
+        cluster, noise = self.clusters(rng, labels, n), self.noise(rng, n, features.shape[1])
+        noise[np.argsort(cluster, kind="stable"), 0] = np.sort(noise[:, 0])
+        return features[cluster] + noise_std * noise, labels[cluster], cluster
+
+
+@breaks("E1-independent-noise")
+class NoiseRepeatsInBlocks(Plain):
+    """Each block of 1024 samples begins with the same seed."""
+
+    def noise(self, rng: Any, n: int, d: int) -> Any:
+        return np.resize(rng.standard_normal((1024, d)), (n, d))
+
+
+@breaks("E1-independent-noise")
+class LastCoordinateIsTheFirst(Plain):
+    """Pairs of numbers, and for an odd dimension the first one again."""
+
+    def noise(self, rng: Any, n: int, d: int) -> Any:
+        noise = super().noise(rng, n, d)
+        noise[:, -1] = noise[:, 0] if d > 2 else noise[:, -1]
+        return noise
+
+
+@breaks("E1-noise-gaussian")
+class NoiseTruncated(Plain):
+    """Noise beyond 2.5 standard deviations is clipped."""
+
+    def noise(self, rng: Any, n: int, d: int) -> Any:
+        return np.clip(super().noise(rng, n, d), -2.5, 2.5)
+
+
+@breaks("E1-noise-gaussian")
+class FirstCoordinateGaussian(Plain):
+    """All coordinates but the first are uniform, with mean 0 and variance 1."""
+
+    def noise(self, rng: Any, n: int, d: int) -> Any:
+        uniform = np.sqrt(12) * (rng.random((n, d)) - 0.5)
+        uniform[:, 0] = rng.standard_normal(n)
+        return uniform

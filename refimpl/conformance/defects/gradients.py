@@ -191,3 +191,11 @@ class FirstRowsCotangent(Plain):
 
     def input_gradient(self, W: Any, b: Any, A: Any, c: Any, x: Any, cotangent: Any) -> Any:
         return super().input_gradient(W, b, A, c, x, cotangent[:1])
+
+
+@breaks("E12-row-by-row")
+class FourOutputs(Plain):
+    """Outputs beyond the fourth are left out."""
+
+    def input_gradient(self, W: Any, b: Any, A: Any, c: Any, x: Any, cotangent: Any) -> Any:
+        return super().input_gradient(W, b, A[:4], c[:4], x, cotangent[:, :4])

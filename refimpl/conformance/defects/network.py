@@ -232,3 +232,48 @@ class LossOverNMinusOne(Plain):
     def loss(self, *arguments: Any) -> Any:
         n = len(arguments[4])
         return super().loss(*arguments) * n / max(n - 1, 1)
+
+
+@breaks("E4-outputs-batch")
+class SixtyFourCoordinates(Plain):
+    """One block of 64 coordinates, where there are more."""
+
+    def outputs(self, W: Any, b: Any, A: Any, c: Any, x: Any) -> Any:
+        return super().outputs(W[:, :64], b, A, c, x[:, :64])
+
+
+@breaks("E4-outputs-batch")
+class SixtyFourNeurons(Plain):
+    """One block of 64 neurons, where there are more."""
+
+    def outputs(self, W: Any, b: Any, A: Any, c: Any, x: Any) -> Any:
+        return super().outputs(W[:64], b[:64], A[:, :64], c, x)
+
+
+@breaks("E4-predict-argmax-tie")
+class SecondOfTwo(Plain):
+    """Two outputs are compared by >=."""
+
+    def predict(self, W: Any, b: Any, A: Any, c: Any, x: Any) -> Any:
+        if len(A) != 2:
+            return super().predict(W, b, A, c, x)
+        F = self.outputs(W, b, A, c, x)
+        return (F[:, 1] >= F[:, 0]).astype(int)
+
+
+@breaks("E10-cross-entropy-loss")
+class FiveClasses(Plain):
+    """Log-sum-exp over the first five classes."""
+
+    def log_sum_exp(self, F: Any) -> Any:
+        return super().log_sum_exp(F[:, :5])
+
+
+@breaks("E10-cross-entropy-loss")
+class TwoClassesByTheSecond(Plain):
+    """Two outputs: a logistic loss of the second output, not of the difference."""
+
+    def losses(self, F: Any, targets: Any) -> Any:
+        if F.shape[1] == 2:
+            return self.softplus((1 - 2 * targets) * F[:, 1])
+        return super().losses(F, targets)

@@ -181,3 +181,19 @@ class AttackSuccess(Plain):
 
     def robust(self, radius: Any, epsilon: float) -> Any:
         return radius <= epsilon
+
+
+@breaks("E29-unreachable")
+class UnreachableIsLarge(Plain):
+    """A radius of 1e4 where there is none."""
+
+    def radius(self, *arguments: Any) -> float:
+        return min(super().radius(*arguments), 1e4)
+
+
+@breaks("E29-robust-accuracy")
+class RadiusTolerance(Plain):
+    """radius > epsilon + 1e-5."""
+
+    def robust(self, radius: Any, epsilon: float) -> Any:
+        return radius - epsilon > 1e-5

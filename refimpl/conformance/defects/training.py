@@ -231,3 +231,47 @@ class CosineEpsilon(Plain):
     def cosine_matrix(self, features: Any, W: Any) -> Any:
         lengths = np.outer(np.linalg.norm(features, axis=1), np.linalg.norm(W, axis=1))
         return features @ W.T / (lengths + 1e-4)
+
+
+@breaks("E13-step-at-kinks")
+class StepOnAtKinks(Plain):
+    """Training has its own mask, z >= 0, apart from that of the gradients."""
+
+    def step(self, W: Any, b: Any, A: Any, c: Any, x: Any, *rest: Any) -> Any:
+        targets, learning_rate = rest
+        D = self.output_derivative(self.outputs(W, b, A, c, x), targets)
+        G = (D @ A) * (x @ W.T + b >= 0)
+        return W - learning_rate * G.T @ x, b - learning_rate * G.sum(axis=0)
+
+
+@breaks("E13-train-weights")
+class BestWeights(Plain):
+    """The weights of the smallest loss come back, not the last ones."""
+
+    def train(self, W: Any, b: Any, A: Any, c: Any, x: Any, *rest: Any) -> Any:
+        targets, learning_rate, _ = rest
+        losses = super().train(W, b, A, c, x, *rest)[3]
+        best = int(np.argmin(losses))
+        W, b, A, _ = super().train(W, b, A, c, x, targets, learning_rate, best)
+        return W, b, A, losses
+
+
+@breaks("E13-train-weights")
+class StopsEarly(Plain):
+    """Training ends where the loss changes by less than 1e-4."""
+
+    def train(self, W: Any, b: Any, A: Any, c: Any, x: Any, *rest: Any) -> Any:
+        targets, learning_rate, steps = rest
+        losses = super().train(W, b, A, c, x, *rest)[3]
+        still = np.flatnonzero(np.abs(np.diff(losses)) < 1e-4)
+        steps = int(still[0]) if len(still) else steps
+        W, b, A, _ = super().train(W, b, A, c, x, targets, learning_rate, steps)
+        return W, b, A, losses
+
+
+@breaks("E15-clusters")
+class DecomposesFirstOutput(Plain):
+    """Coefficients of the first output's neurons only: right for one output."""
+
+    def coefficients(self, W: Any, b: Any, A: Any, *rest: Any) -> Any:
+        return super().coefficients(W, b, A, *rest) * (A[0] != 0)
