@@ -32,7 +32,7 @@ EXAMPLES = 20  # the same as for the defects: they share the inputs
 
 test_oracle = suite(Reference, min_claims=len(claims()) - 2, examples=EXAMPLES)
 test_plain = suite(Plain, min_claims=len(claims()) - 2, examples=EXAMPLES)
-test_plain_in_float32 = suite(PlainSingle, min_claims=len(claims()) - 2, examples=EXAMPLES)
+test_plain_in_float32 = suite(PlainSingle, min_claims=len(claims()) - 3, examples=EXAMPLES)
 
 
 def status(adapter: Any, claim: str, **options: Any) -> conformance.Result:
@@ -189,6 +189,52 @@ def test_snippets_reproduce_the_failure(claim: str, capsys: pytest.CaptureFixtur
     assert claim.startswith(("E4-outputs-batch", "PGD")) or capsys.readouterr().out
 
 
+class Coarse(Plain):
+    """Outputs in half precision: right to 3 digits; needs an argument to be made."""
+
+    def __init__(self, precision: Any) -> None:
+        self.precision = precision
+
+    def outputs(self, *arguments: Any) -> Any:
+        return super().outputs(*arguments).astype(self.precision)
+
+
+coarse = Coarse("float16")
+
+
+def test_snippets_repeat_the_precision_and_name_the_instance() -> None:
+    (result,) = check(coarse, only=["E4-outputs"], dtype="float32", shrink=False)
+    code = conformance.snippet(result, coarse)
+    assert f"from {__name__} import coarse\n" in code
+    assert 'replay(coarse, "E4-outputs", dtype="float32"' in code
+    with pytest.raises(Mismatch):
+        exec(code, {})
+    assert report.as_json([result], coarse, 0)["dtype"] == "float32"
+
+
+def test_snippets_of_exceptions_with_many_lines_are_still_code() -> None:
+    class Raising(Plain):
+        def outputs(self, *arguments: Any) -> Any:
+            raise RuntimeError("first\nsecond")
+
+    code = conformance.snippet(status(Raising, "E4-outputs"), Raising())
+    compile(code, "snippet", "exec")
+    assert code.endswith("# raises: RuntimeError: first")
+
+
+class NotANumber(Plain):
+    def outputs(self, *arguments: Any) -> Any:
+        return super().outputs(*arguments) * np.nan
+
+
+def test_an_explanation_has_no_expected_value_where_there_is_none() -> None:
+    text = explain(status(NotANumber, "E4-outputs"), NotANumber())
+    assert "outputs returned nan" in text
+    assert "got        array([[nan]])" in text
+    assert "expected" not in text
+    assert "exact" not in text
+
+
 class Sliding(Shifted):
     """Wrong in many ways."""
 
@@ -246,6 +292,26 @@ def test_an_expected_failure_that_passes_is_a_failure() -> None:
     result = status(Plain, "E4-outputs", expected_failures={"E4-outputs": "long gone"})
     assert result.status == "failed"
     assert "expected to fail (long gone), but it passes" in explain(result, Plain())
+
+
+@pytest.mark.parametrize(
+    ("adapter", "options", "message"),
+    [
+        (None, {}, "adapter: expected a subclass of Adapter, or an instance of one, got None"),
+        (dict, {}, r"adapter: expected .*, got \{\}"),
+        (Plain, {"examples": 0}, "examples: expected "),
+        (Plain, {"examples": 1.5}, "examples: expected "),
+        (Plain, {"seed": -1}, "seed: expected "),
+        (Plain, {"only": "E4-outputs"}, "claims: expected a list of names, got E4-outputs"),
+        (Plain, {"expected_failures": ["E4-outputs"]}, "expected_failures: expected reasons by"),
+        (Plain, {"dtype": "float16"}, "dtype: expected "),
+    ],
+)
+def test_bad_arguments_are_refused_before_anything_runs(
+    adapter: Any, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        check(adapter, **options)
 
 
 @pytest.mark.parametrize("use", [check, suite, lambda adapter, names: replay(adapter, *names)])

@@ -18,7 +18,6 @@ import argparse
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 from refimpl import _validation
@@ -60,8 +59,6 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """List the claims, or check and fail if a claim fails."""
-    if find_spec("hypothesis") is None:
-        raise ImportError("check needs Hypothesis: pip install 'refimpl[check]'")
     if args.list:
         return _list()
     with options.json_results(args.json) as write:

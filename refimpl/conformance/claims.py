@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from refimpl.equations import EQUATIONS
@@ -64,6 +65,8 @@ def claim(
 @cache
 def claims() -> dict[str, Claim]:
     """Return every claim by name, in the order of the groups. Needs Hypothesis."""
+    if find_spec("hypothesis") is None:
+        raise ImportError("checks need Hypothesis: pip install 'refimpl[check]'")
     for group in GROUPS:
         import_module(f"refimpl.conformance.checks_{group}")
     return _claims

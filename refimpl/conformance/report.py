@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -48,12 +49,10 @@ def explain(result: Result, adapter: Adapter) -> str:
         return "\n".join([*lines, f"  finding    {result.detail}"])
     lines += [f"  finding    {failure.message}"]
     lines += [f"  input      {line}" for line in _assignments(failure)]
-    if not failure.traceback:
-        lines += [
-            f"  expected   {literal(failure.expected)}",
-            f"  got        {literal(failure.got)}",
-            f"  error      {_ratio(failure.ratio)}",
-        ]
+    values = {"expected": failure.expected, "got": failure.got}
+    lines += [f"  {name:<10} {literal(it)}" for name, it in values.items() if it is not None]
+    if failure.expected is not None:
+        lines += [f"  error      {_ratio(failure.ratio)}"]
     lines += [f"  | {line}" for line in failure.traceback.rstrip().splitlines()]
     lines += ["  reproduce", *(f"    {line}" for line in snippet(result, adapter).splitlines())]
     return "\n".join(lines)
@@ -68,18 +67,29 @@ def snippet(result: Result, adapter: Adapter) -> str:
     """Python code that repeats a failure, to be pasted as it is."""
     failure = result.failure
     assert failure is not None
-    mine, code = type(adapter).__name__, ["import numpy as np", "from numpy import array, inf, nan"]
-    code += [f"from {type(adapter).__module__} import {mine}"]
-    code += ["from refimpl.conformance import Probe, replay", ""]
+    module, name, call = _source(adapter)
+    code = ["import numpy as np", "from numpy import array, inf, nan"]
+    code += [f"from {module} import {name}", "from refimpl.conformance import Probe, replay", ""]
     if recipe := getattr(failure.case, "recipe", ""):
         code[-1:] = ["from refimpl.conformance import cases", "", f"case = cases.{recipe}"]
         arguments = "**case"
     else:
         code += _assignments(failure)
         arguments = ", ".join(f"{name}={name}" for name in failure.case)
-        code += _last_call(failure, mine)
-    code += [f'replay({mine}(), "{result.claim}", {arguments})  # raises: {failure.message}']
+        code += _last_call(failure, f'{call}, "{result.dtype}"')
+    code += [f'replay({call}, "{result.claim}", dtype="{result.dtype}", {arguments})']
+    code[-1] += f"  # raises: {failure.message.splitlines()[0]}"
     return "\n".join(code)
+
+
+def _source(adapter: Adapter) -> tuple[str, str, str]:
+    """Name the adapter: module, name, and expression; an instance by its name, else its class."""
+    for module, content in list(sys.modules.items()):
+        for name, value in list(getattr(content, "__dict__", {}).items()):
+            if value is adapter:
+                return module, name, name
+    kind = type(adapter)
+    return kind.__module__, kind.__name__, f"{kind.__name__}()"
 
 
 def _assignments(failure: Failure) -> list[str]:
@@ -89,7 +99,7 @@ def _assignments(failure: Failure) -> list[str]:
     return [f"{name} = {literal(value)}" for name, value in failure.case.items()]
 
 
-def _last_call(failure: Failure, mine: str) -> list[str]:
+def _last_call(failure: Failure, probe: str) -> list[str]:
     """Line that makes the call that the failure came from, arguments by name where they are."""
     if failure.call is None:
         return []
@@ -101,7 +111,7 @@ def _last_call(failure: Failure, mine: str) -> list[str]:
         np.array_equal(failure.case.get(n, np.nan), v) for n, v in zip(names, values, strict=True)
     ]
     words = (n if s else literal(v) for n, v, s in zip(names, values, same, strict=True))
-    return [f"print(Probe({mine}()).{method}({', '.join(words)}))"]
+    return [f"print(Probe({probe}).{method}({', '.join(words)}))"]
 
 
 def literal(value: Any) -> str:
@@ -119,7 +129,7 @@ def as_json(results: Sequence[Result], adapter: Adapter, seed: int) -> dict[str,
     """Results as JSON: numbers that JSON does not have become strings."""
     return {
         "adapter": adapter.name,
-        "dtype": str(adapter.dtype),
+        "dtype": results[0].dtype if results else str(adapter.dtype),
         "seed": seed,
         "results": [_record(result, adapter) for result in results],
     }

@@ -14,6 +14,7 @@ from unittest import mock
 
 import numpy as np
 
+from refimpl import _validation
 from refimpl._progress import track
 from refimpl.conformance.adapter import Adapter, Discard, Mismatch, Probe
 from refimpl.conformance.claims import Claim, claims
@@ -54,7 +55,8 @@ class Result:
     """What became of one claim.
 
     status: "passed", "failed", "not_implemented" or "expected_failure"; ratio: the largest error
-    over its bound; inputs and discarded: how many were checked, and how many could decide nothing.
+    over its bound; inputs and discarded: how many were checked, and how many could decide nothing;
+    dtype: the precision that the adapter was checked in.
     """
 
     claim: str
@@ -68,6 +70,7 @@ class Result:
     discarded: int = 0
     seconds: float = 0.0
     seed: int = 0
+    dtype: str = "float64"
     failure: Failure | None = None
 
 
@@ -117,16 +120,18 @@ def check(
     Raises
     ------
     ValueError
-        A name that is no claim, or a dtype that is neither float32 nor float64.
+        An adapter that is none, a name that is no claim, examples below 1, or a dtype that is
+        neither float32 nor float64.
     ImportError
         Hypothesis is missing: ``pip install refimpl[check]``.
     """
-    instance = adapter() if isinstance(adapter, type) else adapter
-    expected = dict(expected_failures or {})
+    instance = instance_of(adapter)
+    expected = reasons(expected_failures)
     probe = Probe(instance, dtype)  # refuses a bad dtype before anything runs
+    seed = _validation.integer("seed", seed, minimum=0)
+    examples = _validation.integer("examples", examples, minimum=1)
     options = [name for name, on in (("subnormals", subnormals), ("tight", tight)) if on]
     chosen = select(only, options)
-    known(expected)
     results: list[Result] = []
     for claim in track(chosen, "claims", len(chosen), enabled=progress):
         failures = sum(result.failure is not None for result in results)
@@ -138,19 +143,39 @@ def check(
     return results
 
 
-def replay(adapter: Adapter | type[Adapter], claim: str, **case: Any) -> None:
-    """Check one claim on one input, and let the error out.
+def replay(adapter: Adapter | type[Adapter], claim: str, *, dtype: Any = None, **case: Any) -> None:
+    """Check one claim on one input, in the adapter's dtype or another, and let the error out.
 
     >>> replay(Reference, "E29-robust-at-the-radius", radius=np.array([1.0]), epsilons=np.ones(1))
     """
     known([claim])
-    probe = Probe(adapter() if isinstance(adapter, type) else adapter)
+    probe = Probe(instance_of(adapter), dtype)
     case = rounded(case, probe.dtype)
     claims()[claim].check(probe, Probe(Reference(), "float64"), **case)
 
 
+def instance_of(adapter: Any) -> Adapter:
+    """Return the adapter, or an instance of the class."""
+    found = adapter() if isinstance(adapter, type) else adapter
+    if not isinstance(found, Adapter):
+        _validation.fail("adapter", "a subclass of Adapter, or an instance of one", found)
+    return found
+
+
+def reasons(expected_failures: Any) -> dict[str, str]:
+    """Return the failures that are expected, all of them of claims."""
+    if expected_failures is None:
+        return {}
+    if not isinstance(expected_failures, Mapping):
+        _validation.fail("expected_failures", "reasons by claim", expected_failures)
+    known(expected_failures)
+    return dict(expected_failures)
+
+
 def known(names: Iterable[str]) -> None:
     """Refuse names that are no claims."""
+    if isinstance(names, str):
+        _validation.fail("claims", "a list of names", names)
     unknown = sorted(set(names) - claims().keys())
     if unknown:
         raise ValueError(f"claims: expected names such as {next(iter(claims()))!r}, got {unknown}")
@@ -159,7 +184,7 @@ def known(names: Iterable[str]) -> None:
 def select(only: Iterable[str] | None = None, options: Iterable[str] = ()) -> list[Claim]:
     """Return claims by name, or all that need no option but these."""
     if only is not None:
-        names = list(only)
+        names = only if isinstance(only, str) else list(only)
         known(names)
         return [claims()[name] for name in names]
     return [claim for claim in claims().values() if claim.option in {"", *options}]
@@ -193,7 +218,13 @@ def run_claim(
     probe = Probe(adapter, dtype)
     oracle = Probe(truth or Reference(), "float64")
     result = Result(
-        claim.name, "passed", claim.equation, claim.statement, claim.consequence, seed=seed
+        claim.name,
+        "passed",
+        claim.equation,
+        claim.statement,
+        claim.consequence,
+        seed=seed,
+        dtype=str(probe.dtype),
     )
     missing = [method for method in claim.methods if not probe.has(method)]
     if missing:

@@ -8,7 +8,7 @@ from functools import cache
 from refimpl.conformance.adapter import Adapter
 from refimpl.conformance.claims import claims
 from refimpl.conformance.report import explain
-from refimpl.conformance.runner import Result, judge, known, run_claim, select
+from refimpl.conformance.runner import Result, instance_of, judge, reasons, run_claim, select
 
 
 def suite(
@@ -41,13 +41,12 @@ def suite(
     Raises
     ------
     ValueError
-        An expected failure that is no claim.
+        An adapter that is none, or an expected failure that is no claim.
     """
     import pytest
 
-    instance = adapter() if isinstance(adapter, type) else adapter
-    expected = dict(expected_failures or {})
-    known(expected)
+    instance = instance_of(adapter)
+    expected = reasons(expected_failures)
     options = [name for name, on in (("subnormals", subnormals), ("tight", tight)) if on]
     names = [claim.name for claim in select(None, options)]
 
