@@ -59,7 +59,14 @@ Together less than eps S; the factor of 4 covers terms of higher order and the r
 the norm and of the last subtraction. The bounds lo and up are widened by 2 eps size, more than
 z and ||w_r|| are off by. Underflow puts a product off by at most 2^-1075: 2^-960, which is added to
 every size and magnitude and under every root, pays for it. Overflow gives inf or NaN and proves
-nothing.
+nothing: up / (up - lo), which overflow would turn into 0, is computed as 1 / (1 - lo / up), where 0
+means that up, by which the line is then off, is below 2^-1000 size.
+
+Rounding slope and the norms up and lo and up apart is more than this needs: without it l would be
+off by another 3 u S, (ceil(sqrt(d)) + 3) u S and (2 ceil(sqrt(d)) + 4) u S, which the factor of 4
+would cover too. With it every line lies above ReLU as computed, and no such sum has to be trusted.
+In the same way l0 cannot be inf where S is finite, unless l > 0 indeed; that it is finite is
+checked all the same.
 """
 
 from __future__ import annotations
@@ -337,7 +344,7 @@ def _proved_in_floats(leaves: _Leaves, net: TwoLayerReLU, x: Array, R: float) ->
         reach = R * _norms(net.W, eps)
         size = np.abs(net.W) @ np.abs(x) + np.abs(net.bias) + reach + _FLOOR
         lo, up = z - (reach + 2 * eps * size), z + (reach + 2 * eps * size)
-        chord = up / (up - lo) * (1 + 4 * _UNIT)
+        chord = (1 + 6 * _UNIT) / (1 - lo / up)  # up / (up - lo), never up / inf
         slope = np.where(lo >= 0, 1.0, np.where(up <= 0, 0.0, chord))
         offset = np.where((lo < 0) & (up > 0), -slope * lo, 0.0)
         l0, q, _ = _minorant(leaves, _Sample(net.A, net.c, z, slope, offset, np.array(True)))

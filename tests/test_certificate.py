@@ -21,6 +21,7 @@ from refimpl.certificate import Certificate, CertificateError, verify_certificat
 
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
 import hostile_certificates
+from hostile_certificates import passes
 
 MODES = pytest.mark.parametrize("exact", [False, True], ids=["fast", "exact"])
 TIES = pytest.mark.parametrize("ties", ["adversarial", "robust"])
@@ -39,14 +40,6 @@ class Case(NamedTuple):
     @property
     def radius(self) -> float:
         return math.inf if self.squared is None else math.sqrt(self.squared)
-
-
-def passes(*args: Any, **options: Any) -> bool:
-    try:
-        verify_certificate(*args, **options)
-    except CertificateError:
-        return False
-    return True
 
 
 def case(rng: np.random.Generator, ties: str, M: int | None = None) -> Case:
@@ -288,6 +281,15 @@ def test_hostile_scales_neither_overflow_nor_prove_too_much(exact: bool) -> None
             assert passes(net, [x], 1, one_leaf(2), radius=math.nextafter(x, 0), exact=exact)
             assert not passes(net, [x], 1, one_leaf(2), radius=x, exact=exact)
             assert not passes(net, [x], 1, one_leaf(2), radius=1.7e308, exact=exact)
+
+
+@MODES
+def test_bounds_that_are_too_far_apart_to_subtract_prove_no_more(exact: bool) -> None:
+    # f = 2^1022 - ReLU(x) at 0: r = 2^1022, and the bounds -+ 2^1023 differ by more than floats go.
+    net = TwoLayerReLU([[1.0]], None, [[-1.0]], [2.0**1022])
+    for radius, proved in ((2.0**1021, True), (2.0**1022, False), (2.0**1023, False)):
+        assert passes(net, [0.0], 1, one_leaf(1), radius=radius, exact=exact) == proved
+    assert not passes(net, [0.0], 1, one_leaf(1), radius=1.7e308, exact=exact)
 
 
 def test_hostile_networks_never_prove_a_radius_that_enumeration_refutes() -> None:
