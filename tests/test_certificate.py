@@ -7,6 +7,7 @@ import math
 import sys
 from dataclasses import fields, replace
 from fractions import Fraction
+from itertools import permutations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +41,14 @@ class Case(NamedTuple):
     @property
     def radius(self) -> float:
         return math.inf if self.squared is None else math.sqrt(self.squared)
+
+
+def floats_prove(*args: Any, **options: Any) -> bool:
+    """Whether float64 proves it alone, with no leaf left to exact arithmetic."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(certificate, "_rational_sample", lambda *_: (None, None))
+        patch.setattr(certificate, "_proved", lambda *_, **__: False)
+        return passes(*args, **options)
 
 
 def case(rng: np.random.Generator, ties: str, M: int | None = None) -> Case:
@@ -244,11 +253,8 @@ def test_floats_alone_never_prove_what_exact_arithmetic_refuses(seed: int, ties:
     if rng.random() < 0.5:  # near the boundary: anything that is a little off
         proof = hostile_certificates.altered(proof, rng)
     r = 1.0 if squared is None else math.sqrt(squared)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(certificate, "_proved", lambda *_, **__: False)
-        radii = [r * (1 + k * 10.0**-e) for k in (-1, 1) for e in (1, 9, 12, 13, 14, 15, 16)]
-        floats = [R for R in radii if passes(net, x, y, proof, radius=R, **options)]
-    for R in floats:
+    radii = [r * (1 + k * 10.0**-e) for k in (-1, 1) for e in (1, 9, 12, 13, 14, 15, 16)]
+    for R in (R for R in radii if floats_prove(net, x, y, proof, radius=R, **options)):
         assert passes(net, x, y, proof, radius=R, exact=True, **options)
         assert passes(net, x, y, proof, radius=R, **options)
 
@@ -304,6 +310,156 @@ def test_hostile_networks_would_expose_a_missing_error_bound(
 ) -> None:
     monkeypatch.setattr(certificate, "_UNIT", 0.0)
     assert hostile_certificates.run(range(40), seed=0).refuted > 0
+
+
+# The bound on rounding errors: certificates of falsehoods that rounding errors would prove if one
+# term of the bound were missing. Where an error depends on the order of a sum, which is up to the
+# BLAS, the terms come in several orders.
+
+
+@pytest.mark.parametrize("where", ["first layer", "second layer", "outputs"])
+@pytest.mark.parametrize(("ones", "n"), [(1, 2**12), (32, 2**18)])
+def test_e33_errors_that_grow_with_the_number_of_terms_prove_nothing(
+    where: str, ones: int, n: int
+) -> None:
+    # f = C - s x at x = 2 has r = C/s - 2: below 1 for the largest float C < 3 s. In the sum
+    # s = 1 + ... + 1 + 2^-54 + ... + 2^-54 of n terms the tiny ones are lost, one by one.
+    terms = np.full(n, 2.0**-54)
+    terms[:ones] = 1.0
+    s = ones + Fraction(n - ones, 2**54)
+    C = math.nextafter(float(3 * s), 0)
+    assert Fraction(C) < 3 * s
+
+    def proved(C: float) -> bool:
+        if where == "outputs":
+            A, c = np.append(terms, 0.0)[:, None], np.append(np.zeros(n), C)
+            net, decision = TwoLayerReLU([[1.0]], None, A, c), GroupSum(np.append(-np.ones(n), 1))
+            return floats_prove(net, [2.0], 1, one_leaf(1), radius=1.0, decision=decision)
+        W, A = (terms, np.ones(n)) if where == "first layer" else (np.ones(n), terms)
+        net = TwoLayerReLU(W[:, None], None, -A[None], [C])
+        return floats_prove(net, [2.0], 1, one_leaf(n), radius=1.0)
+
+    assert not proved(C)
+    assert proved(C * (1 + 1e-7))
+
+
+# Four floats whose sum is 0, and comes out as 2 where -2^53 - 1 - 1 is rounded to -2^53.
+CANCELLING = [np.array(terms) for terms in permutations([-(2.0**53), -1.0, -1.0, 2.0**53 + 2])]
+
+
+@MODES
+def test_e33_outputs_that_cancel_prove_nothing(exact: bool) -> None:
+    # f = sum_k labels_k c_k = 0: x itself is adversarial.
+    for terms in CANCELLING:
+        net = TwoLayerReLU([[1.0]], None, np.zeros((4, 1)), np.abs(terms))
+        signs = GroupSum(np.sign(terms))
+        assert not passes(net, [0.0], 1, one_leaf(1), radius=1e-3, decision=signs, exact=exact)
+
+
+@MODES
+def test_e33_biases_that_cancel_prove_nothing(exact: bool) -> None:
+    # f = sum_r A_r ReLU(b_r) = 0 with A_r = +-1: x itself is adversarial.
+    for terms in CANCELLING:
+        net = TwoLayerReLU(np.zeros((4, 1)), np.abs(terms), np.sign(terms)[None])
+        assert not passes(net, [0.0], 1, one_leaf(4), radius=1e-3, exact=exact)
+
+
+@MODES
+@pytest.mark.parametrize("biased", [False, True])
+def test_e33_inputs_that_cancel_prove_no_leaf_empty(exact: bool, biased: bool) -> None:
+    # f = 1 - 100 ReLU(z), z = sum_j delta_j: r = 0.01/sqrt(d). If z were -2 at x, as it comes out,
+    # w = 0 and nu = 1 would prove that no point near x has z >= 0; elsewhere f = 1.
+    one = np.ones((2, 1))
+    proof = Certificate(np.array([0, -1, -1]), one, one, 0 * one)
+    empty = replace(proof, weights=np.array([[0.0], [1.0]]), nu=np.array([[1.0], [0.0]]))
+    for terms in CANCELLING:
+        last = biased & (terms > 0)
+        x, b = -terms[~last], -terms[last].sum()
+        net = TwoLayerReLU(np.ones((1, len(x))), [b], [[-100.0]], [1.0])
+        r = 0.01 / math.sqrt(len(x))
+        assert passes(net, x, 1, proof, radius=0.9 * r, exact=exact)
+        for wrong in (proof, empty):
+            assert not passes(net, x, 1, wrong, radius=1.1 * r, exact=exact)
+
+
+@MODES
+def test_e33_slopes_that_cancel_prove_nothing_far_away(exact: bool) -> None:
+    # f = 1 - e ReLU(-e x) + ReLU(-(1 + 2 u) x) at 0 with e = 1 + u, u = 2^-52. For x < 0 it is
+    # 1 + u^2 x, so that r = 2^104; but e^2 is rounded to 1 + 2 u. For x >= 0 it is 1.
+    e = 1 + 2.0**-52
+    for order in ([0, 1], [1, 0]):
+        W, A = np.array([[-e], [-e * e]])[order], np.array([[-e, 1.0]])[:, order]
+        net = TwoLayerReLU(W, None, A, [1.0])
+        splits, tau = np.array([order.index(0), -1, -1]), np.array([[1.0, 1.0], [0.0, 0.0]])
+        proof = Certificate(splits, np.ones((2, 1)), tau, np.zeros((2, 2)))
+        for radius, proved in ((math.nextafter(2.0**104, 0), True), (2.0**104, False)):
+            assert passes(net, [0.0], 1, proof, radius=radius, exact=exact) == proved
+        assert not passes(net, [0.0], 1, proof, radius=2.0**105, exact=exact)
+
+
+@MODES
+def test_e33_the_slope_of_a_chord_is_rounded_up(exact: bool) -> None:
+    # f = 2 - ReLU(x - 1) at 0: r = 3. The chord of ReLU(z) on [-4, 2] has the slope 1/3, which no
+    # binary number is, and 2 - (z + 4)/3 is 0 at z = 2.
+    net = TwoLayerReLU([[1.0]], [-1.0], [[-1.0]], [2.0])
+    assert passes(net, [0.0], 1, one_leaf(1), radius=3 * (1 - 1e-15), exact=exact)
+    assert not passes(net, [0.0], 1, one_leaf(1), radius=3.0, exact=exact)
+
+
+@MODES
+def test_e33_the_norm_of_a_row_is_rounded_up(exact: bool) -> None:
+    # f = 2^-200 - ReLU(delta_1 + delta_2 - p), p the square root of 2 cut after 150 bits: r < 1,
+    # since delta_1 + delta_2 = sqrt(2) on the unit ball. Were that cut after fewer bits, z < 0 on
+    # the ball, and f = 2^-200. Three floats hold p = -<w, x> - b.
+    p = Fraction(math.isqrt(2 << 300), 1 << 150)
+    assert (p + Fraction(1, 1 << 200)) ** 2 < 2
+    high = float(p)
+    middle = float(p - Fraction(high))
+    low = float(p - Fraction(high) - Fraction(middle))
+    assert Fraction(high) + Fraction(middle) + Fraction(low) == p
+    net = TwoLayerReLU([[1.0, 1.0]], [-high], [[-1.0]], [2.0**-200])
+    x = [-middle, -low]
+    assert passes(net, x, 1, one_leaf(1), radius=1 - 2.0**-53, exact=exact)
+    assert not passes(net, x, 1, one_leaf(1), radius=1.0, exact=exact)
+
+
+@pytest.mark.parametrize(("M", "d", "K"), [(30, 1000, 10), (100, 1000, 4), (200, 500, 3)])
+def test_the_largest_radius_that_floats_prove_of_a_larger_network_is_proved_exactly(
+    M: int, d: int, K: int
+) -> None:
+    rng = np.random.default_rng([M, d, K])
+    W, b, A, c = (rng.normal(size=shape) for shape in ((M, d), M, (K, M), K))
+    net = TwoLayerReLU(W, b, A, c)
+    labels = [1, 1, -1, *rng.choice([-1, 1], K - 3)]
+    for decision in ("argmax", GroupMax(labels), GroupSum(labels)):
+        x = rng.normal(size=d)
+        y = int(net.predict(x[None], decision)[0])
+        sample = net, x, y, split_once(rng, net, x, constraint_rows(y, decision, K))
+        low, high = 1e-9, 1e9
+        assert floats_prove(*sample, radius=low, decision=decision)
+        while (middle := (low + high) / 2) not in (low, high):
+            proved = floats_prove(*sample, radius=middle, decision=decision)
+            low, high = (middle, high) if proved else (low, middle)
+        assert passes(*sample, radius=low, decision=decision, exact=True)
+        assert not passes(*sample, radius=low * (1 + 1e-6), decision=decision, exact=True)
+
+
+def split_once(
+    rng: np.random.Generator, net: TwoLayerReLU, x: Any, targets: list[list[list[int]]]
+) -> Certificate:
+    """A certificate that proves a small radius, each target split at one neuron."""
+    z = net.W @ x + net.bias
+    g = np.array(targets) @ (net.A @ np.maximum(z, 0) + net.c)
+    r = rng.integers(len(z), size=len(g))
+    n = 2 * len(g)
+    nu = np.zeros((n, len(z)))
+    nu[np.arange(n), np.repeat(r, 2)] = rng.random(n) * (np.outer(z[r], [1, -1]).ravel() < 0)
+    return Certificate(
+        splits=np.stack([r, np.full(len(r), -1), np.full(len(r), -1)], axis=1).ravel(),
+        weights=np.repeat((g > 0) * rng.random(g.shape), 2, axis=0),
+        tau=np.tile((z > 0) * 1.0, (n, 1)),
+        nu=nu,
+    )
 
 
 # What is refused
@@ -457,14 +613,26 @@ def test_e30_targets_stand_in_the_order_of_the_format() -> None:
     assert rows(-1, GroupMax([1, -1, 1]), 3) == [[[-1, 1, 0]], [[0, 1, -1]]]
 
 
-def test_the_checker_imports_nothing_of_the_solver() -> None:
-    imported = set()
-    for node in ast.walk(ast.parse(Path(certificate.__file__).read_text())):
+def test_the_checker_imports_nothing_of_the_solver_directly_or_indirectly() -> None:
+    found: set[str] = set()
+    pending = {"refimpl.certificate"}
+    while pending:
+        module = pending.pop()
+        found.add(module)
+        pending |= imported(module) - found
+    objects = ("_files", "_validation", "certificate", "decisions", "distribution", "network")
+    assert found == {f"refimpl.{name}" for name in objects}
+
+
+def imported(module: str) -> set[str]:
+    """Modules of the package that a module imports anywhere in its code."""
+    path = Path(certificate.__file__).with_name(f"{module.removeprefix('refimpl.')}.py")
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            imported |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            imported |= {f"{node.module}.{alias.name}" for alias in node.names}
             assert node.level == 0
-    ours = {".".join(name.split(".")[:2]) for name in imported if name.startswith("refimpl")}
-    assert ours == {"refimpl._validation", "refimpl.decisions", "refimpl.network"}
-    assert "importlib" not in {name.split(".")[0] for name in imported}
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    assert "importlib" not in {name.split(".")[0] for name in names}
+    return {".".join(name.split(".")[:2]) for name in names if name.split(".")[0] == "refimpl"}
