@@ -288,13 +288,18 @@ def searches(draw: st.DrawFn) -> Recipe:
 
 @st.composite
 def balls(draw: st.DrawFn) -> Case:
-    """Points inside, on, hardly beyond and far outside of a ball; rows of 0."""
+    """Points inside, on and outside of a ball; rows of 0."""
     n, d = draw(st.integers(1, 4)), draw(st.integers(1, 5))
     epsilon = draw(st.sampled_from([1.0, 0.25, 5.0, 10.0, 0.0]))
-    delta = draw(strategies.arrays((n, d)))
-    if draw(st.booleans()):
-        delta[0] = 0.0
-        delta[0, -1] = (1 + draw(st.sampled_from([2.0**-21, 2.0**-16, 0.0]))) * epsilon
+    return {"delta": draw(strategies.arrays((n, d))), "epsilon": epsilon}
+
+
+@st.composite
+def shells(draw: st.DrawFn) -> Case:
+    """One point that is hardly beyond a ball, by a relative 2^-21, or on it."""
+    delta = np.zeros((1, draw(st.integers(1, 5))))
+    epsilon = draw(st.sampled_from([1.0, 0.25, 5.0]))
+    delta[0, -1] = (1 + draw(st.sampled_from([2.0**-21, 0.0]))) * epsilon
     return {"delta": delta, "epsilon": epsilon}
 
 
@@ -303,9 +308,16 @@ def curves(draw: st.DrawFn) -> Case:
     """Radii, 0 for misclassified samples and inf among them, and epsilons that they often equal."""
     values = st.sampled_from([0.0, 0.5, 1.0, 1.5, 2.0, np.inf])
     radius = np.array(draw(st.lists(values, min_size=1, max_size=7)))
-    radius *= 1 + draw(st.sampled_from([0.0, 2.0**-20, -(2.0**-20)]))
     finite = st.sampled_from([0.0, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0])
     return {"radius": radius, "epsilons": np.array(draw(st.lists(finite, min_size=1, max_size=5)))}
+
+
+@st.composite
+def near_curves(draw: st.DrawFn) -> Case:
+    """Radii that are hardly above or hardly below the epsilons, by a relative 2^-20."""
+    epsilons = np.array(draw(st.lists(st.sampled_from([1.0, 0.5, 2.0]), min_size=1, max_size=3)))
+    side = draw(st.sampled_from([1, -1]))
+    return {"radius": (1 + side * 2.0**-20) * epsilons, "epsilons": epsilons}
 
 
 def rows(seed: int, k: int, M: int, d: int) -> Recipe:

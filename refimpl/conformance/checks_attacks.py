@@ -172,6 +172,15 @@ def check_projection(mine: Probe, truth: Probe, **case: Any) -> None:
     mine.agree("projection", got, expected, bound)
 
 
+@claim("PGD-projection-near", "project", cases.shells())
+def check_projection_near(mine: Probe, truth: Probe, **case: Any) -> None:
+    """A point that is hardly outside, by a relative 5e-7, is moved onto the ball.
+
+    With a tolerance the budget is what the tolerance says. In float32 nothing shows.
+    """
+    check_projection(mine, truth, **case)
+
+
 @claim("PGD-projection-inside", "project", cases.balls())
 def check_projection_inside(mine: Probe, truth: Probe, **case: Any) -> None:
     """Points well inside the ball do not move at all, 0 included.

@@ -291,6 +291,15 @@ def check_robust_accuracy(mine: Probe, truth: Probe, **case: Any) -> None:
     mine.agree("robust accuracy", mine.robust_accuracy(*case.values()), expected, 2 * mine.unit)
 
 
+@claim("E29-robust-near-the-radius", "robust_accuracy", cases.near_curves())
+def check_near(mine: Probe, truth: Probe, **case: Any) -> None:
+    """A radius above epsilon by a relative 1e-6 is robust, one below it is not.
+
+    A tolerance in the comparison moves every curve by its size.
+    """
+    check_robust_accuracy(mine, truth, **case)
+
+
 @claim("E29-robust-at-the-radius", "robust_accuracy", cases.curves())
 def check_at_the_radius(mine: Probe, truth: Probe, **case: Any) -> None:
     """At epsilon equal to its radius a sample is not robust: radius > epsilon, strictly.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,7 @@ DOUBLE, SINGLE = 2.0**-53 + 2.0**-53, 2.0**-24 + 2.0**-53
 SEARCH = 1e-9  # relative tolerance of an exact radius, on each side
 QUADRATURE = 1e-9  # absolute error of a probability, of both sides
 
-Bounds = dict[str, Any]  # arrays or numbers, by output
+Bounds = dict[str, Any]  # numbers or arrays, by output
 Find = Callable[[TwoLayerReLU, Any], tuple[Array, Array]]
 
 
@@ -193,8 +192,10 @@ def of_radius(
             radii = robust_radius(moved, x[rows], y[rows], decision=decision(labels))
             return radii.lower, radii.upper
 
-        sides = partial(own, labels=labels)
-        return {"radius": _searched(unit, _net(**net), x, y, sides, find, 2 * SEARCH)}
+        def side(label: Any) -> Any:
+            return own(label, labels)
+
+        return {"radius": _searched(unit, _net(**net), x, y, side, find, 2 * SEARCH)}
 
     return bounds
 
@@ -238,7 +239,7 @@ def _searched(
 
 
 def _output_error(net: TwoLayerReLU, reach: Array, unit: float) -> Array:
-    """Error (K,) of F wherever |x'| <= reach, entry by entry, for one of the rows of reach (r,d)."""
+    """Error (K,) of F wherever |x'| <= some row of reach (r,d), entry by entry."""
     sizes = TwoLayerReLU(*(np.abs(part) for part in (net.W, net.bias, net.A, net.c)))
     z = sizes.preactivations(reach)
     return tolerances.outputs(sizes, z, gamma(net.dim + 3, unit) * z, unit)[1].max(axis=0)

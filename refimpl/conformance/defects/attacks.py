@@ -298,7 +298,7 @@ class MarginTolerance(Plain):
         return 0.0 if near else super().walk(W, b, A, c, x, y, direction)
 
 
-@breaks("PGD-projection")
+@breaks("PGD-projection-near")
 class ProjectionTolerance(Plain):
     """Points up to a relative 1e-6 outside stay where they are."""
 

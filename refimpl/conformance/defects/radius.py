@@ -191,7 +191,7 @@ class UnreachableIsLarge(Plain):
         return min(super().radius(*arguments), 1e4)
 
 
-@breaks("E29-robust-accuracy")
+@breaks("E29-robust-near-the-radius")
 class RadiusTolerance(Plain):
     """radius > epsilon + 1e-5."""
 
