@@ -45,6 +45,14 @@ def real_array(name: str, value: Any, shape: tuple[int | str, ...]) -> Array:
     return result
 
 
+def extended_array(name: str, value: Any, shape: tuple[int | str, ...]) -> Array:
+    """Like `real_array`, where inf is a number like any other (-inf is not)."""
+    array = _numeric(name, value)
+    infinite = array == math.inf
+    finite = real_array(name, np.where(infinite, np.zeros_like(array), array), shape)
+    return np.where(infinite, math.inf, finite)
+
+
 def _same(array: NDArray[Any], result: Array) -> bool:
     """Whether a conversion to float64 changed no entry; only long types can lose any."""
     if array.dtype.itemsize < 8 or array.dtype == np.float64:

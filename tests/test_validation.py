@@ -132,6 +132,35 @@ def test_classes():
             check.classes("y", bad, 2, 3)
 
 
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.longdouble, ">f8"])
+def test_extended_array_takes_infinity(kind):
+    result = check.extended_array("r", np.array([1, np.inf, -2], kind), ("n",))
+    assert result.dtype == np.float64
+    assert result.tolist() == [1.0, np.inf, -2.0]
+    assert check.extended_array("r", [2**53, 1], (2,)).tolist() == [2.0**53, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([np.inf, -np.inf], r"expected finite numbers, got -inf at \(1,\)"),
+        ([np.inf, np.nan], r"expected finite numbers, got nan at \(1,\)"),
+        ([[np.inf]], r"expected real numbers of shape \(n,\), got shape \(1, 1\)"),
+        ([], r"expected real numbers of shape \(n,\), got shape \(0,\)"),
+        (["inf"], "expected an array of real numbers, got dtype"),
+        ([np.inf, [1]], "expected an array of real numbers, got list"),
+        ([2**53 + 1], "expected numbers that float64 holds exactly, got int64"),
+        (
+            np.array([2**64 - 1], np.uint64),
+            "expected numbers that float64 holds exactly, got uint64",
+        ),
+    ],
+)
+def test_extended_array_refuses_by_name(value, message):
+    with pytest.raises(ValueError, match=f"^r: {message}"):
+        check.extended_array("r", value, ("n",))
+
+
 def test_choice():
     assert check.choice("ties", "robust", ("adversarial", "robust")) == "robust"
     for bad in ("Robust", None, ["robust"], b"robust"):

@@ -73,7 +73,10 @@ def _bounds(radii: Any) -> tuple[Array, Array]:
     if isinstance(radii, RobustRadius):
         radii = (radii.lower, radii.upper)
     is_pair = isinstance(radii, tuple) and len(radii) == 2 and np.ndim(radii[0]) == 1
-    lower, upper = (_with_infinities(value) for value in (radii if is_pair else (radii, radii)))
+    lower, upper = (
+        check.extended_array("radii", value, ("n",))
+        for value in (radii if is_pair else (radii, radii))
+    )
     if lower.shape != upper.shape:
         check.fail("radii", "as many lower as upper bounds", f"{len(lower)} and {len(upper)}")
     if (lower > upper).any():
@@ -82,16 +85,6 @@ def _bounds(radii: Any) -> tuple[Array, Array]:
     if (lower < 0).any():
         check.fail("radii", "numbers of at least 0", lower.min())
     return lower, upper
-
-
-def _with_infinities(value: Any) -> Array:
-    """Validate an array (n,) in which inf is a value like any other."""
-    array = np.asarray(value)
-    if array.dtype.kind != "f":
-        return check.real_array("radii", value, ("n",))
-    infinite = np.isposinf(array)
-    finite = check.real_array("radii", np.where(infinite, 0, array), ("n",))
-    return np.where(infinite, np.inf, finite)
 
 
 def attack_gap(
