@@ -12,7 +12,8 @@ multipliers float64, all little-endian. For n samples and M hidden neurons it ho
 - ``network`` (32,): hash of W (M,d), b (M,), A (K,M), c (K,), named so and in this order, float64,
   zeros for a b or c that the network does not have.
 - ``samples`` (n,32): for each sample the hash of x (d,) float64 and y () int64, named so.
-- ``radius`` (n,): the certified radius R, inf included, 0 for a sample without a certificate.
+- ``radius`` (n,): the certified radius R > 0, inf included; 0 for a sample without a certificate,
+  of which nothing is certified.
 - ``nodes``, ``leaves``, ``constraints`` (n,): how large each certificate is, 0 without one.
 - ``splits`` (sum of nodes,), ``weights`` (sum of leaves times constraints,), ``tau`` and ``nu``
   (sum of leaves, M): the certificates one after the other, weights (leaves,constraints) row by row.
@@ -30,26 +31,37 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
 from refimpl import _validation as check
 from refimpl._files import read_npz, write_npz
-from refimpl._validation import Array, IntArray
+from refimpl._validation import Array
 from refimpl.certificate import Certificate
 from refimpl.decisions import TIES, Decision, GroupMax, GroupSum, check_decision, check_labels
 from refimpl.network import TwoLayerReLU
 
 FORMAT_VERSION = 1
 
-_TYPES = {
-    **dict.fromkeys(("decision", "ties"), "<U"),
-    **dict.fromkeys(("network", "samples"), "|u1"),
-    **dict.fromkeys(("format_version", "labels"), "<i8"),
-    **dict.fromkeys(("nodes", "leaves", "constraints", "splits"), "<i8"),
-    **dict.fromkeys(("radius", "weights", "tau", "nu"), "<f8"),
+_FORM: dict[str, tuple[str, tuple[int | str, ...]]] = {
+    "format_version": ("<i8", ()),
+    "decision": ("<U", ()),
+    "labels": ("<i8", ("K",)),
+    "ties": ("<U", ()),
+    "network": ("|u1", (32,)),
+    "radius": ("<f8", ("n",)),
+    "samples": ("|u1", ("n", 32)),
+    "nodes": ("<i8", ("n",)),
+    "leaves": ("<i8", ("n",)),
+    "constraints": ("<i8", ("n",)),
+    "splits": ("<i8", ("all nodes",)),
+    "weights": ("<f8", ("all weights",)),
+    "tau": ("<f8", ("all leaves", "M")),
+    "nu": ("<f8", ("all leaves", "M")),
 }
+_SIZES = ("nodes", "leaves", "constraints")
 _GROUPED: dict[str, Any] = {"group_max": GroupMax, "group_sum": GroupSum}
 
 AnyArray = np.ndarray[Any, Any]
@@ -70,6 +82,30 @@ class CertificateFile:
         Hash of the network that they are about.
     samples : (n,32) uint8 array
         Hash of each sample and its label.
+
+    Notes
+    -----
+    Source: E33, derived; the format stands at the head of this module.
+
+    Examples
+    --------
+    f(x) = ReLU(x) - ReLU(-x) = x has the radius 2 at x = 2. `load_certificates` makes objects like
+    this one, `check_inputs` sees whom they belong to, and `refimpl.verify_certificate` proves.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> net = TwoLayerReLU([[1.0], [-1.0]], None, [[1.0, -1.0]])
+    >>> leaf = Certificate(np.array([-1]), np.ones((1, 1)), np.ones((1, 2)), np.zeros((1, 2)))
+    >>> with TemporaryDirectory() as folder:
+    ...     path = f"{folder}/proofs.npz"
+    ...     save_certificates(path, [leaf], radius=[1.5], net=net, x=[[2.0]], y=[1])
+    ...     file = load_certificates(path)
+    >>> file.decision, file.ties, file.radius.tolist(), len(file.certificates)
+    ('sign', 'adversarial', [1.5], 1)
+    >>> file.check_inputs(net, [[2.0]], [1])
+    >>> file.check_inputs(net, [[3.0]], [1])
+    Traceback (most recent call last):
+    ...
+    ValueError: x[0], y[0]: expected the sample that certificate is about, got another one
     """
 
     certificates: tuple[Certificate | None, ...]
@@ -89,6 +125,11 @@ class CertificateFile:
         net : TwoLayerReLU
         x : (n,d) array
         y : (n,) array
+
+        Raises
+        ------
+        ValueError
+            Another network, other samples or labels, or a decision that the network cannot make.
         """
         if not np.array_equal(self.network, _network_hash(net)):
             check.fail("net", "the network that the certificates are about", "another one")
@@ -118,7 +159,8 @@ def save_certificates(
     certificates : sequence of n Certificate or None
         None where nothing is certified.
     radius : (n,) array
-        What each certificate proves, inf included: `RobustRadius.lower`. Written as 0 without one.
+        What each certificate proves, inf included: `RobustRadius.lower`. Written as 0 without one,
+        since then nothing is proved.
     net : TwoLayerReLU
     x : (n,d) array
     y : (n,) array
@@ -129,21 +171,38 @@ def save_certificates(
     Raises
     ------
     ValueError
-        Arguments that do not fit each other.
+        Arguments that do not fit each other; a certificate whose shapes or splits no certificate
+        can have, or with numbers that are not real or that float64 does not hold; a radius that is
+        not positive where there is a certificate.
     OSError
         The directory is missing or not writable.
 
     Notes
     -----
-    Source: E33; the format stands at the head of this module.
+    Source: E33, derived; the format stands at the head of this module.
+
+    Examples
+    --------
+    f(x) = x at x = 2, where its radius is 2, and at x = -1, which it misclassifies.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from refimpl import robust_radius
+    >>> net = TwoLayerReLU([[1.0], [-1.0]], None, [[1.0, -1.0]])
+    >>> x, y = [[2.0], [-1.0]], [1, 1]
+    >>> result = robust_radius(net, x, y, certificates=True)
+    >>> with TemporaryDirectory() as folder:
+    ...     path = f"{folder}/proofs.npz"
+    ...     save_certificates(path, result.certificates, radius=result.lower, net=net, x=x, y=y)
+    ...     file = load_certificates(path)
+    >>> file.radius.round(6).tolist(), file.certificates[1]
+    ([2.0, 0.0], None)
     """
-    decision = check_decision(decision, net.n_outputs)
     samples = _sample_hashes(net, x, y, decision)
-    if len(certificates) != len(samples):
-        check.fail("certificates", f"one for each of {len(samples)} samples", len(certificates))
-    sizes = np.array([_sizes(each, net.n_hidden) for each in certificates])
+    certificates = _well_formed(certificates, len(samples), net.n_hidden)
     given = [each for each in certificates if each is not None]
     none = np.empty((0, net.n_hidden))
+    sizes = np.array([_sizes(each) for each in certificates])
+    radii = check.extended_array("radius", radius, (len(samples),))
     values = {
         "format_version": FORMAT_VERSION,
         "decision": decision if isinstance(decision, str) else _group_name(decision),
@@ -151,7 +210,7 @@ def save_certificates(
         "ties": check.choice("ties", ties, TIES),
         "network": _network_hash(net),
         "samples": samples,
-        "radius": _certified(radius, sizes[:, 0] > 0),
+        "radius": np.where(sizes[:, 0] > 0, radii, 0.0),
         "nodes": sizes[:, 0],
         "leaves": sizes[:, 1],
         "constraints": sizes[:, 2],
@@ -160,32 +219,56 @@ def save_certificates(
         "tau": np.concatenate([none, *(each.tau for each in given)]),
         "nu": np.concatenate([none, *(each.nu for each in given)]),
     }
-    arrays = {name: np.asarray(values[name]).astype(_TYPES[name]) for name in sorted(values)}
+    arrays = {name: np.asarray(values[name]).astype(_FORM[name][0]) for name in sorted(values)}
+    _check_sizes(arrays)
     write_npz(path, **arrays, digest=_hash(arrays.items()))
 
 
 def load_certificates(path: str | os.PathLike[str]) -> CertificateFile:
     """Read certificates that `save_certificates` wrote. They are not verified here.
 
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    CertificateFile
+
     Raises
     ------
     ValueError
-        The file is no such archive, was truncated or altered, or has another format version; the
-        message names the path.
+        The file is no such archive, was truncated or altered, has another format version, or holds
+        what no certificates can be; the message names the path.
     OSError
         It is missing or unreadable.
 
     Notes
     -----
-    Source: E33; the format stands at the head of this module.
+    Source: E33, derived; the format stands at the head of this module.
+
+    Examples
+    --------
+    What a file says is proved by `refimpl.verify_certificate`, which needs no more than the file,
+    the network and the samples.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from refimpl import verify_certificate
+    >>> net = TwoLayerReLU([[1.0], [-1.0]], None, [[1.0, -1.0]])
+    >>> leaf = Certificate(np.array([-1]), np.ones((1, 1)), np.ones((1, 2)), np.zeros((1, 2)))
+    >>> with TemporaryDirectory() as folder:
+    ...     path = f"{folder}/proofs.npz"
+    ...     save_certificates(path, [leaf], radius=[1.5], net=net, x=[[2.0]], y=[1])
+    ...     file = load_certificates(path)
+    >>> verify_certificate(net, [2.0], 1, file.certificates[0], radius=file.radius[0])
     """
     arrays = read_npz(path)
     try:
         version = arrays.get("format_version", FORMAT_VERSION)
         if not np.array_equal(version, FORMAT_VERSION):
             check.fail("format_version", f"{FORMAT_VERSION}", version)
-        if arrays.keys() != {*_TYPES, "digest"}:
-            check.fail("arrays", ", ".join(sorted({*_TYPES, "digest"})), ", ".join(sorted(arrays)))
+        if arrays.keys() != {*_FORM, "digest"}:
+            check.fail("arrays", ", ".join(sorted({*_FORM, "digest"})), ", ".join(sorted(arrays)))
         digest = arrays.pop("digest")
         if not np.array_equal(digest, _hash(sorted(arrays.items()))):
             check.fail("digest", "the hash of the other arrays", "another: the file was altered")
@@ -196,66 +279,105 @@ def load_certificates(path: str | os.PathLike[str]) -> CertificateFile:
 
 def _decode(arrays: dict[str, AnyArray]) -> CertificateFile:
     """Cut the arrays of a file into certificates."""
-    for name, dtype in _TYPES.items():
-        if not arrays[name].dtype.str.startswith(dtype):
-            check.fail(name, f"dtype {dtype}", arrays[name].dtype.str)
-    n = arrays["radius"].size
-    shapes = dict.fromkeys(("radius", "nodes", "leaves", "constraints"), (n,))
-    for name, shape in {**shapes, "samples": (n, 32), "network": (32,)}.items():
-        if arrays[name].shape != shape:
-            check.fail(name, f"shape {shape}", f"shape {arrays[name].shape}")
-    nodes, leaves, constraints = (arrays[name] for name in ("nodes", "leaves", "constraints"))
+    _check_form(arrays)
+    _check_sizes(arrays)
+    # As Python's integers: those of a bad file can be so large that int64 overflows.
+    nodes, leaves, constraints = (arrays[name].tolist() for name in _SIZES)
+    products = [rows * columns for rows, columns in zip(leaves, constraints, strict=True)]
     pieces = zip(
         _cut("splits", arrays["splits"], nodes),
-        _cut("weights", arrays["weights"], leaves * constraints),
+        _cut("weights", arrays["weights"], products),
         _cut("tau", arrays["tau"], leaves),
         _cut("nu", arrays["nu"], leaves),
-        constraints,
         strict=True,
     )
-    decision = check.choice("decision", str(arrays["decision"]), ("sign", "argmax", *_GROUPED))
     return CertificateFile(
         tuple(
-            Certificate(splits, weights.reshape(-1, columns), tau, nu) if len(splits) else None
-            for splits, weights, tau, nu, columns in pieces
+            Certificate(splits, weights.reshape(len(tau), -1), tau, nu) if len(splits) else None
+            for splits, weights, tau, nu in pieces
         ),
         radius=arrays["radius"],
-        decision=_GROUPED[decision](arrays["labels"]) if decision in _GROUPED else decision,
+        decision=_decision(str(arrays["decision"]), arrays["labels"]),
         ties=check.choice("ties", str(arrays["ties"]), TIES),
         network=arrays["network"],
         samples=arrays["samples"],
     )
 
 
-def _cut(name: str, array: AnyArray, lengths: IntArray) -> list[AnyArray]:
+def _check_form(arrays: dict[str, AnyArray]) -> None:
+    """Raise `ValueError` unless types and shapes are those of the format."""
+    known: dict[int | str, int] = {}
+    for name, (dtype, dimensions) in _FORM.items():
+        array = arrays[name]
+        if not array.dtype.str.startswith(dtype):
+            check.fail(name, f"dtype {dtype}", array.dtype.str)
+        expected = tuple(known.get(size, size) for size in dimensions)
+        if array.ndim != len(expected) or any(
+            isinstance(want, int) and want != got
+            for want, got in zip(expected, array.shape, strict=True)
+        ):
+            check.fail(name, f"shape {expected}".replace("'", ""), f"shape {array.shape}")
+        known |= dict(zip(dimensions, array.shape, strict=True))
+
+
+def _check_sizes(arrays: dict[str, AnyArray]) -> None:
+    """Raise `ValueError` unless sizes and radius are positive, or all 0 without a certificate."""
+    certified = arrays["nodes"] > 0
+    for name in (*_SIZES, "radius"):
+        good = np.where(certified, arrays[name] > 0, arrays[name] == 0)
+        for i in np.flatnonzero(~good):
+            rule = "a positive number with a certificate, 0 without one"
+            check.fail(f"{name}[{i}]", rule, arrays[name][i])
+
+
+def _cut(name: str, array: AnyArray, lengths: list[int]) -> list[AnyArray]:
     """Pieces of an array of the given lengths, one after the other."""
-    if (lengths < 0).any() or array.ndim == 0 or lengths.sum() != len(array):
-        check.fail(name, f"{lengths.sum()} rows", f"shape {array.shape}")
-    return np.split(array, np.cumsum(lengths)[:-1])
+    if sum(lengths) != len(array):
+        check.fail(name, f"{sum(lengths)} rows", f"{len(array)}")
+    ends = accumulate(lengths)
+    return [array[end - length : end] for length, end in zip(lengths, ends, strict=True)]
 
 
-def _sizes(certificate: Certificate | None, M: int) -> tuple[int, int, int]:
-    """Nodes, leaves and constraints of a certificate whose arrays fit each other."""
-    if certificate is None:
-        return 0, 0, 0
-    if np.ndim(certificate.splits) != 1 or np.ndim(certificate.weights) != 2:
-        check.fail("certificates", "splits (nodes,) and weights (leaves,I)", "other shapes")
-    leaves, constraints = certificate.weights.shape
-    for name in ("tau", "nu"):
-        shape = getattr(certificate, name).shape
-        if shape != (leaves, M):
-            check.fail("certificates", f"{name} of shape ({leaves}, {M})", f"shape {shape}")
-    return len(certificate.splits), leaves, constraints
+def _decision(name: str, labels: AnyArray) -> Decision:
+    check.choice("decision", name, ("sign", "argmax", *_GROUPED))
+    if name not in _GROUPED and len(labels) > 0:
+        check.fail("labels", f"none for {name}", f"{len(labels)}")
+    return _GROUPED[name](labels) if name in _GROUPED else name
 
 
-def _certified(radius: Any, given: AnyArray) -> Array:
-    """Radii with 0 where there is no certificate; positive, inf included, elsewhere."""
-    radius = np.asarray(radius, dtype=np.float64)
-    if radius.shape != given.shape:
-        check.fail("radius", f"shape {given.shape}", f"shape {radius.shape}")
-    if not (radius[given] > 0).all():
-        check.fail("radius", "positive numbers where there are certificates", radius[given].min())
-    return np.where(given, radius, 0.0)
+def _well_formed(certificates: Any, n: int, M: int) -> list[Certificate | None]:
+    """Certificates of n samples, as exact float64 arrays whose shapes fit each other."""
+    try:
+        certificates = list(certificates)
+    except TypeError:
+        check.fail("certificates", "a sequence", type(certificates).__name__)
+    if len(certificates) != n:
+        check.fail("certificates", f"one for each of {n} samples", len(certificates))
+    return [
+        None if each is None else _arrays(f"certificates[{i}]", each, M)
+        for i, each in enumerate(certificates)
+    ]
+
+
+def _arrays(name: str, certificate: Any, M: int) -> Certificate:
+    if not isinstance(certificate, Certificate):
+        check.fail(name, "a Certificate or None", type(certificate).__name__)
+    splits = check.real_array(f"{name}.splits", certificate.splits, ("nodes",))
+    for wrong in splits[~np.isin(splits, np.arange(-1, M))]:
+        check.fail(f"{name}.splits", f"integers from -1 to {M - 1}", f"{wrong:g}")
+    weights = check.real_array(f"{name}.weights", certificate.weights, ("leaves", "I"))
+    tau, nu = (
+        check.real_array(f"{name}.{part}", getattr(certificate, part), (len(weights), M))
+        for part in ("tau", "nu")
+    )
+    return Certificate(splits.astype(np.int64), weights, tau, nu)
+
+
+def _sizes(certificate: Certificate | None) -> tuple[int, int, int]:
+    """Nodes, leaves and constraints."""
+    return (
+        (0, 0, 0) if certificate is None else (len(certificate.splits), *certificate.weights.shape)
+    )
 
 
 def _group_name(decision: GroupMax | GroupSum) -> str:
@@ -268,6 +390,7 @@ def _network_hash(net: TwoLayerReLU) -> AnyArray:
 
 
 def _sample_hashes(net: TwoLayerReLU, x: Any, y: Any, decision: Decision) -> AnyArray:
+    check_decision(decision, net.n_outputs)
     x = check.real_array("x", x, ("n", net.dim)) + 0.0
     y = check_labels(y, len(x), decision, net.n_outputs)
     return np.stack([_hash([("x", x[i]), ("y", y[i])]) for i in range(len(x))])

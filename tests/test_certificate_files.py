@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +80,11 @@ def test_decisions_ties_infinite_radii_and_several_constraints_survive(tmp_path:
 
 def test_a_file_without_any_certificate_is_fine(tmp_path: Path) -> None:
     file = tmp_path / "proof.npz"
-    save_certificates(file, [None], radius=[0.5], net=NET, x=[[1.0]], y=[1])
+    radius = [0.5, math.inf]  # known, but without a certificate
+    save_certificates(file, [None, None], radius=radius, net=NET, x=X[:2], y=Y[:2])
     loaded = load_certificates(file)
-    assert loaded.certificates == (None,)
-    assert loaded.radius.tolist() == [0.0]  # nothing is certified
+    assert loaded.certificates == (None, None)
+    assert loaded.radius.tolist() == [0.0, 0.0]  # nothing is certified
 
 
 def test_another_network_or_sample_is_refused_by_name(path: Path) -> None:
@@ -172,26 +174,62 @@ def test_other_contents_are_refused_by_name(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"nodes": np.array([1, 4, 0])}, "splits: expected 5 rows"),
-        ({"nodes": np.array([5, -1, 0])}, "splits: expected 4 rows"),
-        ({"leaves": np.array([1, 1, 0])}, "weights: expected 2 rows"),
-        ({"tau": np.ones((2, 2))}, "tau: expected 3 rows"),
-        ({"tau": np.array(1.0)}, "tau: expected 3 rows"),
+        ({"nodes": np.array([1, 4, 0])}, "splits: expected 5 rows, got 4"),
+        ({"nodes": np.array([5, -1, 0])}, r"nodes\[1\]: expected a positive number .*, got -1"),
+        ({"nodes": np.array([1, 2, 1])}, r"leaves\[2\]: expected a positive number with a cert"),
+        ({"nodes": np.array([1, 0, 0])}, r"leaves\[1\]: .* 0 without one, got 2"),
+        ({"nodes": np.zeros(3, int)}, r"leaves\[0\]: .* 0 without one, got 1"),
+        ({"leaves": np.array([1, 1, 0])}, "weights: expected 2 rows, got 3"),
+        ({"leaves": np.array([1, 2**62, 0])}, f"weights: expected {2**62 + 1} rows, got 3"),
+        ({"leaves": np.array([2**62, 2**62, 0])}, f"weights: expected {2**63} rows, got 3"),
+        ({"constraints": np.array([2**62, 2**62, 0])}, f"weights: expected {3 * 2**62} rows"),
+        ({"constraints": np.array([1, 0, 0])}, r"constraints\[1\]: expected a positive .*, got 0"),
+        (
+            {"constraints": np.array([3, -1, 0])},
+            r"constraints\[1\]: expected a positive .*, got -1",
+        ),
+        ({"tau": np.ones((2, 2)), "nu": np.ones((2, 2))}, "tau: expected 3 rows, got 2"),
+        ({"tau": np.ones((2, 2))}, r"nu: expected shape \(2, 2\), got shape \(3, 2\)"),
+        ({"nu": np.zeros((3, 5))}, r"nu: expected shape \(3, 2\), got shape \(3, 5\)"),
+        ({"tau": np.array(1.0)}, r"tau: expected shape \(all leaves, M\), got shape \(\)"),
+        (
+            {"weights": np.ones((3, 1))},
+            r"weights: expected shape \(all weights,\), got shape \(3, 1\)",
+        ),
+        (
+            {"splits": np.array([[-1, 0, -1, -1]])},
+            r"splits: expected shape \(all nodes,\), got shape \(1, 4\)",
+        ),
         ({"leaves": np.array([1, 2])}, r"leaves: expected shape \(3,\), got shape \(2,\)"),
-        ({"samples": np.zeros((3, 8), np.uint8)}, r"samples: expected shape \(3, 32\)"),
+        (
+            {"radius": np.array([[1.5], [2], [0]])},
+            r"radius: expected shape \(n,\), got shape \(3, 1\)",
+        ),
+        ({"radius": np.array([1.5, 2, 1])}, r"radius\[2\]: .* 0 without one, got 1"),
+        ({"radius": np.array([0.0, 2, 0])}, r"radius\[0\]: expected a positive number .*, got 0"),
+        ({"radius": np.array([-1.0, 2, 0])}, r"radius\[0\]: expected a positive number .*, got -1"),
+        ({"radius": np.array([1.5, math.nan, 0])}, r"radius\[1\]: expected .*, got nan"),
+        ({"samples": np.zeros((3, 16), np.uint8)}, r"samples: expected shape \(3, 32\)"),
+        ({"samples": np.zeros((2, 32), np.uint8)}, r"samples: expected shape \(3, 32\)"),
         ({"network": np.zeros(8, np.uint8)}, r"network: expected shape \(32,\)"),
-        ({"decision": np.array("max")}, "decision: expected 'sign' or 'argmax' or"),
+        ({"decision": np.array("foo")}, "decision: expected 'sign' or 'argmax' or"),
+        ({"decision": np.array(["sign"])}, r"decision: expected shape \(\), got shape \(1,\)"),
+        ({"decision": np.array(1)}, "decision: expected dtype <U, got <i8"),
+        ({"decision": np.array("group_max")}, "labels: expected"),
+        ({"labels": np.array([1, -1])}, "labels: expected none for sign, got 2"),
         ({"splits": np.array([-1.0, 0, -1, -1])}, "splits: expected dtype <i8, got <f8"),
+        ({"radius": np.array([1.5, 2, 0], ">f8")}, "radius: expected dtype <f8, got >f8"),
         ({"ties": np.array("none")}, "ties: expected"),
     ],
 )
-def test_sizes_that_do_not_fit_are_refused_even_with_a_right_digest(
+def test_contents_that_do_not_fit_are_refused_even_with_a_right_digest(
     path: Path, changes: dict[str, Any], message: str
 ) -> None:
     arrays = rewrite(path, changes)
     sha = hashlib.sha256()
     for name in sorted(set(arrays) - {"digest"}):
-        sha.update(f"{name}{arrays[name].shape}\n".encode() + arrays[name].tobytes())
+        little = arrays[name].astype(arrays[name].dtype.newbyteorder("<"))
+        sha.update(f"{name}{little.shape}\n".encode() + little.tobytes())
     np.savez(path, **arrays | {"digest": np.frombuffer(sha.digest(), dtype=np.uint8)})
     with pytest.raises(ValueError, match=rf"proof\.npz: {message}"):
         load_certificates(path)
@@ -214,15 +252,21 @@ def test_a_missing_file_is_an_error_of_the_file_system(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"certificates": None}, "certificates: expected a sequence, got NoneType"),
+        ({"certificates": leaf()}, "certificates: expected a sequence, got Certificate"),
         ({"certificates": [leaf(), None]}, "certificates: expected one for each of 3 samples"),
-        ({"certificates": [leaf(3), None, None]}, r"certificates: expected tau of shape \(1, 2\)"),
-        (
-            {"certificates": [Certificate(np.array(-1), *[np.ones((1, 1))] * 3), None, None]},
-            "certificates: expected splits",
-        ),
-        ({"radius": [1.0, 1.0]}, r"radius: expected shape \(3,\)"),
-        ({"radius": [0.0, 2.0, 1.0]}, "radius: expected positive numbers"),
-        ({"radius": [math.nan, 2.0, 0.0]}, "radius: expected positive numbers"),
+        ({"certificates": "abc"}, r"certificates\[0\]: expected a Certificate or None, got str"),
+        ({"certificates": [None, [-1], None]}, r"certificates\[1\]: expected a .*, got list"),
+        ({"radius": [1.0, 1.0]}, r"radius: expected real numbers of shape \(3,\), got shape"),
+        ({"radius": [[1.5], [2.0], [0.0]]}, r"radius: expected real numbers of shape \(3,\)"),
+        ({"radius": "a"}, "radius: expected an array of real numbers"),
+        ({"radius": None}, "radius: expected an array of real numbers"),
+        ({"radius": ["1.5", "2", "0"]}, "radius: expected an array of real numbers"),
+        ({"radius": [1.5, [2.0], 0.0]}, "radius: expected an array of real numbers"),
+        ({"radius": [0.0, 2.0, 1.0]}, r"radius\[0\]: expected a positive number"),
+        ({"radius": [1.5, -2.0, 1.0]}, r"radius\[1\]: expected a positive number"),
+        ({"radius": [math.nan, 2.0, 0.0]}, "radius: expected finite numbers, got nan"),
+        ({"radius": [-math.inf, 2.0, 0.0]}, "radius: expected finite numbers, got -inf"),
         ({"x": X[:, :0]}, "x: expected"),
         ({"y": [1, 2, 3]}, "y: expected"),
         ({"decision": "argmax"}, "decision: expected"),
@@ -236,3 +280,49 @@ def test_bad_arguments_are_refused_and_nothing_is_written(
     with pytest.raises(ValueError, match=message):
         save_certificates(tmp_path / "proof.npz", net=NET, **good | changes)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"splits": np.array(-1)}, r"splits: expected real numbers of shape \(nodes,\)"),
+        ({"splits": np.array([], int)}, r"splits: expected .* got shape \(0,\)"),
+        ({"splits": np.array([-0.7])}, "splits: expected integers from -1 to 1, got -0.7"),
+        ({"splits": np.array([2, -1, -1])}, "splits: expected integers from -1 to 1, got 2"),
+        ({"splits": np.array([1e300])}, r"splits: expected integers from -1 to 1, got 1e\+300"),
+        ({"splits": None}, "splits: expected an array of real numbers"),
+        ({"weights": np.ones(1)}, r"weights: expected real numbers of shape \(leaves, I\)"),
+        ({"weights": np.ones((1, 0))}, r"weights: expected .* got shape \(1, 0\)"),
+        ({"weights": np.ones((1, 1)) * 1j}, "weights: expected an array of real numbers"),
+        ({"weights": [[math.nan]]}, "weights: expected finite numbers"),
+        ({"weights": [[2**53 + 1]]}, "weights: expected numbers that float64 holds exactly"),
+        ({"tau": np.ones((1, 3))}, r"tau: expected real numbers of shape \(1, 2\)"),
+        ({"nu": np.ones((2, 2))}, r"nu: expected real numbers of shape \(1, 2\)"),
+        ({"nu": "a"}, "nu: expected an array of real numbers"),
+    ],
+)
+def test_certificates_that_would_be_altered_are_refused_by_name(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    bad = replace(leaf(), **changes)
+    options: dict[str, Any] = {"net": NET, "x": X[:2], "y": Y[:2], "radius": [2.0, 1.5]}
+    with pytest.raises(ValueError, match=rf"^certificates\[1\]\.{message}"):
+        save_certificates(tmp_path / "proof.npz", [leaf(), bad], **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_lists_and_other_types_of_real_numbers_are_saved_as_what_they_are(tmp_path: Path) -> None:
+    lists: Any = Certificate([-1], [[1]], np.ones((1, 2), np.float32), [[0, 0]])  # type: ignore[arg-type]  # lists
+    save_certificates(tmp_path / "proof.npz", (lists,), radius=[1], net=NET, x=X[:1], y=Y[:1])
+    (got,) = load_certificates(tmp_path / "proof.npz").certificates
+    assert got is not None
+    for name in ("splits", "weights", "tau", "nu"):
+        assert getattr(got, name).dtype == getattr(leaf(), name).dtype
+        assert np.array_equal(getattr(got, name), getattr(leaf(), name))
+
+
+def test_a_decision_that_the_network_cannot_make_is_refused(path: Path) -> None:
+    loaded = load_certificates(path)
+    for decision in ("argmax", GroupSum([1, -1])):
+        with pytest.raises(ValueError, match="decision: expected"):
+            replace(loaded, decision=decision).check_inputs(NET, X, np.abs(Y))
