@@ -1,11 +1,12 @@
-"""Write or check test vectors: inputs and outputs of every equation.
+"""Write or check test vectors: inputs and outputs of the equations.
 
   refimpl vectors write vectors/
   refimpl vectors check vectors/
 
 They serve implementations that refimpl check cannot call. A folder of vectors
-holds manifest.json and one .npz for each equation: inputs, outputs, and how far
-yours may differ. help() of refimpl.conformance.vectors describes the format.
+holds manifest.json and .npz files of inputs and outputs; the manifest says which
+equations are in which file, and how far yours may differ in float64 and float32.
+help() of refimpl.conformance.vectors describes the format, name by name.
 """
 
 from __future__ import annotations
@@ -16,24 +17,25 @@ from typing import Any
 
 from refimpl.cli import options
 
-WRITE = """Write manifest.json and an .npz file for each equation into DIR, which is made
-if it is missing; files of these names are replaced.
+WRITE = """Write manifest.json and the .npz files that it lists into DIR, which is made if it
+is missing; files of these names are replaced.
 
   refimpl vectors write vectors/
 """
 CHECK = """Compare the vectors in DIR with what this version of refimpl computes, to see
-that a copy is whole and up to date. Your implementation is not run: compare its
-outputs with those in the files.
+that a copy is whole and up to date: values, and tolerances to a factor of 2. Your
+implementation is not run: compare its outputs with those in the files.
 
   refimpl vectors check vectors/
 
-Exit status: 0 if all values agree, 1 if some differ, 2 if DIR is not whole.
+Exit status: 0 if all values agree; 1 if some differ, each named on a line; 2 if DIR
+is not whole: a file is missing or changed, or of another schema or version.
 """
 
 
 def add_parser(subparsers: Any) -> None:
     """Add ``vectors write`` and ``vectors check``."""
-    text = "write or check frozen inputs and outputs of every equation"
+    text = "write or check frozen inputs and outputs of the equations"
     parser = options.add_command(subparsers, "vectors", text, __doc__)
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     write = options.add_command(actions, "write", "write them into a folder", WRITE)
