@@ -30,7 +30,7 @@ FROZEN = Path(__file__).parent / "vectors"
 # The digest of all frozen values, by version: a version never changes its values.
 DIGESTS = {
     1: "e601919ebf0de5e71a023ed279651ad65e37db91131122c6cce1c772d0534a31",
-    2: "6329db9dd9f4dd979cb6e420d35cc35d4d7e5078ddfb59a08cb761115cf12cbe",
+    2: "1ab09ba759d2855f0fd364168b2b6aec0656e3506eb47e185bee6c3b1e5eade3",
 }
 LISTED = json.loads((FROZEN / MANIFEST).read_text())
 ENTRIES = {Path(entry["file"]).stem: entry for entry in LISTED["files"]}
@@ -108,6 +108,23 @@ def test_inputs_are_exact_in_single_precision() -> None:
         for inputs, _ in frozen_cases(name):
             for key, value in inputs.items():
                 assert np.array_equal(value.astype(np.float32), value), (name, key)
+
+
+def test_every_branch_of_the_radii_is_taken() -> None:
+    """Each minimum of E20 to E22 is attained by either side."""
+    bias_matters, own_side_matters = set(), set()
+    for inputs, outputs in frozen_cases("centre-radii"):
+        half = np.sqrt(inputs["d"] / 2)
+        all_opposite = np.sqrt(inputs["d"] / (1 + inputs["k_opposite"]))
+        bias_matters |= {("max", bool(outputs["decoupled"] < 0.99 * half))}
+        bias_matters |= {("sum", bool(outputs["group_sum"] < 0.99 * all_opposite))}
+    for inputs, _ in frozen_cases("averaging-radii"):
+        for x, y in zip(inputs["x"], inputs["y"], strict=True):
+            own, other = group_sums32(inputs["features"], y * inputs["labels"])
+            p, q = x @ own / 4, x @ other / 4
+            own_side_matters |= {bool(p / np.sqrt(2) < (p - q) / 2)}
+    assert len(bias_matters) == 4
+    assert own_side_matters == {True, False}
 
 
 # The format.
@@ -191,12 +208,12 @@ def test_tolerances_are_small_against_the_outputs(name: str) -> None:
 
 
 def single(value: Any) -> Any:
-    """Floating arrays in float32, scalars as numbers."""
+    """Scalars as numbers, arrays in float32 or int16, since int64 times float32 is float64."""
     if value.shape == (1,) and value.dtype.kind == "i":
         return int(value[0])
     if value.shape == (1,):
         return np.float32(value[0])
-    return value.astype(np.float32) if value.dtype.kind == "f" else value
+    return value.astype(np.float32 if value.dtype.kind == "f" else np.int16)
 
 
 def relu32(x: Any, W: Any, b: Any) -> Any:

@@ -128,14 +128,15 @@ def _angles(rng: np.random.Generator) -> Arrays:
 
 def _centres(rng: np.random.Generator) -> Arrays:
     k, d = int(rng.integers(2, 9)), int(rng.integers(9, 65))
-    return {"k": k, "k_opposite": int(rng.integers(1, k)), "d": d, "bias": -rng.integers(0, 17) / 8}
+    bias = -rng.integers(0, 8 * d) / 8 * rng.integers(0, 2)
+    return {"k": k, "k_opposite": int(rng.integers(1, k)), "d": d, "bias": bias}
 
 
 def _averaged(rng: np.random.Generator) -> Arrays:
     """Features with norm sqrt(d) = 4, orthogonal, and samples near them."""
     features = 4 * np.eye(4, 16)[rng.permutation(4)]
     labels = np.array([1, 1, -1, -1])
-    x = features + _eighths(rng, 4, 16) / 4
+    x = features + _eighths(rng, 4, 16)
     return {"x": x, "y": labels, "features": features, "labels": labels}
 
 
