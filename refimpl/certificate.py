@@ -62,11 +62,10 @@ every size and magnitude and under every root, pays for it. Overflow gives inf o
 nothing: up / (up - lo), which overflow would turn into 0, is computed as 1 / (1 - lo / up), where 0
 means that up, by which the line is then off, is below 2^-1000 size.
 
-Rounding slope and the norms up and lo and up apart is more than this needs: without it l would be
-off by another 3 u S, (ceil(sqrt(d)) + 3) u S and (2 ceil(sqrt(d)) + 4) u S, which the factor of 4
-would cover too. With it every line lies above ReLU as computed, and no such sum has to be trusted.
-In the same way l0 cannot be inf where S is finite, unless l > 0 indeed; that it is finite is
-checked all the same.
+Some of this is margin. Rounding slope and the norms up, and lo and up apart, makes every line lie
+above ReLU as computed; without it l would be off by another 3 u S, (ceil(sqrt(d)) + 3) u S and
+(2 ceil(sqrt(d)) + 4) u S, which the factor of 4 would cover too. It would also cover n without 3 I,
+as I <= K, or without 32. And l0 cannot be inf where S is finite, unless l > 0 indeed.
 """
 
 from __future__ import annotations
