@@ -49,7 +49,7 @@ class Plain(Adapter):
     def losses(self, F: Any, targets: Any) -> Any:
         """One loss for each row of F."""
         if F.shape[1] == 1:
-            return self.softplus(-targets * F[:, 0])
+            return self.softplus(-targets.astype(F.dtype) * F[:, 0])
         return self.log_sum_exp(F) - F[np.arange(len(F)), targets]
 
     def softplus(self, m: Any) -> Any:
