@@ -519,8 +519,8 @@ def test_ctrl_c_during_radius_writes_the_finished_samples(files, capsys, monkeyp
     assert out.splitlines() == [
         "15 of 15 certificates proved",
         "no certificate, since misclassified (radius 0, nothing to prove): 1 of 20 samples (4)",
-        "no certificate, since radius was stopped or found no bound above 0: 4 of 20 samples "
-        "(16, 17, 18, 19)",
+        "no certificate: nothing is proved (no bound above 0, or none that floats can prove): "
+        "4 of 20 samples (16, 17, 18, 19)",
     ]
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import doctest
+import importlib
 import re
 from pathlib import Path
 
 import pytest
+
+from refimpl import conformance
+from refimpl.conformance import report
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -16,6 +20,24 @@ def test_the_example_runs_as_printed():
     results = doctest.testfile(str(ROOT / "README.md"), module_relative=False)
     assert results.attempted > 10
     assert results.failed == 0
+
+
+def test_the_adapter_and_its_failing_variant_print_what_the_readme_prints(tmp_path, monkeypatch):
+    (source,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    passing, failing = re.findall(r"```\n((?:claim +status|FAILED).*?)```", README, flags=re.DOTALL)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, code, printed in (
+        ("readme_right", source, passing),
+        ("readme_wrong", source.replace("> 0)", ">= 0)"), failing),
+    ):
+        (tmp_path / f"{name}.py").write_text(code)
+        adapter = importlib.import_module(name).Mine()
+        results = conformance.check(adapter)
+        failures = [conformance.explain(it, adapter) for it in results if it.status == "failed"]
+        text = "\n".join([report.table(results), *failures, report.summary(results)])
+        text += "; repeat with --seed 0"
+        missing = [line for line in printed.splitlines() if line not in text.splitlines()]
+        assert missing == []
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@
   refimpl vectors check vectors/
 
 They serve implementations that refimpl check cannot call. A folder of vectors
-holds manifest.json and .npz files of inputs and outputs; the manifest says which
-equations are in which file, and how far yours may differ in float64 and float32.
-help() of refimpl.conformance.vectors describes the format, name by name.
+holds manifest.json and .npz files of inputs and outputs; the manifest says
+which equations are in which file, and how far yours may differ in float64 and
+float32. help() of refimpl.conformance.vectors describes the format.
 """
 
 from __future__ import annotations
@@ -17,19 +17,22 @@ from typing import Any
 
 from refimpl.cli import options
 
-WRITE = """Write manifest.json and the .npz files that it lists into DIR, which is made if it
-is missing; files of these names are replaced.
+WRITE = """Write manifest.json and the .npz files that it lists into DIR.
+
+DIR is made if it is missing; files of these names are replaced.
 
   refimpl vectors write vectors/
 """
-CHECK = """Compare the vectors in DIR with what this version of refimpl computes, to see
-that a copy is whole and up to date: values, and tolerances to a factor of 2. Your
-implementation is not run: compare its outputs with those in the files.
+CHECK = """Compare the vectors in DIR with what this version of refimpl computes.
+
+So one sees that a copy is whole and up to date: values, and tolerances to a
+factor of 2. Your implementation is not run: compare its outputs with those in
+the files.
 
   refimpl vectors check vectors/
 
-Exit status: 0 if all values agree; 1 if some differ, each named on a line; 2 if DIR
-is not whole: a file is missing or changed, or of another schema or version.
+Exit status: 0 if all values agree; 1 if some differ, each named on a line; 2 if
+DIR is not whole: a file is missing or changed, or of another schema or version.
 """
 
 

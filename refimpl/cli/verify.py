@@ -43,8 +43,10 @@ def run(args: argparse.Namespace) -> int:
     try:
         file.check_inputs(net, x, y)
     except ValueError as error:
-        wrong = args.network if str(error).startswith("net:") else args.data
-        raise ValueError(f"{wrong}: {str(error).removeprefix('net: ')}") from None
+        name = str(error).partition(":")[0]
+        file_of = {"net": args.network, "decision": args.certificates}
+        message = str(error).removeprefix("net: ")
+        raise ValueError(f"{file_of.get(name, args.data)}: {message}") from None
     claimed = {i: each for i, each in enumerate(file.certificates) if each is not None}
     failures = 0
     for i, certificate in track(claimed.items(), "verify", len(claimed)):
@@ -75,5 +77,6 @@ def _explain(silent: set[int], misclassified: list[int], n: int) -> None:
         what = "no certificate, since misclassified (radius 0, nothing to prove)"
         print(options.named(what, wrong, n))
     if others := sorted(silent.difference(wrong)):
-        what = "no certificate, since radius was stopped or found no bound above 0"
+        why = "no bound above 0, or none that floats can prove"
+        what = f"no certificate: nothing is proved ({why})"
         print(options.named(what, others, n))
