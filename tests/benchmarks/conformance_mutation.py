@@ -28,6 +28,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,6 +48,7 @@ MODULES = [
     *("radius/ties", "radius/empty", "radius/answer", "radius/solve", "radius/curves"),
 ]
 OTHERS = 400  # networks on which a survivor in the exact radius is compared with the package
+CRASH = 255
 SECONDS = 60  # for one mutant: the pristine package needs less for all claims together
 NAMES = {"max": "min", "min": "max", "maximum": "minimum", "minimum": "maximum", "any": "all"}
 NAMES |= {"all": "any", "sum": "mean", "argmax": "argmin", "argmin": "argmax", "expit": "exp"}
@@ -312,27 +314,31 @@ def mutants(modules: list[str], lines: set[tuple[str, int]]) -> Iterator[Mutant]
 
 def killer(mutant: Mutant, names: list[str], examples: int, problems: list[Any]) -> str:
     """Run a mutant in a process of its own: the first claim that fails, "surplus", or ""."""
-    read, write = os.pipe()
     child = os.fork()
     if not child:
-        signal.setitimer(signal.ITIMER_PROF, SECONDS)  # of processor time
-        os.close(read)
-        sys.meta_path.insert(0, Copy(mutant))
-        verdict = ""
-        for name in names:
-            result = run_claim(Candidate(), claims()[name], examples=examples, shrink=0)
-            if result.status == "failed":
-                verdict = name
-                break
-        if not verdict and mutant.module.startswith("radius/"):
-            with np.errstate(all="ignore"):
-                verdict = "surplus" if as_good(Candidate(), *problems) else ""
-        os.write(write, verdict.encode())
-        os._exit(0)
-    os.close(write)
-    verdict = os.fdopen(read).read()
-    _, status = os.waitpid(child, 0)
-    return verdict if status == 0 else "time or crash"
+        try:
+            os._exit(_outcome(mutant, names, examples, problems))
+        finally:
+            os._exit(CRASH)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code < 0 or code == CRASH:
+        return "time or crash"
+    return ["", "surplus", *names][code]
+
+
+def _outcome(mutant: Mutant, names: list[str], examples: int, problems: list[Any]) -> int:
+    """Exit status of a mutant's process: 0 survives, 1 surplus, 2 + i the claim number i."""
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)  # of processor time; the signal ends the process
+    sys.meta_path.insert(0, Copy(mutant))
+    for i, name in enumerate(names):
+        result = run_claim(Candidate(), claims()[name], examples=examples, shrink=0)
+        if result.status == "failed":
+            return 2 + i
+    if not mutant.module.startswith("radius/"):
+        return 0
+    with np.errstate(all="ignore"), suppress(Exception):
+        return int(as_good(Candidate(), *problems))
+    return 0
 
 
 def main() -> None:
