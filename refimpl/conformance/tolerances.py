@@ -107,7 +107,7 @@ def evaluate(
     functions = (4 * np.abs(F).max(axis=1, keepdims=True) + 2 * K + 16) * unit
     e = 2 * F_error.max(axis=1, keepdims=True) + functions
     logits, sign = _logits(F, y)
-    own = np.take_along_axis(logits, np.maximum(y, 0)[:, None], 1) if K > 1 else -logits
+    own = np.take_along_axis(logits, y[:, None], 1) if K > 1 else -sign * logits
     loss_error = (e * expit(e - own) + functions).mean() + gamma(n, unit) * np.logaddexp(
         0, -own
     ).mean()
