@@ -355,6 +355,22 @@ BAD = {
         ["radius", "net.npz", "data.npz", "--certificates", "none/c"],
         "none/c: expected a file in a writable directory",
     ),
+    "certificates over the network": (
+        ["radius", "net.npz", "data.npz", "--certificates", "./net.npz"],
+        "error: --certificates: expected a file that is not an input, got net.npz",
+    ),
+    "json over the data": (
+        ["radius", "net.npz", "data.npz", "--json", "link.npz"],
+        "error: --json: expected a file that is not an input, got link.npz",
+    ),
+    "json over the certificates": (
+        ["radius", "net.npz", "data.npz", "--certificates", "c", "--json", "c"],
+        "error: --json: expected another file than --certificates, got c",
+    ),
+    "certificates on standard output": (
+        ["radius", "net.npz", "data.npz", "--certificates", "-"],
+        "--certificates: expected a file, got -",
+    ),
     "no certificates": (["verify", "net.npz", "data.npz", "none"], "No such file"),
     "other certificates": (["verify", "net.npz", "data.npz", "data.npz"], "data.npz: "),
     "no action": (["data"], "the following arguments are required: ACTION"),
@@ -394,6 +410,7 @@ def test_bad_input_ends_with_status_2_and_one_line(files, capsys, monkeypatch, w
     np.savez("str.npz", x=x.astype(str), y=y)
     np.savez("turned.npz", W=net.W.T, b=net.b, A=net.A)
     Path("text.txt").write_text("no network")
+    Path("link.npz").symlink_to("data.npz")
     before = sorted(folder.rglob("*"))
     status, out, err = call(capsys, *words)
     assert status == 2

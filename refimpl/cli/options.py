@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -59,6 +59,30 @@ def json_results(path: Path | None) -> Iterator[Callable[[Any], None]]:
             yield lambda results: print(json_text(results), end="", file=stdout)
     else:
         yield partial(write_json, check_writable(path))
+
+
+def output_file(text: str) -> Path:
+    """Type of an option that takes a file and cannot write to standard output."""
+    if text == str(STDOUT):
+        raise argparse.ArgumentTypeError("expected a file, got -")
+    return Path(text)
+
+
+def check_distinct(inputs: Iterable[Path], outputs: Mapping[str, Path | None]) -> None:
+    """Refuse to write, by the option of that name, to a file that is read or written already.
+
+    >>> check_distinct([Path("net.npz")], {"--json": Path("net.npz")})
+    Traceback (most recent call last):
+    ...
+    ValueError: --json: expected a file that is not an input, got net.npz
+    """
+    taken = {path.resolve(): "a file that is not an input" for path in inputs}
+    for name, path in outputs.items():
+        if path is None or path == STDOUT:
+            continue
+        if expected := taken.get(path.resolve()):
+            check.fail(name, expected, path)
+        taken[path.resolve()] = f"another file than {name}"
 
 
 def add_out(parser: argparse.ArgumentParser, name: str) -> None:

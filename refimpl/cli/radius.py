@@ -58,7 +58,7 @@ def add_parser(subparsers: Any) -> None:
     options.add_out(parser, "radius")
     options.add_json(parser, "each sample's results, in place of radius.json in --out")
     text = "write a proof of every lower bound there, for refimpl verify"
-    parser.add_argument("--certificates", type=Path, metavar="FILE", help=text)
+    parser.add_argument("--certificates", type=options.output_file, metavar="FILE", help=text)
     parser.set_defaults(run=run)
 
 
@@ -66,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
     """Find radii chunk by chunk, and write those that are finished even after Ctrl-C."""
     from refimpl.network import TwoLayerReLU
 
+    outputs = {"--certificates": args.certificates, "--json": args.json}
+    options.check_distinct([args.network, args.data], outputs)
     net = TwoLayerReLU.load(args.network)
     decision = options.decision(args, net.n_outputs)
     x, y = _checked_samples(args.data, net, decision)
