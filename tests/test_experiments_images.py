@@ -165,6 +165,15 @@ def test_over_seeds_by_hand():
     }
 
 
+def test_the_median_over_two_seeds_is_their_mean():
+    over = seeds.over_seeds(
+        [{"a": 1.0, "b": 2, "c": [0.0, 1.0]}, {"a": 3.0, "b": None, "c": [1, 1]}]
+    )
+    assert over["a"] == {"min": 1.0, "median": 2.0, "max": 3.0}
+    assert over["b"] == {"min": 2.0, "median": None, "max": None}
+    assert over["c"]["median"] == [0.5, 1.0]
+
+
 def _robustness(upper, perturbation, status="exact"):
     upper, n = np.array(upper), len(upper)
     lower = upper if status == "exact" else upper / 2
@@ -199,6 +208,33 @@ def test_curves_are_medians_with_bands_from_the_lowest_to_the_highest_seed(monke
     bounds = {"exact"} if status == "exact" else {"lower bound", "upper bound"}
     assert labels == bounds | {"closed-form attack", "PGD", "attack within [0, 1]"}
     assert second.get_title().endswith("half the samples flip within 1")
+
+
+@pytest.mark.parametrize(
+    ("seeds_radii", "half"),
+    [
+        (([1, 2, 4, 5], [9, 9, 9, 9]), "5"),  # shares 7/8 from 1 on, 3/4, 5/8 and 1/2 from 5 on
+        (([1, 2, 5, 5], [3, 4, 6, 6]), "4"),
+        (([1, 1], [2, 2], [3, 3]), "2"),
+        (([np.inf, np.inf], [1, np.inf]), "inf"),
+    ],
+)
+def test_the_half_in_a_title_is_where_the_curve_below_it_falls_to_a_half(
+    monkeypatch, seeds_radii, half
+):
+    pytest.importorskip("matplotlib", reason="figures need the extra plot")
+    seen = _figures(monkeypatch)
+    names = ("two_class", "ten_class_group_max", "ten_class_group_sum")
+    runs = []
+    for radii in seeds_radii:
+        each = _robustness(np.array(radii, dtype=float), np.zeros((len(radii), 1)))
+        runs.append(dict.fromkeys(names, replace(each, epsilons=np.array([0.0, 10.0]))))
+    image_figures.draw_curves("unused", runs, unit="pixels")
+    ax = seen[0].axes[1]
+    assert ax.get_title().endswith(f"half the samples flip within {half}")
+    (line,) = [line for line in ax.lines if line.get_label() == "exact"]
+    fallen = [x for x, percent in zip(*line.get_data(), strict=True) if percent <= 50]
+    assert f"{min(fallen, default=np.inf):g}" == half
 
 
 @pytest.mark.parametrize(

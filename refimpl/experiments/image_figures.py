@@ -50,9 +50,21 @@ def _panel(name: str, last: float, runs: Sequence[Robustness], settled: bool) ->
     boxes = [each.box for each in runs if each.box is not None]
     if boxes:
         curves["box"] = _steps(last, boxes)
-    radii = [np.quantile(run.radius.upper, 0.5, method="inverted_cdf") for run in runs]
-    median = number(float(np.quantile(radii, 0.5, method="inverted_cdf")))
-    return Curves(f"{TITLES[name]}:\nhalf the samples flip within {median}", curves)
+    half = number(_half([each.radius.upper for each in runs]))
+    return Curves(f"{TITLES[name]}:\nhalf the samples flip within {half}", curves)
+
+
+def _half(radii: Sequence[Array]) -> float:
+    """Where the median over runs of the shares of samples above epsilon has fallen to a half.
+
+    >>> _half([np.array([1.0, 3.0, np.inf]), np.array([2.0, 4.0, np.inf])])
+    3.0
+    >>> _half([np.array([1.0]), np.array([np.inf])]), _half([np.array([np.inf])])
+    (1.0, inf)
+    """
+    at = np.unique(np.concatenate([*radii, [np.inf]]))
+    shares = np.median([[(each > e).mean() for e in at] for each in radii], axis=0)
+    return float(at[np.argmax(shares <= 0.5)])
 
 
 def _steps(last: float, radii: Sequence[Array]) -> Band:
@@ -62,7 +74,7 @@ def _steps(last: float, radii: Sequence[Array]) -> Band:
 
 
 def _band(epsilons: Array, curves: Sequence[Array]) -> Band:
-    low, middle, high = np.quantile(curves, (0, 0.5, 1), axis=0)
+    low, middle, high = (of(curves, axis=0) for of in (np.min, np.median, np.max))
     return Band(epsilons, middle, low, high)
 
 

@@ -131,18 +131,25 @@ def _epsilons(
 def over_seeds(entries: Sequence[Any]) -> Any:
     """Minimum, median and maximum of every number in mappings and lists of the same form.
 
-    None, which stands for an infinite number, is above all others; a median is one that occurs.
+    The median of an even number of seeds is the mean of the two in the middle. None, which stands
+    for an infinite number, is above all others.
 
     >>> over_seeds([{"a": 1.0}, {"a": 3.0}, {"a": None}])
     {'a': {'min': 1.0, 'median': 3.0, 'max': None}}
+    >>> over_seeds([{"a": 1.0}, {"a": 3.0}])
+    {'a': {'min': 1.0, 'median': 2.0, 'max': 3.0}}
     >>> over_seeds([{"c": [1.0, 0.5]}, {"c": [1.0, 0.25]}])["c"]["max"]
     [1.0, 0.5]
     """
     if isinstance(entries[0], Mapping):
         return {name: over_seeds([each[name] for each in entries]) for name in entries[0]}
     values = np.array(entries, dtype=np.float64)  # None becomes nan
-    values = np.sort(np.where(np.isnan(values), np.inf, values), axis=0)
-    rows = {"min": values[0], "median": values[(len(values) - 1) // 2], "max": values[-1]}
+    values = np.where(np.isnan(values), np.inf, values)
+    rows = {
+        "min": values.min(axis=0),
+        "median": np.median(values, axis=0),
+        "max": values.max(axis=0),
+    }
     if values.ndim > 1:
         return {name: row.tolist() for name, row in rows.items()}
     return {name: finite(float(row)) for name, row in rows.items()}

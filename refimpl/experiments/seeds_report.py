@@ -27,9 +27,12 @@ _COSINES = {
     "ten_class: class mean of the neuron's class": ("ten_class", "cosine_diagonal"),
     "ten_class: class mean of another class": ("ten_class", "cosine_off_diagonal"),
 }
+_EXTREMES = """\
+Smallest, median and largest of all neurons and classes, each the median over the seeds."""
 _BOUNDED = """\
-p10, p90: percentiles. left bounded: samples whose lower and upper bounds did not meet within
-max_nodes; of them the upper bounds are counted, in the last column the lower ones."""
+Medians over the seeds (smallest to largest) of the samples' median and percentiles p10, p90. left
+bounded: samples whose lower and upper bounds did not meet within max_nodes; of them the upper
+bounds are counted, in the last column the lower ones."""
 _GAPS = f"""\
 Gaps: points by which the share that withstands the attack exceeds the truth, where that is most.
 {RATIO}"""
@@ -68,7 +71,7 @@ def _cosines(over: Mapping[str, Any]) -> str:
     for name, (net, key) in _COSINES.items():
         cells = [f"{over[net][key][q]['median']:.3f}" for q in ("min", "median", "max")]
         rows.append([name, *cells])
-    return table(rows)
+    return f"{table(rows)}\n{_EXTREMES}"
 
 
 def _radii(over: Mapping[str, Any]) -> str:
