@@ -373,3 +373,9 @@ def test_arguments_that_the_adapter_overwrites_are_not_ours() -> None:
             return result
 
     assert status(Greedy, "PGD-projection-inside").status == "passed"
+
+
+def test_without_pytest_suite_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pytest", None)
+    with pytest.raises(ImportError, match="suite needs pytest: pip install pytest"):
+        suite(Plain())

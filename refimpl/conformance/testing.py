@@ -42,9 +42,13 @@ def suite(
     ------
     ValueError
         An adapter that is none, or an expected failure that is no claim.
+    ImportError
+        pytest is missing, or Hypothesis.
     """
-    import pytest
-
+    try:
+        import pytest
+    except ImportError:
+        raise ImportError("suite needs pytest: pip install pytest") from None
     instance = instance_of(adapter)
     expected = reasons(expected_failures)
     options = [name for name, on in (("subnormals", subnormals), ("tight", tight)) if on]
