@@ -252,6 +252,11 @@ BAD = {
     "unknown command": (["frobnicate"], "invalid choice: 'frobnicate'"),
     "unknown experiment": (["reproduce", "imagenet"], "invalid choice: 'imagenet'"),
     "abbreviation": (["reproduce", "synthetic", "--see", "1"], "unrecognized arguments: --see 1"),
+    "option of a subcommand": (
+        ["data", "verify", "--jbos", "2"],
+        "refimpl data verify: error: unrecognized arguments: --jbos (try refimpl data verify --help)",
+    ),
+    "option of none": (["--jbos", "prove"], "refimpl: error: unrecognized arguments: --jbos"),
     "text for a number": (["reproduce", "synthetic", "--d", "x"], "--d: invalid int value: 'x'"),
     "d below k": (["reproduce", "synthetic", "--d", "3"], "d: expected an integer of at least 10"),
     "no clusters": (["reproduce", "synthetic", "--k", "1"], "k: expected an integer of at least 2"),
