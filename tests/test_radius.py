@@ -498,6 +498,12 @@ def test_e33_every_certificate_passes_at_lower(name: str, ties: str, max_nodes: 
     assert count >= 12
 
 
+def test_e33_certificates_of_many_branching_neurons_need_no_tree_over_all_of_them() -> None:
+    net, x, y, decision = case("sign", M=60, d=2, n=4)
+    found = robust_radius(net, x, y, decision=decision, certificates=True, max_nodes=200)
+    assert check_certificates(net, x, y, found, decision, "adversarial") > 0
+
+
 @pytest.mark.parametrize("kind", brute_force.KINDS)
 def test_e33_certificates_pass_on_degenerate_networks(kind: str) -> None:
     count = 0

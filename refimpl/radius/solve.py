@@ -124,6 +124,7 @@ def robust_radius(
     >>> np.round(result.perturbation[0], 6).tolist()
     [-1.0, 1.0]
     """
+    check.instance("net", net, TwoLayerReLU)
     decision = check_decision(decision, net.n_outputs)
     x = np.ascontiguousarray(check.real_array("x", x, ("n", net.dim)))  # one order of summation
     y = check_labels(y, len(x), decision, net.n_outputs)
@@ -197,7 +198,7 @@ class _Draft:
         done = index[settled]
         self.upper[done] = upper[settled]
         self.lower[done] = np.minimum(bounds.lower, upper)[settled]
-        if self.options.certificates:
+        if self.options.certificates and len(done):  # else targets may have too many pieces
             rows = [row[settled] for row in bounds.rows]
             found = certificates_of_pieces(targets, rows, z[done])
             for i, certificate in zip(done, found, strict=True):
