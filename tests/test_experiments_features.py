@@ -37,6 +37,7 @@ def test_features_from_the_command_line(file, tmp_path, capsys):
     captured = capsys.readouterr()
     assert "in [0, 1]" not in captured.out  # features have no range
     summary = json.loads((out / "summary.json").read_text())
+    assert summary["data"] == "features.npz, 120 training and 40 test samples"
     settings, over = summary["settings"], summary["over_seeds"]
     assert (settings["labels"], settings["train"], settings["test"]) == ([-1, 1, 1, -1], 120, 40)
     assert (settings["h"], settings["hidden"]) == (3, 12)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import refimpl
 from refimpl import cli
 from refimpl.datasets import odd_even
 from refimpl.experiments import figures, image_figures, images, mnist, seeds
@@ -49,6 +50,11 @@ def test_mnist_from_the_command_line(folder, tmp_path, capsys):
     captured = capsys.readouterr()
     assert f"written to {out}" in captured.out
     summary = json.loads((out / "summary.json").read_text())
+    said = "MNIST, 300 of 60000 training images and 60 of 10000 test images, not verified"
+    assert captured.out.startswith(f"data: {said}\n")
+    assert summary["data"] == said
+    assert summary["refimpl_version"] == refimpl.__version__
+    assert "in [0, 1]: share that withstands attacks" in captured.out
     assert summary["settings"]["train"] == 200
     assert summary["settings"]["test"] == 60
     assert (summary["settings"]["h"], summary["settings"]["hidden"]) == (3, 30)

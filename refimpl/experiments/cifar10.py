@@ -7,8 +7,9 @@ import os
 import numpy as np
 
 from refimpl.datasets import first_half, load_cifar10
-from refimpl.experiments.images import ImageTask
+from refimpl.experiments.images import ImageTask, described
 
+IMAGES = (50_000, 10_000)  # that CIFAR-10 has for training and for tests
 LARGEST_RADIUS = 2.4  # a grid of 0.1
 CLASSES = "airplane automobile bird cat deer dog frog horse ship truck"
 
@@ -25,5 +26,6 @@ def load(directory: str | os.PathLike[str] | None, *, verify: bool = True) -> Im
         unit="pixel units of [0, 1]",
         largest_radius=LARGEST_RADIUS,
         image_shape=(32, 32, 3),
+        data=described("CIFAR-10", IMAGES, (train, test), verify),
         centre=True,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,11 @@ def load(path: Path, groups: Sequence[int] | None, *, seed: int) -> ImageTask:
         got = ", ".join(sorted(arrays)) or "none"
         check.fail(str(path), "arrays x, y and maybe x_test, y_test", got)
     try:
-        return _task(arrays, groups, seed)
+        task = _task(arrays, groups, seed)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+    n_train, n_test = len(task.train[0]), len(task.test[0])
+    return replace(task, data=f"{path.name}, {n_train} training and {n_test} test samples")
 
 
 def _task(arrays: dict[str, Any], groups: Sequence[int] | None, seed: int) -> ImageTask:

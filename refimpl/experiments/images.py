@@ -42,6 +42,8 @@ class ImageTask:
         Where the curves end; by default where the samples' radii do.
     image_shape : tuple of int, optional
         Shape of the image in a row whose entries are pixels in [0, 1]; None where x is no image.
+    data : str
+        What the rows are: a report says it.
     centre : bool
         Whether the networks are trained on rows less their mean, and features are class means less
         that mean. They take the rows as they are all the same: the biases make up for it.
@@ -59,6 +61,7 @@ class ImageTask:
     unit: str
     largest_radius: float | None = None
     image_shape: tuple[int, ...] | None = None
+    data: str = ""
     centre: bool = False
 
     def __post_init__(self) -> None:
@@ -212,6 +215,18 @@ def class_means(split: Split, k: int) -> Array:
     if missing:
         check.fail("train", f"samples of all {k} classes", f"none of class {missing[0]}")
     return np.stack([x[classes == j].mean(axis=0) for j in range(k)])
+
+
+def described(name: str, whole: tuple[int, int], splits: tuple[Split, Split], verify: bool) -> str:
+    """Say how many of all training and test images there are, and whether they were verified.
+
+    >>> few = (np.zeros((3, 1)), np.zeros(3, dtype=np.int64))
+    >>> described("MNIST", (60000, 10000), (few, few), False)
+    'MNIST, 3 of 60000 training images and 3 of 10000 test images, not verified'
+    """
+    train, test = (f"{len(x)} of {n}" for (x, _), n in zip(splits, whole, strict=True))
+    known = "verified" if verify else "not verified"
+    return f"{name}, {train} training images and {test} test images, {known}"
 
 
 def shuffled(split: Split, rng: np.random.Generator) -> Split:

@@ -7,8 +7,9 @@ import os
 import numpy as np
 
 from refimpl.datasets import load_mnist, odd_even
-from refimpl.experiments.images import ImageTask
+from refimpl.experiments.images import ImageTask, described
 
+IMAGES = (60_000, 10_000)  # that MNIST has for training and for tests
 LARGEST_RADIUS = 2.4  # a grid of 0.1
 
 
@@ -24,4 +25,5 @@ def load(directory: str | os.PathLike[str] | None, *, verify: bool = True) -> Im
         unit="pixel units of [0, 1]",
         largest_radius=LARGEST_RADIUS,
         image_shape=(28, 28),
+        data=described("MNIST", IMAGES, (train, test), verify),
     )

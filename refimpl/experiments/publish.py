@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+import refimpl
 from refimpl._files import write_json
 from refimpl._validation import Array, IntArray
 from refimpl.experiments import figures, report
@@ -120,7 +121,7 @@ def robustness_summary(
 @contextmanager
 def summary_file(path: Path) -> Iterator[dict[str, Any]]:
     """Yield a dict that is written at the end; after Ctrl-C with what it holds by then."""
-    summary: dict[str, Any] = {}
+    summary: dict[str, Any] = {"refimpl_version": refimpl.__version__}
     try:
         yield summary
     except KeyboardInterrupt:

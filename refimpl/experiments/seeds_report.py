@@ -40,14 +40,22 @@ _READ = """\
 exact: share of samples with a radius above epsilon (from, to: its bounds); PGD, closed form: share
 that withstands the attack. Every second radius of summary.json; rows equal to both neighbours are
 left out."""
+_BOX = """\
+in [0, 1]: share that withstands attacks whose pixels stay in [0, 1]. The truth in that range is not
+known: it lies between exact, which has no range, and this."""
 
 
 def text(summary: Mapping[str, Any]) -> str:
     """Say settings, accuracies, cosines, radii, gaps and curves of ``summary.json``."""
     over = summary["over_seeds"]
-    parts = [settings_line(summary["settings"]), f"{_accuracies(over)}\n{NAMES}", _cosines(over)]
+    parts = [
+        f"data: {summary['data']}\n{settings_line(summary['settings'])}",
+        f"{_accuracies(over)}\n{NAMES}",
+        _cosines(over),
+    ]
     parts += [_radii(over), _gaps(over), *(_curves(over, name) for name in CLASSIFIERS)]
-    return "\n\n".join(parts) + f"\n{_READ}"
+    boxed = "box" in over["robust_accuracy"][CLASSIFIERS[0]]
+    return "\n\n".join(parts) + f"\n{_READ}" + (f"\n{_BOX}" if boxed else "")
 
 
 def _range(values: Mapping[str, Any], form: Any = number) -> str:
