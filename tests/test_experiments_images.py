@@ -155,11 +155,28 @@ def test_ctrl_c_keeps_the_seeds_that_are_finished(folder, tmp_path, monkeypatch,
     monkeypatch.setattr(figures, "available", lambda: False)
     words = ["reproduce", "mnist", "--data", str(folder), "--no-verify", "--out", str(tmp_path)]
     assert cli.main([*words, *SMALL]) == 130
-    assert "interrupted" in capsys.readouterr().err
+    err = capsys.readouterr().err.splitlines()
+    kept = f"refimpl: 1 of 2 seeds in {tmp_path / 'summary.json'}"
+    assert err[-2:] == [kept, "refimpl: interrupted"]
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["interrupted"]
     assert [entry["seed"] for entry in summary["seeds"]] == [5]
     assert summary["over_seeds"]["radius"]["two_class"]["bounded"]["max"] <= 4
+
+
+@pytest.mark.parametrize("where", ["train", "measure"])
+def test_ctrl_c_before_a_seed_is_finished_writes_nothing(
+    folder, tmp_path, monkeypatch, capsys, where
+):
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    target = (seeds, "train") if where == "train" else (seeds.Comparison, "robustness")
+    monkeypatch.setattr(*target, interrupted)
+    words = ["reproduce", "mnist", "--data", str(folder), "--no-verify", "--out", str(tmp_path)]
+    assert cli.main([*words, *SMALL]) == 130
+    assert capsys.readouterr().err.endswith("refimpl: nothing written\nrefimpl: interrupted\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_over_seeds_by_hand():

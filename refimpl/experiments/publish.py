@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,7 @@ def publish(
 ) -> dict[str, Any]:
     """Measure two trained networks on test samples, print, draw, and return summary.json."""
     draw = figures.available()
-    with summary_file(out / "summary.json") as summary:
+    with summary_file(out / "summary.json", _kept) as summary:
         summary["settings"] = dict(plan.settings)
         summary.update(comparison.summary(x, cluster))
         print(report.headline(summary, plan.theory.averaged_cosines()), end="\n\n")
@@ -105,6 +106,11 @@ def publish(
     return summary
 
 
+def _kept(summary: Mapping[str, Any]) -> str:
+    """Say what an interrupted experiment has."""
+    return "accuracies and cosines, no radii," if "ten_class" in summary else ""
+
+
 def robustness_summary(
     measured: Mapping[str, Robustness], laws: Mapping[str, Array]
 ) -> dict[str, dict[str, Any]]:
@@ -119,13 +125,19 @@ def robustness_summary(
 
 
 @contextmanager
-def summary_file(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield a dict that is written at the end; after Ctrl-C with what it holds by then."""
+def summary_file(path: Path, kept: Callable[[Mapping[str, Any]], str]) -> Iterator[dict[str, Any]]:
+    """Yield a dict that is written at the end; after Ctrl-C with what it holds by then.
+
+    `kept` says what that is, and nothing is written where it says nothing.
+    """
     summary: dict[str, Any] = {"refimpl_version": refimpl.__version__}
     try:
         yield summary
     except KeyboardInterrupt:
-        write_json(path, {**summary, "interrupted": True})
+        said = kept(summary)
+        if said:
+            write_json(path, {**summary, "interrupted": True})
+        print(f"refimpl: {f'{said} in {path}' if said else 'nothing written'}", file=sys.stderr)
         raise
     write_json(path, summary)
 

@@ -54,7 +54,12 @@ def _run(
     draw = figures.available()
     measured: list[dict[str, Robustness]] = []
     entries: list[dict[str, Any]] = []
-    with publish.summary_file(out / "summary.json") as summary:
+
+    def kept(summary: Mapping[str, Any]) -> str:
+        done = len(summary.get("seeds", []))
+        return f"{done} of {settings.seeds} seeds" if done else ""
+
+    with publish.summary_file(out / "summary.json", kept) as summary:
         summary["data"] = task.data
         summary["settings"] = _said(task, settings, len(chosen[0]), len(held_out[0]))
         summary["seeds"] = []
@@ -64,9 +69,6 @@ def _run(
             entry: dict[str, Any] = comparison.summary(*held_out)
             if not measured:
                 epsilons = _epsilons(task, comparison, x, classes, settings)
-                if draw:
-                    names = task.class_names
-                    publish.draw_cosines(out / "cosines.png", comparison, entry, names)
             measured.append(
                 comparison.robustness(
                     x,
@@ -80,16 +82,31 @@ def _run(
                     executor=executor,
                 )
             )
-            if draw and len(measured) == 1 and task.image_shape is not None:
-                image_figures.draw_strip(out / "strip.png", task, x, classes, measured[0])
             entries.append({**entry, **publish.robustness_summary(measured[-1], {})})
             summary["seeds"].append({"seed": seed, **entries[-1]})
             summary["over_seeds"] = over_seeds(entries)
+            if draw and len(measured) == 1:
+                _draw_first(task, out, comparison, entry, x, classes, measured[0])
     if draw:
         image_figures.draw_curves(out / "robustness.png", measured, unit=task.unit)
     print(seeds_report.text(summary))
     print(f"\nwritten to {out}")
     return summary
+
+
+def _draw_first(
+    task: ImageTask,
+    out: Path,
+    comparison: Comparison,
+    entry: Mapping[str, Any],
+    x: Array,
+    classes: IntArray,
+    measured: Mapping[str, Robustness],
+) -> None:
+    """Draw what is of the first seed alone."""
+    publish.draw_cosines(out / "cosines.png", comparison, entry, task.class_names)
+    if task.image_shape is not None:
+        image_figures.draw_strip(out / "strip.png", task, x, classes, measured)
 
 
 def _samples(task: ImageTask, settings: Settings) -> tuple[Any, Any]:
