@@ -30,6 +30,9 @@ def real_array(name: str, value: Any, shape: tuple[int | str, ...]) -> Array:
     array = _numeric(name, value)
     comma = "," if len(shape) == 1 else ""
     expected = f"real numbers of shape ({', '.join(map(str, shape))}{comma})"
+    if array.ndim == len(shape) and 0 in array.shape:
+        free = [size for size in shape if isinstance(size, str)]
+        expected += f", {' and '.join(free)} at least 1" if free else ""
     if array.ndim != len(shape) or any(
         got != want if isinstance(want, int) else got == 0
         for got, want in zip(array.shape, shape, strict=True)
@@ -104,11 +107,11 @@ def integer(name: str, value: Any, *, minimum: int) -> int:
     return number
 
 
-def signs(name: str, value: Any, n: int | str) -> IntArray:
-    """Labels in {-1, +1}, as int64 of shape (n,)."""
+def signs(name: str, value: Any, n: int | str, of: str = "") -> IntArray:
+    """Labels in {-1, +1}, as int64 of shape (n,); the error says ``of`` what, if that is given."""
     labels = real_array(name, value, (n,))
     if not np.all(np.abs(labels) == 1):
-        fail(name, "labels in {-1, +1}", f"{labels[np.abs(labels) != 1][0]:g}")
+        fail(name, f"labels in {{-1, +1}}{of}", f"{labels[np.abs(labels) != 1][0]:g}")
     return labels.astype(np.int64)
 
 
@@ -126,6 +129,12 @@ def choice(name: str, value: Any, options: tuple[str, ...]) -> str:
     if not (isinstance(value, str) and value in options):
         fail(name, " or ".join(map(repr, options)), repr(value))
     return value
+
+
+def instance(name: str, value: Any, kind: type) -> None:
+    """Refuse what is no object of the class."""
+    if not isinstance(value, kind):
+        fail(name, f"a {kind.__name__}", type(value).__name__)
 
 
 def generator(rng: Any) -> np.random.Generator:

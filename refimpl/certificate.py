@@ -221,6 +221,7 @@ def verify_certificate(
     ...
     refimpl.certificate.CertificateError: target 0, leaf 0, path []: not proved for radius 2.0
     """
+    check.instance("net", net, TwoLayerReLU)
     decision = check_decision(decision, net.n_outputs)
     check.choice("ties", ties, TIES)
     shape = (net.dim,) if np.ndim(x) == 1 else (1, net.dim)

@@ -67,8 +67,11 @@ def check_decision(decision: Any, n_outputs: int) -> Decision:
             "decision", "'sign', 'argmax', GroupMax(labels) or GroupSum(labels)", repr(decision)
         )
     if (decision == "sign") != (n_outputs == 1):
-        wanted = "K = 1 output" if decision == "sign" else "K > 1 outputs"
-        check.fail("decision", f"{wanted} for {decision!r}", f"K = {n_outputs}")
+        sign = decision == "sign"
+        wanted = "K = 1 output" if sign else "K > 1 outputs"
+        others = "'argmax', GroupMax(labels) or GroupSum(labels)" if sign else "'sign'"
+        got = f"K = {n_outputs}, which takes {others}"
+        check.fail("decision", f"{wanted} for {decision!r}", got)
     return decision
 
 
@@ -76,7 +79,8 @@ def check_labels(y: Any, n: int, decision: Decision, n_outputs: int) -> IntArray
     """Labels y (n,) of the kind that the decision takes."""
     if decision == "argmax":
         return check.classes("y", y, n, n_outputs)
-    return check.signs("y", y, n)
+    grouped = f" of the two groups for {type(decision).__name__}"
+    return check.signs("y", y, n, of="" if decision == "sign" else grouped)
 
 
 def predict(outputs: Array, decision: Decision) -> IntArray:

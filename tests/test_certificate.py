@@ -603,6 +603,7 @@ def test_a_radius_that_is_no_positive_number_is_refused(radius: Any) -> None:
     ("changes", "message"),
     [
         ({"x": [[1.0], [2.0]]}, "x: expected"),
+        ({"net": [[1.0]]}, "net: expected a TwoLayerReLU, got list"),
         ({"x": [1.0, 2.0]}, "x: expected"),
         ({"x": [math.nan]}, "x: expected finite"),
         ({"y": 0}, "y: expected labels"),
@@ -614,11 +615,11 @@ def test_a_radius_that_is_no_positive_number_is_refused(radius: Any) -> None:
 )
 def test_other_bad_arguments_raise(changes: dict[str, Any], message: str) -> None:
     net = TwoLayerReLU([[1.0]], None, [[1.0]])
-    good = {"x": [2.0], "y": 1, "certificate": one_leaf(1), "radius": 1.0}
-    verify_certificate(net, **good)  # type: ignore[arg-type]
-    verify_certificate(net, **good | {"x": [[2.0]], "y": [1]})  # type: ignore[arg-type]
+    good: Any = {"net": net, "x": [2.0], "y": 1, "certificate": one_leaf(1), "radius": 1.0}
+    verify_certificate(**good)
+    verify_certificate(**good | {"x": [[2.0]], "y": [1]})
     with pytest.raises(ValueError, match=message):
-        verify_certificate(net, **good | changes)
+        verify_certificate(**good | changes)
 
 
 # Independence

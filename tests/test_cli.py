@@ -254,7 +254,7 @@ BAD = {
     "abbreviation": (["reproduce", "synthetic", "--see", "1"], "unrecognized arguments: --see 1"),
     "option of a subcommand": (
         ["data", "verify", "--jbos", "2"],
-        "refimpl data verify: error: unrecognized arguments: --jbos (try refimpl data verify --help)",
+        "refimpl data verify: error: unrecognized arguments: --jbos (try refimpl data verify --",
     ),
     "option of none": (["--jbos", "prove"], "refimpl: error: unrecognized arguments: --jbos"),
     "text for a number": (["reproduce", "synthetic", "--d", "x"], "--d: invalid int value: 'x'"),
@@ -293,8 +293,8 @@ BAD = {
     "features of a network": (["reproduce", "features", "net.npz"], "expected arrays x, y and may"),
     "groups for digits": (["reproduce", "mnist", "--groups", "1,-1"], "unrecognized arguments"),
     "missing network": (
-        ["radius", "none.npz", "data.npz"],
-        "error: none.npz: No such file or directory",
+        ["radius", "missing.npz", "data.npz"],
+        "error: missing.npz: No such file or directory",
     ),
     "network is a folder": (["radius", ".", "data.npz"], "error: .: Is a directory"),
     "network below a file": (
@@ -310,6 +310,10 @@ BAD = {
     "data is a network": (["radius", "net.npz", "net.npz"], "net.npz: expected arrays x and y"),
     "empty": (["radius", "net.npz", "empty.npz"], "empty.npz: expected an .npz file of arrays"),
     "dimensions": (["radius", "net.npz", "wide.npz"], "wide.npz: x: expected real numbers of"),
+    "no samples at all": (
+        ["radius", "net.npz", "none.npz"],
+        "none.npz: x: expected real numbers of shape (n, 3), n at least 1, got shape (0, 3)",
+    ),
     "labels 0": (["radius", "net.npz", "zero.npz"], "zero.npz: y: expected labels in {-1, +1}, g"),
     "labels nan": (
         ["radius", "net.npz", "nan.npz"],
@@ -409,6 +413,7 @@ def test_bad_input_ends_with_status_2_and_one_line(files, capsys, monkeypatch, w
     monkeypatch.delenv("REFIMPL_DATA", raising=False)
     Path("empty.npz").write_bytes(b"")
     np.savez("wide.npz", x=np.ones((2, 9)), y=[1, 1])
+    np.savez("none.npz", x=x[:0], y=y[:0])
     np.savez("zero.npz", x=x, y=0 * y)
     np.savez("nan.npz", x=x, y=np.nan * y)
     np.savez("one.npz", x=x, y=y[:1])

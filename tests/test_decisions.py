@@ -116,7 +116,7 @@ def test_grouped_decisions_are_values():
         ([1, 0], "got 0"),
         ([1, 1], r"classes in both groups, got only \+1"),
         ([-1], "classes in both groups, got only -1"),
-        ([], r"shape \(K,\), got shape \(0,\)"),
+        ([], r"shape \(K,\), K at least 1, got shape \(0,\)"),
         ([[1, -1]], "got shape"),
         ([True, False], "got dtype bool"),
         (None, "got dtype object"),
@@ -130,8 +130,8 @@ def test_grouped_labels_refused(kind, bad, message):
 @pytest.mark.parametrize(
     ("decision", "n_outputs", "message"),
     [
-        ("sign", 2, "K = 1 output for 'sign', got K = 2"),
-        ("argmax", 1, "K > 1 outputs for 'argmax', got K = 1"),
+        ("sign", 2, r"K = 1 output for 'sign', got K = 2, which takes 'argmax', GroupMax\("),
+        ("argmax", 1, "K > 1 outputs for 'argmax', got K = 1, which takes 'sign'$"),
         ("max", 2, "'sign', 'argmax', GroupMax.*, got 'max'"),
         (None, 2, "got None"),
         (GroupMax, 2, "got <class"),
@@ -149,7 +149,7 @@ def test_labels_follow_the_decision():
     assert decisions.check_labels([0, 2], 2, "argmax", 3).tolist() == [0, 2]
     assert decisions.check_labels([-1, 1], 2, GroupMax([1, 1, -1]), 3).tolist() == [-1, 1]
     for decision, bad in (("argmax", [0, 3]), ("argmax", [-1, 0]), (GroupSum([1, -1]), [0, 1])):
-        with pytest.raises(ValueError, match=r"^y: expected"):
+        with pytest.raises(ValueError, match=r"^y: expected (class|.* of the two groups for Gr)"):
             decisions.check_labels(bad, 2, decision, 3)
     with pytest.raises(ValueError, match=r"^y: expected real numbers of shape"):
         decisions.check_labels([1, 1, 1], 2, "sign", 1)

@@ -184,7 +184,7 @@ def test_inputs_are_not_changed():
     [
         ([[1.0]], [1], r"x: expected real numbers of shape \(n, 2\), got shape \(1, 1\)"),
         ([1.0, 2.0], [1], r"x: expected real numbers of shape \(n, 2\), got shape \(2,\)"),
-        (np.zeros((0, 2)), [], r"x: expected real numbers of shape \(n, 2\), got shape \(0, 2\)"),
+        (np.zeros((0, 2)), [], r"x: expected real numbers of shape \(n, 2\), n at least 1"),
         ([[np.nan, 0]], [1], "x: expected finite numbers, got nan"),
         ([[1j, 0]], [1], "x: expected an array of real numbers, got dtype complex128"),
         ([[1.0, 2.0]], [0], r"targets: expected labels in {-1, \+1}, got 0"),

@@ -595,6 +595,7 @@ X, Y = [[1.0, 0.0]], [1]
     ("arguments", "options", "message"),
     [
         ((NET, [1.0, 0.0], Y), {}, r"x: expected real numbers of shape \(n, 2\)"),
+        ((NET.W, X, Y), {}, "net: expected a TwoLayerReLU, got ndarray"),
         ((NET, [[1.0, 0.0, 2.0]], Y), {}, r"x: expected real numbers of shape \(n, 2\)"),
         ((NET, np.zeros((0, 2)), []), {}, r"x: expected real numbers of shape \(n, 2\)"),
         ((NET, [[math.nan, 0.0]], Y), {}, "x: expected finite numbers, got nan"),

@@ -72,7 +72,7 @@ def test_real_array_refuses_long_doubles_that_would_round(value):
 
 @pytest.mark.parametrize("shape", [(0, 3), (2, 0), (0, 0)])
 def test_real_array_refuses_empty_free_dimensions(shape):
-    with pytest.raises(ValueError, match=r"x: expected real numbers of shape \(n, d\)"):
+    with pytest.raises(ValueError, match=r"shape \(n, d\), n and d at least 1, got shape"):
         check.real_array("x", np.zeros(shape), ("n", "d"))
 
 
@@ -123,6 +123,17 @@ def test_signs():
         check.signs("y", [True, False], 2)
 
 
+def test_signs_of_what_is_said():
+    with pytest.raises(ValueError, match=r"y: expected labels in {-1, \+1} of dogs, got 0$"):
+        check.signs("y", [0], 1, of=" of dogs")
+
+
+def test_instance():
+    check.instance("net", 1, int)
+    with pytest.raises(ValueError, match=r"^net: expected a str, got int$"):
+        check.instance("net", 1, str)
+
+
 def test_classes():
     labels = check.classes("y", [0.0, 2.0], 2, 3)
     assert labels.tolist() == [0, 2]
@@ -146,7 +157,7 @@ def test_extended_array_takes_infinity(kind):
         ([np.inf, -np.inf], r"expected finite numbers, got -inf at \(1,\)"),
         ([np.inf, np.nan], r"expected finite numbers, got nan at \(1,\)"),
         ([[np.inf]], r"expected real numbers of shape \(n,\), got shape \(1, 1\)"),
-        ([], r"expected real numbers of shape \(n,\), got shape \(0,\)"),
+        ([], r"expected real numbers of shape \(n,\), n at least 1, got shape \(0,\)"),
         (["inf"], "expected an array of real numbers, got dtype"),
         ([np.inf, [1]], "expected an array of real numbers, got list"),
         ([2**53 + 1], "expected numbers that float64 holds exactly, got int64"),
