@@ -58,6 +58,10 @@ BAD = {
     "no seed": (["synthetic", "--seed"], "--seed: expected one argument"),
     "positive": (["synthetic", "--positive", "0"], "--positive: expected a number from 1 to 9"),
     "labels": (["synthetic", "--labels", "1,0"], "--labels: expected"),
+    "labels for other clusters": (
+        ["synthetic", "--k", "4", "--labels", "1,1,-1"],
+        "--labels: expected 4 labels, one for each cluster, got 3",
+    ),
     "h": (["mnist", "--h", "0"], "--h: expected an integer of at least 1, got 0"),
     "ten_step": (["mnist", "--ten-step", "-1"], "--ten-step: expected a positive number, got -1"),
     "jobs": (["mnist", "--jobs", "-2"], "--jobs: expected an integer of at least 1, got -2"),
@@ -68,14 +72,14 @@ BAD = {
     "no such features": (["features", "none.npz"], "none.npz: No such file"),
     "groups": (
         ["features", "f.npz", "--groups", "1,-1,1"],
-        "f.npz: groups: expected 2 labels, one for each class, got 3",
+        "error: --groups: expected 2 labels, one for each class, got 3",
     ),
     "out is a file": (["synthetic", "--out", "a.txt"], "--out: a.txt: expected a directory"),
     "out in a file": (["synthetic", "--out", "a.txt/b"], "--out: a.txt/b: expected a directory"),
     "no out": (["synthetic", "--out", ""], "--out: expected a directory, got an empty name"),
     "groups of one side": (
         ["features", "f.npz", "--groups", "1,1"],
-        "f.npz: groups: expected classes in both groups, got only +1",
+        "error: --groups: expected classes in both groups, got only +1",
     ),
     "features out": (["features", "f.npz", "--out", "a.txt"], "--out: a.txt: expected a directory"),
 }

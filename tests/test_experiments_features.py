@@ -73,6 +73,11 @@ BAD = {
     "a text": ({"x": X, "y": np.array(["a"] * 8)}, [], "y: expected an array of real numbers"),
     "halves": ({"x": X, "y": Y / 2}, [], "y: expected class integers"),
     "a class of 10^15": ({"x": X, "y": Y * 10**15}, [], "y: expected class integers from 0 to 7"),
+    "a class of -1": (
+        {"x": X, "y": Y % 2 * 2 - 1},
+        [],
+        "y: expected class integers from 0 to 1, got -1",
+    ),
     "a class missing": ({"x": X, "y": np.where(Y == 1, 2, Y)}, [], "none of class 1"),
     "one class": ({"x": X, "y": 0 * Y}, [], "y: expected at least two classes, got 1"),
     "nan": ({"x": np.full((8, 4), np.nan), "y": Y}, [], "x: expected finite numbers"),

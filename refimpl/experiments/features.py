@@ -33,26 +33,24 @@ def load(path: Path, groups: Sequence[int] | None, *, seed: int) -> ImageTask:
     ------
     ValueError
         Arrays that are missing or do not fit each other, a class without training samples, or
-        groups that are not labels of all classes with both signs; it names the file.
+        groups that are not labels of all classes with both signs; but for groups it names the file.
     """
     arrays = read_npz(path)
     if not {"x", "y"} <= arrays.keys() or ("x_test" in arrays) != ("y_test" in arrays):
         got = ", ".join(sorted(arrays)) or "none"
         check.fail(str(path), "arrays x, y and maybe x_test, y_test", got)
     try:
-        task = _task(arrays, groups, seed)
+        task = _task(arrays, seed)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     n_train, n_test = len(task.train[0]), len(task.test[0])
-    return replace(task, data=f"{path.name}, {n_train} training and {n_test} test samples")
+    data = f"{path.name}, {n_train} training and {n_test} test samples"
+    return replace(task, labels=_labels(groups, len(task.labels)), data=data)
 
 
-def _task(arrays: dict[str, Any], groups: Sequence[int] | None, seed: int) -> ImageTask:
+def _task(arrays: dict[str, Any], seed: int) -> ImageTask:
     x = check.real_array("x", arrays["x"], ("n", "d"))
-    y = check.classes("y", arrays["y"], len(x), len(x))
-    k = 1 + int(y.max())
-    if k < 2:
-        check.fail("y", "at least two classes", k)
+    y, k = _classes(arrays["y"], len(x))
     if "x_test" in arrays:
         x_test = check.real_array("x_test", arrays["x_test"], ("n", x.shape[1]))
         train, test = (x, y), (x_test, check.classes("y_test", arrays["y_test"], len(x_test), k))
@@ -61,10 +59,20 @@ def _task(arrays: dict[str, Any], groups: Sequence[int] | None, seed: int) -> Im
     return ImageTask(
         train=train,
         test=test,
-        labels=_labels(groups, k),
+        labels=_labels(None, k),
         class_names=tuple(map(str, range(k))),
         unit="feature units",
     )
+
+
+def _classes(y: Any, n: int) -> tuple[IntArray, int]:
+    """Read the classes (n,), and tell how many there are: the largest and those below it."""
+    largest = check.real_array("y", y, (n,)).max()
+    classes = check.classes("y", y, n, int(np.clip(largest + 1, 1, n)))
+    k = 1 + int(classes.max())
+    if k < 2:
+        check.fail("y", "at least two classes", k)
+    return classes, k
 
 
 def _labels(groups: Sequence[int] | None, k: int) -> IntArray:

@@ -78,6 +78,9 @@ class Settings:
         for name in ("step", "sigma", "noise"):
             check.real(name, getattr(self, name), positive=True)
         if self.labels is not None:
+            if len(self.labels) != self.k:
+                expected = f"{self.k} labels, one for each cluster"
+                check.fail("labels", expected, len(self.labels))
             GroupMax(check.signs("labels", self.labels, self.k))
         check.integer("seed", self.seed, minimum=0)
 
