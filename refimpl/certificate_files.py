@@ -36,6 +36,7 @@ from typing import Any
 
 import numpy as np
 
+from refimpl import _repr
 from refimpl import _validation as check
 from refimpl._files import read_npz, write_npz
 from refimpl._validation import Array
@@ -67,7 +68,7 @@ _GROUPED: dict[str, Any] = {"group_max": GroupMax, "group_sum": GroupSum}
 AnyArray = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CertificateFile:
     """The contents of a file: certificates[i] is to prove that sample i has a radius > radius[i].
 
@@ -99,8 +100,8 @@ class CertificateFile:
     ...     path = f"{folder}/proofs.npz"
     ...     save_certificates(path, [leaf], radius=[1.5], net=net, x=[[2.0]], y=[1])
     ...     file = load_certificates(path)
-    >>> file.decision, file.ties, file.radius.tolist(), len(file.certificates)
-    ('sign', 'adversarial', [1.5], 1)
+    >>> file, file.radius.tolist()
+    (CertificateFile(n=1, certificates=1, decision='sign', ties='adversarial'), [1.5])
     >>> file.check_inputs(net, [[2.0]], [1])
     >>> file.check_inputs(net, [[3.0]], [1])
     Traceback (most recent call last):
@@ -114,6 +115,16 @@ class CertificateFile:
     ties: str
     network: AnyArray
     samples: AnyArray
+
+    def __repr__(self) -> str:
+        given = sum(each is not None for each in self.certificates)
+        return _repr.sizes(
+            self,
+            n=len(self.certificates),
+            certificates=given,
+            decision=self.decision,
+            ties=self.ties,
+        )
 
     def check_inputs(self, net: TwoLayerReLU, x: Any, y: Any) -> None:
         """Raise `ValueError` unless the certificates are about this network and these samples.

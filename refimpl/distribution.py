@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from refimpl import _repr
 from refimpl import _validation as check
 from refimpl._validation import Array, IntArray
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Sample:
     """Labelled points: x (n,d) float64, y (n,) in {-1,+1}, cluster (n,) in 0..k-1, both int64."""
 
@@ -20,8 +21,12 @@ class Sample:
     y: IntArray
     cluster: IntArray
 
+    def __repr__(self) -> str:
+        n, dim = self.x.shape
+        return _repr.sizes(self, n=n, dim=dim)
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class ClusterDistribution:
     """Mixture of k Gaussian clusters, each with a binary label.
 
@@ -49,6 +54,8 @@ class ClusterDistribution:
     --------
     >>> dist = ClusterDistribution([[2, 0], [0, 2]], [1, -1], noise_std=0)
     >>> sample = dist.sample(3, rng=0)
+    >>> dist, sample
+    (ClusterDistribution(n_clusters=2, dim=2, noise_std=0.0), Sample(n=3, dim=2))
     >>> bool((sample.x == dist.features[sample.cluster]).all())
     True
     """
@@ -67,6 +74,9 @@ class ClusterDistribution:
         object.__setattr__(self, "features", check.frozen(features))
         object.__setattr__(self, "labels", check.frozen(labels))
         object.__setattr__(self, "noise_std", check.real("noise_std", self.noise_std, minimum=0))
+
+    def __repr__(self) -> str:
+        return _repr.sizes(self, n_clusters=self.n_clusters, dim=self.dim, noise_std=self.noise_std)
 
     @classmethod
     def orthogonal(

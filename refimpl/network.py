@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from refimpl import _repr, decisions
 from refimpl import _validation as check
-from refimpl import decisions
 from refimpl._files import read_npz, write_npz
 from refimpl._validation import Array, IntArray
 from refimpl.decisions import Decision
@@ -81,8 +81,7 @@ class TwoLayerReLU:
             object.__setattr__(self, name, None if value is None else check.frozen(value))
 
     def __repr__(self) -> str:
-        sizes = f"dim={self.dim}, n_hidden={self.n_hidden}, n_outputs={self.n_outputs}"
-        return f"{type(self).__name__}({sizes})"
+        return _repr.sizes(self, dim=self.dim, n_hidden=self.n_hidden, n_outputs=self.n_outputs)
 
     @classmethod
     def binary(

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from refimpl import _repr
 from refimpl import _validation as check
 from refimpl._validation import Array, IntArray
 from refimpl.gradients import check_targets, hidden_gradient
@@ -21,7 +22,7 @@ Rows = slice | IntArray
 ALL = slice(None)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Trajectory:
     """What gradient descent ends with.
 
@@ -32,6 +33,13 @@ class Trajectory:
     network: TwoLayerReLU
     losses: Array
     coefficients: Array
+
+    def __repr__(self) -> str:
+        first, last = float(self.losses[0]), float(self.losses[-1])
+        steps = len(self.losses) - 1
+        return _repr.sizes(
+            self, network=self.network, steps=steps, initial_loss=first, final_loss=last
+        )
 
 
 def gradient_descent(

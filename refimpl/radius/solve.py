@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from refimpl import _repr
 from refimpl import _validation as check
 from refimpl._progress import Progress
 from refimpl._validation import Array, IntArray
@@ -23,11 +24,12 @@ from refimpl.radius.points import Question
 from refimpl.radius.search import Options
 from refimpl.radius.tree import certificates_of_pieces
 
+STATUSES = ("exact", "unreachable", "bounded")
 _TASK = 4  # samples in an executor's task
 _ROWS = 1024  # samples that the fast path takes at a time
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RobustRadius:
     """Robust radii of n samples, in input-space l2 distance.
 
@@ -46,6 +48,10 @@ class RobustRadius:
     status: np.ndarray[Any, Any]
     nodes: IntArray
     certificates: tuple[Certificate | None, ...] | None
+
+    def __repr__(self) -> str:
+        counts = {name: int((self.status == name).sum()) for name in STATUSES}
+        return _repr.sizes(self, n=len(self.status), **counts)
 
 
 def robust_radius(
@@ -119,6 +125,8 @@ def robust_radius(
 
     >>> net = TwoLayerReLU([[1, 0], [0, 1]], None, [[1, -1]])
     >>> result = robust_radius(net, [[3, 1], [1, 3]], [1, 1])
+    >>> result
+    RobustRadius(n=2, exact=2, unreachable=0, bounded=0)
     >>> np.round(result.upper, 6).tolist(), result.status.tolist()
     ([1.414214, 0.0], ['exact', 'exact'])
     >>> np.round(result.perturbation[0], 6).tolist()
