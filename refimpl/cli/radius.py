@@ -15,6 +15,7 @@ that were finished written.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from refimpl.network import TwoLayerReLU
     from refimpl.radius import RobustRadius
 
-_CHUNK = 16  # samples for each worker that are lost if the command is interrupted
+_CHUNK = 8  # samples for each worker that are lost if the command is interrupted
 _N_RADII = 11
 
 
@@ -83,6 +84,8 @@ def run(args: argparse.Namespace) -> int:
             _find(args, net, x, y, decision, finished)
         except KeyboardInterrupt:
             interrupted = True
+            n = sum(len(part.lower) for part in finished)
+            print(f"refimpl: interrupted, {n} of {len(x)} samples finished", file=sys.stderr)
         if finished:
             _publish(args, net, x, y, decision, _joined(finished), write)
     return 130 if interrupted else 0
