@@ -157,10 +157,19 @@ def test_another_file_is_refused_and_left_alone(tmp_path, content):
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize("line", [b'{"point": {"k', b"[1]", b"", b"\xff", b'{"result": 1}'])
+def test_a_line_that_is_corrupt_is_refused_by_its_number(alone, tmp_path, line):
+    path = tmp_path / "s.jsonl"
+    first, second, *rest = alone[0].read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([first, second, line + b"\n", *rest]))
+    with pytest.raises(ValueError, match=r"s\.jsonl: expected the results of a sweep, got line 3"):
+        read(path)
+
+
 def test_a_line_without_a_point_is_refused(alone, tmp_path):
     path = tmp_path / "s.jsonl"
     path.write_bytes(alone[0].read_bytes() + b'{"result": 1}\n')
-    with pytest.raises(ValueError, match="a line without its point"):
+    with pytest.raises(ValueError, match=r"line \d+ without point"):
         read(path)
 
 

@@ -10,6 +10,7 @@ accuracy within [0, 1]^d is unknown: it lies between ``exact`` and ``box``. In `
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +28,7 @@ from refimpl.experiments.robustness import Robustness, finite
 from refimpl.radius import robust_radius
 
 _N_RADII = 25
+_FEW = 30  # test samples of which one is more than 3 points of a share
 _PILOT = 50  # samples whose radii say where the curves end
 
 
@@ -41,6 +43,12 @@ def run(
     settings.width(len(task.labels))
     check_features(task)
     out = output_directory(out)
+    if len(task.test[0]) < _FEW:
+        print(
+            f"refimpl: warning: few test samples, {len(task.test[0])}: shares and medians of so few"
+            " say little",
+            file=sys.stderr,
+        )
     with one_thread():  # small products: more threads only wait for each other
         return _run(task, settings, out, progress, executor)
 

@@ -199,14 +199,27 @@ def _parse(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     try:
         content = path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
-        header, *lines = [json.loads(line) for line in whole.splitlines()]
-        if not {"refimpl_sweep", "version", "grid"} <= header.keys():
-            raise ValueError("no header")
-        if not all("point" in line for line in lines):
-            raise ValueError("a line without its point")
-    except (ValueError, AttributeError, TypeError) as error:
-        check.fail(str(path), "the results of a sweep", f"another file ({error})")
+        first, *rest = whole.splitlines() or [b""]
+        header = _object(1, first, {"refimpl_sweep", "version", "grid"})
+        lines = [_object(number, line, {"point"}) for number, line in enumerate(rest, 2)]
+    except ValueError as error:
+        check.fail(str(path), "the results of a sweep", str(error))
     return header, lines
+
+
+def _object(number: int, line: bytes, keys: set[str]) -> dict[str, Any]:
+    """Read a line of JSON that has these keys; the error names its number.
+
+    >>> _object(7, b'{"point": 1}', {"point"})
+    {'point': 1}
+    """
+    try:
+        value = json.loads(line)
+    except ValueError:  # no text, or no JSON
+        raise ValueError(f"line {number}, which is no JSON") from None
+    if not (isinstance(value, dict) and keys <= value.keys()):
+        raise ValueError(f"line {number} without {', '.join(sorted(keys))}")
+    return value
 
 
 def _line(value: dict[str, Any]) -> bytes:
