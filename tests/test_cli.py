@@ -22,6 +22,7 @@ SMALL = ["--k", "4", "--d", "40", "--n", "60", "--m", "2", "--steps", "60", "--s
 
 
 FILES = ("radius.json", "histogram.png", "curve.png")
+FLOATS = "floats with derived error bounds, rational where these cannot decide"
 PACKAGE = str(Path(cli.__file__).parents[2])  # where the package lies, installed or not
 ENVIRONMENT = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": PACKAGE}
 
@@ -146,6 +147,12 @@ def test_radius_of_a_grouped_decision_that_starts_with_minus_one(files, capsys):
     expected = robust_radius(net, x, np.where(y == 0, 1, y), decision=decision, ties="robust")
     uppers = [np.inf if e["upper"] is None else e["upper"] for e in written["samples"]]
     assert uppers == expected.upper.tolist()
+    inputs = (folder / "net.npz", folder / "data.npz", folder / "proofs")
+    words += ["--out", folder / "out"]
+    assert call(capsys, "radius", *inputs[:2], *words, "--certificates", inputs[2])[0] == 0
+    status, out, _ = call(capsys, "verify", *inputs)
+    assert status == 0
+    assert " certificates proved (decision GroupMax([-1, 1, 1]), ties robust; " in out
 
 
 def test_radius_says_what_is_bounded_and_draws_both_curves(files, capsys):
@@ -197,11 +204,11 @@ def test_certificates_of_radius_pass_verify_and_broken_ones_fail(files, capsys):
     saved = folder / "certificates"
     status, *_ = call(capsys, "radius", *inputs, "--out", folder / "o", "--certificates", saved)
     assert status == 0
-    for words in ([], ["--exact"]):
+    for words, arithmetic in (([], FLOATS), (["--exact"], "rational arithmetic throughout")):
         status, out, _ = call(capsys, "verify", *inputs, saved, *words)
         assert status == 0
         assert out.splitlines() == [
-            "19 of 19 certificates proved",
+            f"19 of 19 certificates proved (decision sign, ties adversarial; {arithmetic})",
             "no certificate, since misclassified (radius 0, nothing to prove): 1 of 20 samples (4)",
         ]
     file = load_certificates(saved)
@@ -220,7 +227,10 @@ def test_verify_where_every_sample_has_a_certificate(files, capsys):
     saved = folder / "certificates"
     save_certificates(saved, result.certificates, radius=result.lower, net=net, x=x[:2], y=y[:2])
     status, out, _ = call(capsys, "verify", folder / "net.npz", folder / "two.npz", saved)
-    assert (status, out) == (0, "2 of 2 certificates proved\n")
+    assert (status, out) == (
+        0,
+        f"2 of 2 certificates proved (decision sign, ties adversarial; {FLOATS})\n",
+    )
 
 
 def test_verify_refuses_certificates_of_other_inputs_by_the_name_of_the_file(files, capsys):

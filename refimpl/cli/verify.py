@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from refimpl.cli import options
+from refimpl.decisions import Decision
 
 
 def add_parser(subparsers: Any) -> None:
@@ -64,10 +65,20 @@ def run(args: argparse.Namespace) -> int:
         except CertificateError as error:
             failures += 1
             print(f"sample {i}: radius {file.radius[i]:.6g} not proved: {error}")
-    print(f"{len(claimed) - failures} of {len(claimed)} certificates proved")
+    how = _how(file.decision, file.ties, args.exact)
+    print(f"{len(claimed) - failures} of {len(claimed)} certificates proved ({how})")
     wrong = options.misclassified(net, x, y, file.decision, file.ties)
     _explain({*range(len(x))} - claimed.keys(), wrong, len(x))
     return 1 if failures else 0
+
+
+def _how(decision: Decision, ties: str, exact: bool) -> str:
+    """Say what the proofs are about, and in which arithmetic they were checked."""
+    if not isinstance(decision, str):
+        decision = f"{type(decision).__name__}({decision.labels.tolist()})"
+    floats = "floats with derived error bounds, rational where these cannot decide"
+    arithmetic = "rational arithmetic throughout" if exact else floats
+    return f"decision {decision}, ties {ties}; {arithmetic}"
 
 
 def _explain(silent: set[int], misclassified: list[int], n: int) -> None:
