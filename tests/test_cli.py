@@ -554,7 +554,7 @@ def test_ctrl_c_during_radius_writes_the_finished_samples(files, capsys, monkeyp
     status, out, _ = call(capsys, "verify", folder / "net.npz", folder / "data.npz", saved)
     assert status == 0
     assert out.splitlines() == [
-        "7 of 7 certificates proved",
+        f"7 of 7 certificates proved (decision sign, ties adversarial; {FLOATS})",
         "no certificate, since misclassified (radius 0, nothing to prove): 1 of 20 samples (4)",
         "no certificate: nothing is proved (no bound above 0, or none that floats can prove): "
         "12 of 20 samples (8, 9, 10, 11, 12, 13, 14, 15, 16, 17, ...)",
