@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from refimpl.cli import check as check_command
 from refimpl.cli import main
 from refimpl.conformance import claims
 
@@ -160,3 +164,24 @@ def test_vectors_that_differ_fail(
     monkeypatch.setitem(vectors.VECTORS, "cosines", wrong)
     assert main(["vectors", "check", str(tmp_path)]) == 1
     assert "1 values differ" in capsys.readouterr().out
+
+
+def test_ctrl_c_is_heard_where_python_drops_the_first_exception(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dropped: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda it: dropped.append(it.exc_type))
+
+    class Deaf:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)  # Python drops what a finaliser raises
+
+    def work() -> None:
+        with check_command._heard_interrupts():
+            Deaf()
+            time.sleep(5)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert dropped == [KeyboardInterrupt]
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)

@@ -16,10 +16,13 @@ Exit status: 0 if no claim fails, 1 if one does, 2 if the adapter is none.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 from refimpl import _validation
 from refimpl.cli import options
@@ -62,8 +65,31 @@ def run(args: argparse.Namespace) -> int:
     """List the claims, or check and fail if a claim fails."""
     if args.list:
         return _list()
-    with options.json_results(args.json) as write:
+    with options.json_results(args.json) as write, _heard_interrupts():
         return _power(args, write) if args.power else _check(args, write)
+
+
+@contextmanager
+def _heard_interrupts() -> Iterator[None]:
+    """Repeat Ctrl-C until it is heard.
+
+    Hypothesis has a callback of the garbage collector, where Python drops every exception.
+    """
+    if not hasattr(signal, "setitimer") or threading.current_thread() != threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> NoReturn:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        raise KeyboardInterrupt
+
+    old = {it: signal.signal(it, interrupt) for it in (signal.SIGINT, signal.SIGALRM)}
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for it, handler in old.items():
+            signal.signal(it, handler)
 
 
 def _list() -> int:
