@@ -45,7 +45,7 @@ def test_cifar10_from_the_command_line(folder, tmp_path, capsys):
     pytest.importorskip("matplotlib", reason="figures need the extra plot")
     words = ["reproduce", "cifar10", "--data", str(folder), "--no-verify", "--out", str(tmp_path)]
     assert cli.main([*words, *SMALL]) == 0
-    assert "robust accuracy, two_class" in capsys.readouterr().out
+    assert "robust accuracy, 2-class network" in capsys.readouterr().out
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["settings"]["labels"] == [1] * 5 + [-1] * 5
     assert {path.name for path in tmp_path.iterdir()} == {

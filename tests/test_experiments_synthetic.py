@@ -11,7 +11,7 @@ import pytest
 
 from refimpl import ClusterDistribution, TwoLayerReLU, cli
 from refimpl.experiments import figures, synthetic
-from refimpl.experiments.comparison import Comparison
+from refimpl.experiments.comparison import TITLES, Comparison
 from tests import tolerances
 
 SMALL = synthetic.Settings(k=4, d=200, n=80, m=2, test=20, step=0.01, steps=60, pgd_steps=5)
@@ -117,7 +117,7 @@ def test_the_tables_say_what_the_summary_says(tmp_path, capsys):
     captured = capsys.readouterr()
     assert captured.err == ""
     for name in CLASSIFIERS:
-        assert f"{name}" in captured.out
+        assert f"robust accuracy, {TITLES[name]}\n" in captured.out
         assert f"{summary['radius'][name]['median']:.4g}" in captured.out
     assert f"sqrt(d/k) = {math.sqrt(200 / 4):.4g}" in captured.out
     assert f"sqrt(d/2) = {math.sqrt(200 / 2):.4g}" in captured.out

@@ -19,6 +19,12 @@ from refimpl.experiments.classifier import Classifier
 from refimpl.experiments.robustness import Robustness, measure
 from refimpl.network import TwoLayerReLU
 
+TITLES = {  # names in print; the keys are those of summary.json
+    "two_class": "2-class network",
+    "ten_class_group_max": "multi-class network, group max",
+    "ten_class_group_sum": "multi-class network, group sum",
+}
+
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
@@ -102,7 +108,7 @@ class Comparison:
                 pgd_steps=pgd_steps,
                 max_nodes=max_nodes,
                 rng=rng,
-                progress=name if progress else None,
+                progress=TITLES[name] if progress else None,
                 box=box,
                 executor=executor,
             )

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from refimpl._validation import Array, IntArray
+from refimpl.experiments.comparison import TITLES
 from refimpl.experiments.figures import Band, Curves, draw_robustness, drops, new_figure, save
 from refimpl.experiments.images import ImageTask
-from refimpl.experiments.publish import TITLES
 from refimpl.experiments.report import number
 from refimpl.experiments.robustness import Robustness
 from refimpl.radius import RobustRadius, robust_accuracy

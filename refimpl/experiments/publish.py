@@ -15,14 +15,9 @@ import refimpl
 from refimpl._files import write_json
 from refimpl._validation import Array, IntArray
 from refimpl.experiments import figures, report
-from refimpl.experiments.comparison import Comparison
+from refimpl.experiments.comparison import TITLES, Comparison
 from refimpl.experiments.robustness import Robustness
 
-TITLES = {
-    "two_class": "2-class network",
-    "ten_class_group_max": "multi-class network, group max",
-    "ten_class_group_sum": "multi-class network, group sum",
-}
 _MAX_NODES = 100_000  # effort for one radius
 _FINE = 400  # radii at which a law is drawn
 
@@ -143,9 +138,18 @@ def summary_file(path: Path, kept: Callable[[Mapping[str, Any]], str]) -> Iterat
 
 
 def draw_cosines(
-    path: Path, comparison: Comparison, summary: Mapping[str, Any], names: Sequence[str]
+    path: Path,
+    comparison: Comparison,
+    summary: Mapping[str, Any],
+    names: Sequence[str],
+    *,
+    feature: str = "feature",
+    seed: int | None = None,
 ) -> None:
-    """Draw the paper's Figure 2: rows sorted by class, and columns where each has a feature."""
+    """Draw the paper's Figure 2: rows sorted by class, and columns where each has a feature.
+
+    `feature` says what the rows are; `seed` is that of the networks, where there are several.
+    """
     order = np.argsort(-comparison.labels, kind="stable")
     two, ten = comparison.cosines()
     sorted_names = [names[i] for i in order]
@@ -158,28 +162,32 @@ def draw_cosines(
             ("ten_class", "cosine_off_diagonal"),
         )
     )
-    neurons = "neuron" if comparison.h == 1 else f"mean of {comparison.h} neurons"
+    size = comparison.two_class.n_hidden // two.shape[1]
+    means = "one neuron" if size == 1 else f"mean of {size} neurons next to each other"
+    of_class = "neuron" if comparison.h == 1 else f"mean of the {comparison.h} neurons"
+    of_seed = "" if seed is None else f", seed {seed}"
     figures.draw_cosines(
         path,
         [
             figures.Cosines(
-                f"2-class network: median cosine {own:.2f} with\n"
-                f"the features of the neuron's sign, {other:.2f} with the others",
+                f"2-class network{of_seed}: median cosine {own:.2f} with\n"
+                f"the {feature}s of the neuron's sign, {other:.2f} with the others",
                 two[order],
-                f"{neurons} ($+$ first)",
+                f"equivalent weights, {means}\n(output weight $+$ on the left, $-$ on the right)",
                 sorted_names,
                 [str(r) for r in range(two.shape[1])],
             ),
             figures.Cosines(
-                f"{len(ten)}-class network: median cosine {diagonal:.2f} with\n"
-                f"the feature of the neuron's class, {off:.2f} with the others",
+                f"multi-class network{of_seed}: median cosine {diagonal:.2f} with\n"
+                f"the {feature} of the neuron's class, {off:.2f} with the others",
                 ten[order][:, order],
-                f"{neurons} of class",
+                f"equivalent weights, {of_class} of the class\n"
+                "(label $+1$ on the left, $-1$ on the right)",
                 sorted_names,
                 sorted_names,
             ),
         ],
-        rows=r"feature $\mu_i$ (labels $+1$ above, $-1$ below)",
+        rows=rf"{feature} $\mu_i$ (labels $+1$ above, $-1$ below)",
     )
 
 

@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from refimpl._validation import Array
+from refimpl.experiments.comparison import TITLES
 from refimpl.experiments.robustness import Robustness
 
 ATTACKS = ("closed form", "above", "PGD", "above")
 NAMES = """\
-two_class is trained on the two labels, ten_class on all classes; ten_class tells the labels apart
-by its largest output (group_max) or by sums of outputs (group_sum)."""
+The 2-class network (two_class in summary.json) is trained on the two labels, the multi-class one
+(ten_class) on all classes: it tells the labels apart by its largest output (group max) or by sums
+of outputs (group sum)."""
 _COSINES = "Cosines: median (smallest to largest)."
 _LAW = """\
 law: median radius of idealised neurons; trained ones lean away from the features that are not
@@ -115,10 +117,10 @@ def headline(summary: Mapping[str, Any], averaged: Sequence[float] | None) -> st
     two, ten = summary["two_class"], summary["ten_class"]
     rows = [
         ["", "came out", "theory"],
-        ["two_class: accuracy", percent(two["clean_accuracy"]), "100 %"],
+        ["2-class network: accuracy", percent(two["clean_accuracy"]), "100 %"],
         ["  cosine, feature of the own class", spread(two["cosine_own"]), numbers(averaged or [])],
         ["  cosine, feature of the other class", spread(two["cosine_other"]), "0"],
-        ["ten_class: accuracy", percent(ten["clean_accuracy"]), "100 %"],
+        ["multi-class network: accuracy", percent(ten["clean_accuracy"]), "100 %"],
         ["  accuracy on the two groups", percent(ten["group_accuracy"]), "100 %"],
         ["  cosine, own feature", spread(ten["cosine_diagonal"]), "1"],
         ["  cosine, other feature", spread(ten["cosine_off_diagonal"]), "0"],
@@ -138,7 +140,7 @@ def medians(
         formula, values = centres[name]
         plain = formula.replace("k_{opp}", "k_opp").translate(str.maketrans("{}", "()"))
         centre = f"{plain} = {numbers(values)}"
-        rows.append([name, number(each.summary()["median"]), number(laws[name]), centre])
+        rows.append([TITLES[name], number(each.summary()["median"]), number(laws[name]), centre])
     return f"{table(rows)}\n{_LAW}\n"
 
 
@@ -152,7 +154,7 @@ def radii(measured: Mapping[str, Robustness]) -> str:
         share = summary["share_exact"]
         cells = [number(summary[q]) for q in names]
         ratio = number(summary["largest_closed_form_ratio"])
-        rows.append([name, *cells, percent(share or 0.0), ratio])
+        rows.append([TITLES[name], *cells, percent(share or 0.0), ratio])
     return f"{table(rows)}\np10, p90: percentiles of the samples.\n{RATIO}"
 
 
@@ -161,7 +163,7 @@ def robust_accuracies(measured: Mapping[str, Robustness], laws: Mapping[str, Arr
     tables = []
     for name, each in measured.items():
         head, *rows = _curve_rows(each, laws.get(name))
-        tables.append(f"robust accuracy, {name}\n{table([head, *telling(rows)])}")
+        tables.append(f"robust accuracy, {TITLES[name]}\n{table([head, *telling(rows)])}")
     return "\n\n".join(tables) + f"\n{_CURVES}"
 
 

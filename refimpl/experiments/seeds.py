@@ -94,27 +94,17 @@ def _run(
             summary["seeds"].append({"seed": seed, **entries[-1]})
             summary["over_seeds"] = over_seeds(entries)
             if draw and len(measured) == 1:
-                _draw_first(task, out, comparison, entry, x, classes, measured[0])
+                names = task.class_names
+                publish.draw_cosines(
+                    out / "cosines.png", comparison, entry, names, feature="class mean", seed=seed
+                )
+                if task.image_shape is not None:
+                    image_figures.draw_strip(out / "strip.png", task, x, classes, measured[0])
     if draw:
         image_figures.draw_curves(out / "robustness.png", measured, unit=task.unit)
     print(seeds_report.text(summary))
     print(f"\nwritten to {out}")
     return summary
-
-
-def _draw_first(
-    task: ImageTask,
-    out: Path,
-    comparison: Comparison,
-    entry: Mapping[str, Any],
-    x: Array,
-    classes: IntArray,
-    measured: Mapping[str, Robustness],
-) -> None:
-    """Draw what is of the first seed alone."""
-    publish.draw_cosines(out / "cosines.png", comparison, entry, task.class_names)
-    if task.image_shape is not None:
-        image_figures.draw_strip(out / "strip.png", task, x, classes, measured)
 
 
 def _samples(task: ImageTask, settings: Settings) -> tuple[Any, Any]:

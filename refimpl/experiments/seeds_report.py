@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from refimpl.experiments.comparison import TITLES
 from refimpl.experiments.report import (
     NAMES,
     RATIO,
@@ -15,17 +16,16 @@ from refimpl.experiments.report import (
     telling,
 )
 
-CLASSIFIERS = ("two_class", "ten_class_group_max", "ten_class_group_sum")
 _ACCURACIES = {
-    "two_class: accuracy": ("two_class", "clean_accuracy"),
-    "ten_class: accuracy on the classes": ("ten_class", "clean_accuracy"),
-    "ten_class: accuracy on the two groups": ("ten_class", "group_accuracy"),
+    "2-class network: accuracy": ("two_class", "clean_accuracy"),
+    "multi-class network: accuracy on the classes": ("ten_class", "clean_accuracy"),
+    "multi-class network: accuracy on the two groups": ("ten_class", "group_accuracy"),
 }
 _COSINES = {
-    "two_class: class mean of the neuron's sign": ("two_class", "cosine_own"),
-    "two_class: class mean of the other sign": ("two_class", "cosine_other"),
-    "ten_class: class mean of the neuron's class": ("ten_class", "cosine_diagonal"),
-    "ten_class: class mean of another class": ("ten_class", "cosine_off_diagonal"),
+    "2-class network: class mean of the neuron's sign": ("two_class", "cosine_own"),
+    "2-class network: class mean of the other sign": ("two_class", "cosine_other"),
+    "multi-class network: class mean of the neuron's class": ("ten_class", "cosine_diagonal"),
+    "multi-class network: class mean of another class": ("ten_class", "cosine_off_diagonal"),
 }
 _EXTREMES = """\
 Smallest, median and largest of all neurons and classes, each the median over the seeds."""
@@ -53,8 +53,8 @@ def text(summary: Mapping[str, Any]) -> str:
         f"{_accuracies(over)}\n{NAMES}",
         _cosines(over),
     ]
-    parts += [_radii(over), _gaps(over), *(_curves(over, name) for name in CLASSIFIERS)]
-    boxed = "box" in over["robust_accuracy"][CLASSIFIERS[0]]
+    parts += [_radii(over), _gaps(over), *(_curves(over, name) for name in TITLES)]
+    boxed = "box" in over["robust_accuracy"]["two_class"]
     return "\n\n".join(parts) + f"\n{_READ}" + (f"\n{_BOX}" if boxed else "")
 
 
@@ -84,24 +84,26 @@ def _cosines(over: Mapping[str, Any]) -> str:
 
 def _radii(over: Mapping[str, Any]) -> str:
     columns = {"p10": "p10", "p90": "p90", "median": "median"}
-    boxed = "median_box" in over["radius"][CLASSIFIERS[0]]
+    boxed = "median_box" in over["radius"]["two_class"]
     columns |= {"at most, in [0, 1]": "median_box"} if boxed else {}
     rows = [["robust radius, l2", *columns, "left bounded", "median lower bound"]]
-    for name in CLASSIFIERS:
+    for name in TITLES:
         each = over["radius"][name]
         cells = [number(each[key]["median"]) for key in ("p10", "p90")]
         cells += [_range(each[key]) for key in list(columns.values())[2:]]
-        rows.append([name, *cells, _range(each["bounded"]), number(each["median_lower"]["median"])])
+        rows.append(
+            [TITLES[name], *cells, _range(each["bounded"]), number(each["median_lower"]["median"])]
+        )
     note = "\nRadii are those without a range of x: within [0, 1] they are lower bounds."
     return f"{table(rows)}\n{_BOUNDED}{note if boxed else ''}"
 
 
 def _gaps(over: Mapping[str, Any]) -> str:
     rows = [["attacks above the truth", "PGD, largest gap", "closed form", "largest t*/r"]]
-    for name in CLASSIFIERS:
+    for name in TITLES:
         each = over["radius"][name]
         gaps = [_range(each[f"largest_{a}_gap"], _points) for a in ("pgd", "closed_form")]
-        rows.append([name, *gaps, _range(each["largest_closed_form_ratio"])])
+        rows.append([TITLES[name], *gaps, _range(each["largest_closed_form_ratio"])])
     return f"{table(rows)}\n{_GAPS}"
 
 
@@ -115,7 +117,7 @@ def _points(share: float) -> str:
 
 
 def _curves(over: Mapping[str, Any], name: str) -> str:
-    title = f"robust accuracy, {name}: median over seeds"
+    title = f"robust accuracy, {TITLES[name]}: median over seeds"
     head, *rows = _rows(over["robust_accuracy"], name)
     return f"{title}\n{table([head, *telling(rows[::2])])}"
 
