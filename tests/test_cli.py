@@ -276,7 +276,7 @@ BAD = {
     "negative seed": (["reproduce", "synthetic", "--seed", "-1"], "seed: expected an integer"),
     "all positive": (["reproduce", "synthetic", "--positive", "10"], "--positive: expected a num"),
     "one class": (["reproduce", "synthetic", "--k", "2", "--labels", "1,1"], "classes in both"),
-    "few labels": (["reproduce", "synthetic", "--labels", "1,-1"], "labels: expected real numbers"),
+    "few labels": (["reproduce", "synthetic", "--labels", "1,-1"], "--labels: expected 10 labels"),
     "text labels": (["reproduce", "synthetic", "--labels", "a,b"], "expected a list as 1,1,-1"),
     "both": (["reproduce", "synthetic", "--labels", "1,-1", "--positive", "1"], "not allowed with"),
     "diverges": (
@@ -410,7 +410,10 @@ BAD = {
     ),
     "power of an adapter": (["check", "a:B", "--power"], "--power: expected only --seed"),
     "no examples": (["check", "--examples", "0"], "--examples: expected an integer of at least 1"),
-    "vectors of nothing": (["vectors", "check", "none"], "none: expected manifest.json, got none"),
+    "vectors of nothing": (
+        ["vectors", "check", "none"],
+        "none: expected manifest.json, got none; refimpl vectors write DIR writes them anew",
+    ),
     "vectors into a file": (["vectors", "write", "data.npz"], "data.npz: expected a directory"),
     "vectors do": (["vectors", "do", "x"], "invalid choice: 'do'"),
 }
@@ -567,9 +570,11 @@ def test_ctrl_c_while_measuring_keeps_what_was_found_before(tmp_path, capsys, mo
 
     monkeypatch.setattr("refimpl.experiments.comparison.measure", interrupted)
     status, _, err = call(capsys, "reproduce", "synthetic", *SMALL, "--out", tmp_path)
-    assert (status, err) == (130, ["refimpl: interrupted"])
+    kept = f"refimpl: accuracies and cosines, no radii, in {tmp_path / 'summary.json'}"
+    assert (status, err) == (130, [kept, "refimpl: interrupted"])
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert summary.keys() == {"settings", "two_class", "ten_class", "interrupted"}
+    known = {"refimpl_version", "settings", "two_class", "ten_class"}
+    assert summary.keys() == known | {"interrupted"}
 
 
 def test_ctrl_c_before_the_first_sample_writes_nothing(files, capsys, monkeypatch):

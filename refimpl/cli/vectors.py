@@ -61,7 +61,10 @@ def run_check(args: argparse.Namespace) -> int:
     """Compare the vectors with what this package computes, and fail if some differ."""
     from refimpl.conformance.vectors import check_vectors
 
-    differences = check_vectors(args.directory)
+    try:
+        differences = check_vectors(args.directory)
+    except ValueError as error:  # missing or changed files
+        raise ValueError(f"{error}; refimpl vectors write DIR writes them anew") from None
     for line in differences:
         print(line)
     print(f"{len(differences)} values differ" if differences else "all values agree")
