@@ -25,6 +25,13 @@ class Right(Adapter):
     def robust_accuracy(self, radius, epsilons):
         return [sum(r > e for r in radius) / len(radius) for e in epsilons]
 
+class Misspelt(Right):
+    def outptus(self, W, b, A, c, x):
+        return x
+
+    def helper(self):
+        return 0
+
 class Wrong(Right):
     name = "wrong"
     def robust_accuracy(self, radius, epsilons):
@@ -50,7 +57,23 @@ def test_a_right_adapter_passes(mine: Path, name: str, capsys: pytest.CaptureFix
     assert main(["check", f"users_adapter:{name}", "--seed", "3", "--examples", "10"]) == 0
     out = capsys.readouterr().out
     assert "4 passed, " in out
-    assert "not implemented; repeat with --seed 3" in out
+    assert "not implemented; repeat with --seed 3 --examples 10\n" in out
+    assert "no claim asks for" not in out
+
+
+def test_methods_that_no_claim_asks_for_are_named(
+    mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--claim", "PGD-projection", "--dtype", "float32"]
+    assert main(["check", "users_adapter:Misspelt", *words]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-5:] == [
+        "not implemented, 1 claim: right has no project",
+        "no claim asks for the method helper",
+        "no claim asks for the method outptus: is it outputs, misspelt?",
+        "",
+        "1 not implemented; repeat with --seed 0 --dtype float32",
+    ]
 
 
 def test_a_wrong_adapter_fails_with_the_claim(

@@ -120,15 +120,21 @@ def _check(args: argparse.Namespace, write: Write) -> int:
     )
     dtype = args.dtype or adapter.dtype
     print(f"{adapter.name} ({dtype}) against refimpl {refimpl.__version__}, seed {args.seed}\n")
-    print(report.table(results))
+    print("\n".join([report.table(results), *report.strays(adapter)]))
     failed = [result for result in results if result.status == "failed"]
     for result in failed:
         print(f"\n{explain(result, adapter)}")
-    print(f"\n{report.summary(results)}; repeat with --seed {args.seed}")
+    print(f"\n{report.summary(results)}; repeat with {_again(args)}")
     if failed:
         print(f"Begin with {failed[0].claim}: an earlier failure often explains later ones.")
     write(report.as_json(results, adapter, args.seed))
     return 1 if failed else 0
+
+
+def _again(args: argparse.Namespace) -> str:
+    """Options with which the same inputs are drawn again."""
+    given = {"--seed": args.seed, "--examples": args.examples, "--dtype": args.dtype}
+    return " ".join(f"{name} {value}" for name, value in given.items() if value is not None)
 
 
 def load(name: str | None) -> Any:

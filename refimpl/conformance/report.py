@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,29 @@ def table(results: Sequence[Result]) -> str:
         status = it.status.upper() if it.status == "failed" else it.status.replace("_", " ")
         counts = f"{it.inputs:>6} {it.discarded:>9}  {it.ratio:>11.2g}"
         lines.append(f"{it.claim:<33} {status:<17} {counts}")
-    lines += [f"not implemented, {count} claims: {why}" for why, count in absent.items()]
+    lines += [
+        f"not implemented, {count} claim{'s' * (count > 1)}: {why}" for why, count in absent.items()
+    ]
     return "\n".join(lines)
+
+
+def strays(adapter: Adapter) -> list[str]:
+    """Write one line for each public method that no claim asks for: it may be misspelt.
+
+    >>> class Mine(Adapter):
+    ...     def outptus(self, W, b, A, c, x): ...
+    >>> strays(Mine())
+    ['no claim asks for the method outptus: is it outputs, misspelt?']
+    """
+    kind = type(adapter)
+    own = sorted({*dir(kind)} - {*dir(Adapter), *METHODS})
+    names = [name for name in own if not name.startswith("_") and callable(getattr(kind, name))]
+    return [f"no claim asks for the method {name}{_meant(name)}" for name in names]
+
+
+def _meant(name: str) -> str:
+    close = get_close_matches(name, METHODS, n=1)
+    return f": is it {close[0]}, misspelt?" if close else ""
 
 
 def summary(results: Sequence[Result]) -> str:
