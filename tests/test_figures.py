@@ -78,6 +78,23 @@ def test_robustness_draws_the_curves_it_is_given_in_percent(tmp_path, drawn):
     assert legend == {*lines, "PGD"}
 
 
+def test_networks_have_a_legend_and_colours_of_their_own(tmp_path, drawn):
+    e, share = np.array([0.0, 1.0]), np.array([1.0, 0.0])
+    networks = figures.Curves("networks", dict.fromkeys(figures.TITLES, (e, share)))
+    names = ("exact", "closed_form", "pgd", "box")
+    attacks = figures.Curves("attacks", dict.fromkeys(names, (e, share)))
+    figures.draw_robustness(tmp_path / "r.png", [networks, attacks], unit="u")
+    first, second = drawn[0].axes
+    inside = [text.get_text() for text in first.get_legend().get_texts()]
+    assert inside == list(figures.TITLES.values())
+    below = [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    assert below == [line.get_label() for line in second.lines]
+    colours = [line.get_color() for ax in (first, second) for line in ax.lines]
+    assert len(set(colours)) == 7
+    marked = [line for line in second.lines if line.get_marker() == "o"]
+    assert [line.get_clip_on() for line in marked] == [False]
+
+
 def _radius(lower, upper, status):
     lower, upper, n = np.array(lower), np.array(upper), len(status)
     return RobustRadius(
@@ -125,7 +142,8 @@ def test_radii_have_titles_that_say_what_is_exact(tmp_path, drawn):
     figures.draw_radii(tmp_path, BOUNDED)
     titles = [figure.axes[0].get_title() for figure in drawn]
     assert titles == [
-        "Exact robust radii, 4 samples\n(infinite ones, not shown: 1)",
+        "Exact robust radii, 4 samples\n(misclassified, radius 0: 1)"
+        "\n(infinite ones, not shown: 1)",
         "Exact robust accuracy, 4 samples",
         "Lower and upper bounds of robust radii, 2 samples\n(radii known exactly: 1)",
         "Lower and upper bounds of robust accuracy, 2 samples\n(radii known exactly: 1)",

@@ -1,7 +1,8 @@
 """The figures: cosines as in the paper's Figure 2, robust accuracy as in its Figure 3.
 
 matplotlib is imported when a figure is drawn, without a display. The colours are those of Okabe and
-Ito, which people with any colour vision tell apart; lines differ in their dashes as well.
+Ito and, for networks, of Tol, which people with any colour vision tell apart; lines differ in their
+dashes as well.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ import numpy as np
 
 from refimpl._files import atomic_write
 from refimpl._validation import Array
+from refimpl.experiments.comparison import TITLES
 from refimpl.radius import RobustRadius, robust_accuracy
 
 BLACK, ORANGE, BLUE, GREEN = "#000000", "#D55E00", "#56B4E9", "#009E73"
-YELLOW, DEEP_BLUE, PINK = "#E69F00", "#0072B2", "#CC79A7"
+PURPLE, OLIVE, PINK = "#332288", "#999933", "#CC79A7"  # of networks: other than those of attacks
 STYLES: dict[str, dict[str, Any]] = {
     "law": {"color": BLUE, "linewidth": 5, "alpha": 0.6, "label": "law of the idealised network"},
     "upper": {"color": BLACK, "linewidth": 1, "linestyle": "--", "label": "upper bound"},
@@ -29,12 +31,16 @@ STYLES: dict[str, dict[str, Any]] = {
     "closed_form": {"color": ORANGE, "linestyle": (0, (5, 2)), "label": "closed-form attack"},
     "pgd": {"color": GREEN, "linestyle": ":", "marker": "o", "markersize": 4, "label": "PGD"},
     "box": {"color": BLUE, "linestyle": "-.", "label": "attack within [0, 1]"},
-    "two_class": {"color": YELLOW, "label": "2-class network"},
-    "ten_class_group_max": {"color": DEEP_BLUE, "label": "multi-class network, group max"},
+    "two_class": {"color": PURPLE, "label": TITLES["two_class"]},
+    "ten_class_group_max": {
+        "color": OLIVE,
+        "linestyle": "-.",
+        "label": TITLES["ten_class_group_max"],
+    },
     "ten_class_group_sum": {
         "color": PINK,
         "linestyle": "--",
-        "label": "multi-class network, group sum",
+        "label": TITLES["ten_class_group_sum"],
     },
 }
 _HISTOGRAMS: tuple[dict[str, Any], ...] = (
@@ -140,7 +146,11 @@ def draw_robustness(
         ax.set_xlabel(rf"radius $\epsilon$, $\ell_2$ distance in {unit}")
     for ax in grid[:, 0]:
         ax.set_ylabel("robust accuracy, %")
-    lines = {line.get_label(): line for ax in axes for line in ax.lines}
+    for ax, panel in zip(axes, panels, strict=True):
+        if panel.curves.keys() <= TITLES.keys():  # networks: a legend apart from that of attacks
+            ax.legend(frameon=False, fontsize=8)
+    shared = [ax for ax in axes if ax.get_legend() is None]
+    lines = {line.get_label(): line for ax in shared for line in ax.lines}
     wide = len(lines) if len(lines) <= 2 * columns else 2
     if len(lines) > 1:
         figure.legend(
@@ -156,7 +166,8 @@ def _draw_curves(ax: Any, panel: Curves) -> None:
             epsilons, accuracy, *band = panel.curves[name]
             steps = name not in _NO_STEPS
             drawstyle = "steps-post" if steps else "default"
-            ax.plot(epsilons, 100 * accuracy, drawstyle=drawstyle, **style)
+            whole = {"clip_on": "marker" not in style}  # no marker is cut at an edge
+            ax.plot(epsilons, 100 * accuracy, drawstyle=drawstyle, **whole, **style)
             if band:
                 low, high = (100 * edge for edge in band)
                 shade = {"color": style["color"], "alpha": 0.2, "linewidth": 0}
@@ -173,7 +184,9 @@ def draw_radii(out: Path, radius: RobustRadius) -> None:
     by_label = {"exact": radius.upper}
     if not exact:
         by_label = {"lower bound": radius.lower, "upper bound": radius.upper}
-    draw_histogram(out / "histogram.png", by_label, title=_known(radius, "radii"))
+    wrong = int((radius.upper == 0).sum())
+    title = _known(radius, "radii") + (f"\n(misclassified, radius 0: {wrong})" if wrong else "")
+    draw_histogram(out / "histogram.png", by_label, title=title)
     values = np.concatenate([radius.lower, radius.upper])
     last = 1.05 * float(values[np.isfinite(values)].max(initial=0.0)) or 1.0
     panel = Curves(_known(radius, "accuracy"), bounds(radius, last))
