@@ -529,7 +529,8 @@ def test_ctrl_c_during_reproduce_leaves_whole_files_and_status_130(tmp_path):
     out = tmp_path / "out"
     status, err = _interrupt(command, tmp_path, lambda: (out / "cosines.png").exists())
     assert status == 130
-    assert err == "refimpl: interrupted\n"
+    kept = f"refimpl: accuracies and cosines, no radii, in {Path('out', 'summary.json')}"
+    assert err.splitlines() == [kept, "refimpl: interrupted"]
     summary = json.loads((out / "summary.json").read_text())
     assert summary["interrupted"] is True
     assert {"settings", "two_class", "ten_class"} <= summary.keys()
