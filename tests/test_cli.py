@@ -23,6 +23,7 @@ SMALL = ["--k", "4", "--d", "40", "--n", "60", "--m", "2", "--steps", "60", "--s
 
 FILES = ("radius.json", "histogram.png", "curve.png")
 FLOATS = "floats with derived error bounds, rational where these cannot decide"
+ADVICE = "remove what is not whole; refimpl data fetch NAME DIR downloads it"
 PACKAGE = str(Path(cli.__file__).parents[2])  # where the package lies, installed or not
 ENVIRONMENT = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": PACKAGE}
 
@@ -291,14 +292,25 @@ BAD = {
         ["radius", "net.npz", "data.npz", "--out", "data.npz/a/b"],
         "data.npz/a/b: expected a directory, but data.npz is a file",
     ),
-    "no data": (["reproduce", "mnist", "--data", "none"], "none"),
+    "no data": (
+        ["reproduce", "mnist", "--data", "none"],
+        "error: none: expected the files of MNIST, got none of them, since the folder does not "
+        "exist; refimpl data fetch mnist DIR downloads them",
+    ),
+    "not the published data": (
+        ["reproduce", "cifar10", "--data", "partial"],
+        "the 10000 images of data_batch_1, got 1; --no-verify takes well-formed data that are",
+    ),
     "no folder": (["reproduce", "mnist"], "--data: expected a path, or $REFIMPL_DATA set"),
     "no epochs": (["reproduce", "mnist", "--epochs", "0"], "epochs: expected an integer"),
     "no step": (["reproduce", "mnist", "--two-step", "0"], "--two-step: expected a positive"),
     "no training": (["reproduce", "mnist", "--train", "0"], "train: expected an integer"),
     "no seeds": (["reproduce", "cifar10", "--seeds", "0"], "seeds: expected an integer"),
     "no jobs": (["reproduce", "cifar10", "--jobs", "0"], "--jobs: expected an integer"),
-    "no CIFAR-10": (["reproduce", "cifar10", "--data", "none"], "none"),
+    "no CIFAR-10": (
+        ["reproduce", "cifar10", "--data", "."],
+        "error: .: expected the files of CIFAR-10, got none of them; refimpl data fetch cifar10 D",
+    ),
     "no features": (["reproduce", "features"], "arguments are required: FILE.npz"),
     "features of a network": (["reproduce", "features", "net.npz"], "expected arrays x, y and may"),
     "groups for digits": (["reproduce", "mnist", "--groups", "1,-1"], "unrecognized arguments"),
@@ -434,6 +446,9 @@ def test_bad_input_ends_with_status_2_and_one_line(files, capsys, monkeypatch, w
     np.savez("turned.npz", W=net.W.T, b=net.b, A=net.A)
     Path("text.txt").write_text("no network")
     Path("link.npz").symlink_to("data.npz")
+    Path("partial").mkdir()
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
+        Path(f"partial/{name}.bin").write_bytes(bytes(3073))  # one image
     before = sorted(folder.rglob("*"))
     status, out, err = call(capsys, *words)
     assert status == 2
@@ -477,12 +492,12 @@ def test_a_reader_that_leaves_early_is_no_error(files):
 
 def test_data_verify_says_what_is_there(tmp_path, capsys):
     status, out, _ = call(capsys, "data", "verify", tmp_path)
-    assert (status, out) == (1, "mnist: not there; cifar10: not there\n")
+    assert (status, out) == (1, f"mnist: not there; cifar10: not there\n{ADVICE}\n")
     (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(b"not idx")
     status, out, _ = call(capsys, "data", "verify", tmp_path)
     assert status == 1
     assert "MNIST: " in out
-    assert out.endswith("\nmnist: not whole, 2 of 2 lines above; cifar10: not there\n")
+    assert out.endswith(f"\nmnist: not whole, 2 of 2 lines above; cifar10: not there\n{ADVICE}\n")
 
 
 def test_data_verify_of_whole_data(data_directory, capsys):

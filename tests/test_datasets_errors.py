@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,12 +17,19 @@ from refimpl.datasets.errors import (
 )
 
 
-@pytest.mark.parametrize("kind", [DatasetFormatError, DatasetMissingError])
-def test_an_error_names_path_expected_and_got_and_survives_a_worker_process(kind: type) -> None:
-    error = pickle.loads(pickle.dumps(kind(Path("a/b"), "this", "that")))
-    assert type(error) is kind
-    assert (error.path, error.expected, error.got) == (Path("a/b"), "this", "that")
-    assert str(error) == f"{Path('a/b')}: expected this, got that"
+@pytest.mark.parametrize(
+    "error",
+    [
+        DatasetFormatError(Path("a/b"), "this", "that"),
+        DatasetMissingError(Path("a/b"), "this", "that", "mnist"),
+    ],
+)
+def test_an_error_names_path_expected_and_got_and_survives_a_worker_process(error: Any) -> None:
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error)
+    assert vars(copy) == vars(error)
+    assert (copy.path, copy.expected, copy.got) == (Path("a/b"), "this", "that")
+    assert str(copy) == f"{Path('a/b')}: expected this, got that"
 
 
 def test_kinds_of_errors_that_users_catch() -> None:

@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 import refimpl
+from refimpl.cli import data
 
 _STATUSES = """Exit status: 0 success; 1 a claim or a check failed; 2 bad usage or input,
 with one line on standard error; 130 after Ctrl-C, with what was finished written whole. refimpl
@@ -72,7 +73,7 @@ def _message(error: Exception, args: argparse.Namespace) -> str:
     """
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
-    message = str(error) or type(error).__name__
+    message = data.advised(error, args) or str(error) or type(error).__name__
     name, _, rest = message.partition(": ")
     if name == "directory":
         return f"{'--data' if 'data' in args else 'DIR'}: {rest}"

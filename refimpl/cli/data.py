@@ -58,6 +58,18 @@ def add_parser(subparsers: Any) -> None:
     fetch.set_defaults(run=run_fetch)
 
 
+def advised(error: Exception, args: argparse.Namespace) -> str | None:
+    """Say in a line what is wrong with data, and what helps; None for other errors."""
+    from refimpl.datasets import DatasetFormatError, DatasetMissingError
+
+    if isinstance(error, DatasetMissingError):
+        expected = f"{error.path}: expected the files of {NAMES[error.name]}"
+        return f"{expected}, got {error.got}; refimpl data fetch {error.name} DIR downloads them"
+    if isinstance(error, DatasetFormatError) and not getattr(args, "no_verify", True):
+        return f"{error}; --no-verify takes well-formed data that are not the published ones"
+    return None
+
+
 def run_verify(args: argparse.Namespace) -> int:
     """Print the findings and a verdict, and fail unless there are some and all are whole."""
     from refimpl.datasets import verify_directory
@@ -70,7 +82,10 @@ def run_verify(args: argparse.Namespace) -> int:
     for finding in findings:
         print(finding)
     print("; ".join(f"{name}: {_verdict(findings, title)}" for name, title in NAMES.items()))
-    return 0 if findings and all(finding.whole for finding in findings) else 1
+    if findings and all(finding.whole for finding in findings):
+        return 0
+    print("remove what is not whole; refimpl data fetch NAME DIR downloads it")
+    return 1
 
 
 def _verdict(findings: list[Finding], dataset: str) -> str:

@@ -38,7 +38,17 @@ class DatasetFormatError(ValueError):
 
 
 class DatasetMissingError(DatasetFormatError, FileNotFoundError):
-    """Files are not there; `expected` lists their names, where they are published, checksums."""
+    """Files are not there; `expected` lists their names, where they are published, checksums.
+
+    `name` is that of the data set, as `refimpl.datasets.fetch` takes it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], expected: str, got: str, name: str) -> None:
+        super().__init__(path, expected, got)
+        self.name = name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.path, self.expected, self.got, self.name)
 
 
 class DatasetWarning(UserWarning):

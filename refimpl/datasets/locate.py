@@ -81,7 +81,8 @@ def find_mnist(directory: Path) -> dict[str, Path]:
     downloads = [entry.download for entry in published.MNIST.values()]
     where = "there, in mnist/ or in MNIST/raw/, also without .gz or with .idx for -idx"
     expected = f"MNIST's files {_listed(downloads)} {where}, {_published(published.MNIST_PLACES)}"
-    raise DatasetMissingError(directory, expected, _lack(published.MNIST, folders))
+    lack = _lack(directory, published.MNIST, folders)
+    raise DatasetMissingError(directory, expected, lack, "mnist")
 
 
 def cifar10_sources(directory: Path) -> list[Cifar10Source]:
@@ -117,8 +118,8 @@ def find_cifar10(directory: Path) -> Cifar10Source:
         f"CIFAR-10's batches {batches} there or in {PYTHON.folder}/, or the same with .bin there"
         f" or in {BINARY.folder}/, or {archives}, {_published(published.CIFAR10_PLACES)}"
     )
-    lack = _lack(published.CIFAR10_MD5, [source.files for source in sources])
-    raise DatasetMissingError(directory, expected, lack)
+    lack = _lack(directory, published.CIFAR10_MD5, [source.files for source in sources])
+    raise DatasetMissingError(directory, expected, lack, "cifar10")
 
 
 def _nonempty(names: Mapping[str, list[str]], folders: Iterable[Path]) -> list[dict[str, Path]]:
@@ -145,7 +146,8 @@ def _published(places: Iterable[str]) -> str:
     return f"published at {' and '.join(places)}"
 
 
-def _lack(names: Iterable[str], folders: Sequence[Mapping[str, Path]]) -> str:
+def _lack(directory: Path, names: Iterable[str], folders: Sequence[Mapping[str, Path]]) -> str:
     if not folders:
-        return "none of them"
+        missing = not os.path.lexists(directory)
+        return "none of them" + ", since the folder does not exist" * missing
     return f"no {', '.join(name for name in names if name not in folders[0])}"
