@@ -398,6 +398,10 @@ BAD = {
         ["radius", "net.npz", "data.npz", "--certificates", "c", "--json", "c"],
         "error: --json: expected another file than --certificates, got c",
     ),
+    "results over the certificates": (
+        ["radius", "net.npz", "data.npz", "--certificates", "radius.json", "--out", "."],
+        "error: --out: expected another file than --certificates, got radius.json",
+    ),
     "certificates on standard output": (
         ["radius", "net.npz", "data.npz", "--certificates", "-"],
         "--certificates: expected a file, got -",

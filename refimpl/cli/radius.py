@@ -67,7 +67,8 @@ def run(args: argparse.Namespace) -> int:
     """Find radii chunk by chunk, and write those that are finished even after Ctrl-C."""
     from refimpl.network import TwoLayerReLU
 
-    outputs = {"--certificates": args.certificates, "--json": args.json}
+    default = args.out / "radius.json" if args.json is None else None
+    outputs = {"--certificates": args.certificates, "--json": args.json, "--out": default}
     options.check_distinct([args.network, args.data], outputs)
     net = TwoLayerReLU.load(args.network)
     decision = options.decision(args, net.n_outputs)
