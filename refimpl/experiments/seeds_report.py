@@ -30,9 +30,10 @@ _COSINES = {
 _EXTREMES = """\
 Smallest, median and largest of all neurons and classes, each the median over the seeds."""
 _BOUNDED = """\
-Medians over the seeds (smallest to largest) of the samples' median and percentiles p10, p90. left
-bounded: samples whose lower and upper bounds did not meet within max_nodes; of them the upper
-bounds are counted, in the last column the lower ones."""
+Medians over the seeds (smallest to largest) of the samples' median and percentiles p10, p90; of an
+even number of seeds the mean of the two in the middle. In robustness.png the median is taken of the
+curves. left bounded: samples whose lower and upper bounds did not meet within max_nodes; of them
+the upper bounds are counted, in the last column the lower ones."""
 _GAPS = f"""\
 Gaps: points by which the share that withstands the attack exceeds the truth, where that is most.
 {RATIO}"""
