@@ -286,6 +286,35 @@ def searches(draw: st.DrawFn) -> Recipe:
     return search(draw(strategies.seeds()), draw(st.integers(2, 6)), M, helpful)
 
 
+KINDS = ("integers", "kinks", "hardly classified", "unreachable", "out of scale")
+
+
+def oddity(seed: int, kind: str, d: int, M: int) -> Recipe:
+    """Scalar network with ties, kinks or scales on purpose, and three samples with its labels."""
+    rng = np.random.default_rng(seed)
+    W, b, A, x = (rng.standard_normal(size) for size in ((M, d), M, (1, M), (3, d)))
+    c = rng.standard_normal(1)
+    if kind == "integers":
+        W, b, A, c, x = (np.round(2 * array) for array in (W, b, A, c, x))
+    elif kind == "kinks":
+        b = -(W @ x[0]) * (1 + rng.choice([0, 1e-12, 1e-3], size=M))
+    elif kind == "hardly classified":
+        c = c - (A @ np.maximum(W @ x[0] + b, 0)) * (1 - rng.choice([1e-9, 1e-3]))
+    elif kind == "unreachable":
+        A, c = np.abs(A), np.abs(c)
+    else:
+        W, b, A = W * 2.0**20, b * 2.0**20, A * 2.0**-20
+    net = TwoLayerReLU(W, b, A, c)
+    call = f'oddity(seed={seed}, kind="{kind}", d={d}, M={M})'
+    return _recipe(call, parameters(net) | {"x": x, "y": np.where(net.outputs(x)[:, 0] > 0, 1, -1)})
+
+
+def oddities() -> st.SearchStrategy[Recipe]:
+    """Networks of every such kind."""
+    sizes = st.integers(1, 6), st.integers(1, 9)
+    return st.builds(oddity, strategies.seeds(), st.sampled_from(KINDS), *sizes)
+
+
 @st.composite
 def balls(draw: st.DrawFn) -> Case:
     """Points inside, on and outside of a ball; rows of 0."""

@@ -77,6 +77,14 @@ class LipschitzBound(Plain):
         return 0.0 if margin <= 0 else margin / slope if slope > 0 else np.inf
 
 
+@breaks("E29-oddities")
+class SmallWeightsDropped(Plain):
+    """Output weights below 1e-3 count as 0."""
+
+    def radius(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any) -> float:
+        return super().radius(W, b, np.where(np.abs(A) < 1e-3, 0, A), c, x, y)
+
+
 @breaks("E29-misclassified")
 class DistanceOnBothSides(Plain):
     """A misclassified sample has the distance to the boundary, too."""
@@ -143,7 +151,7 @@ class TiesAtTheSampleAreRobust(Plain):
         return np.inf if tied else super().radius(W, b, A, c, x, y)
 
 
-@breaks("E32-tight")
+@breaks("E32-tight", "E32-tight-many-neurons", "E32-tight-oddities")
 class BoundsFarApart(Plain):
     """Honest bounds, 10 % on either side."""
 
