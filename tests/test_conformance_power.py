@@ -8,12 +8,13 @@ from refimpl.conformance import claims, report
 from refimpl.conformance.defects import Defect, defects
 from refimpl.conformance.power import missed, power
 
-EXAMPLES = 20
+EXAMPLES = 6
 
 
 @pytest.mark.parametrize("defect", defects(), ids=lambda defect: defect.name)
 def test_every_defect_is_caught_by_the_claims_it_breaks(defect: Defect) -> None:
-    assert missed(power([defect], only_broken=True, examples=EXAMPLES)) == []
+    few = missed(power([defect], only_broken=True, examples=EXAMPLES))
+    assert not few or missed(power([defect], only_broken=True)) == []
 
 
 def test_every_claim_has_a_defect() -> None:
