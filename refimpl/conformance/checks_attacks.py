@@ -225,6 +225,12 @@ def _adversarial(case: Case, moved: Array) -> Array:
     return case["y"] * net.outputs(moved)[:, 0] <= 0
 
 
+def _demand_flips(mine: Probe, case: Case) -> None:
+    """Demand that the attack flips every sample of the case."""
+    moved = mine.pgd_attack(*case.values())
+    mine.demand("every sample flips", _adversarial(case, moved), "y f <= 0", moved)
+
+
 def _seeds() -> Any:
     return st.fixed_dictionaries({"seed": strategies.seeds().map(lambda seed: seed % 2**31)})
 
@@ -249,9 +255,7 @@ def check_linear(mine: Probe, truth: Probe, seed: int) -> None:
 
     Nothing is easier to attack: steps of the wrong sign, labels ignored, sign gradients.
     """
-    case = _linear(seed)
-    moved = mine.pgd_attack(*case.values())
-    mine.demand("every sample flips", _adversarial(case, moved), "y f <= 0", moved)
+    _demand_flips(mine, _linear(seed))
 
 
 @claim("PGD-small-budget", "pgd_attack", _seeds())
@@ -277,8 +281,7 @@ def check_scale(mine: Probe, truth: Probe, seed: int) -> None:
     """
     case = _linear(seed)
     case["A"] = case["A"] * 2.0**-20
-    moved = mine.pgd_attack(*case.values())
-    mine.demand("every sample flips", _adversarial(case, moved), "y f <= 0", moved)
+    _demand_flips(mine, case)
 
 
 @claim("PGD-large-outputs", "pgd_attack", _seeds())
@@ -290,8 +293,7 @@ def check_large_outputs(mine: Probe, truth: Probe, seed: int) -> None:
     """
     case = _linear(seed)
     case["A"] = case["A"] * 2.0**12
-    moved = mine.pgd_attack(*case.values())
-    mine.demand("every sample flips", _adversarial(case, moved), "y f <= 0", moved)
+    _demand_flips(mine, case)
 
 
 @claim("PGD-best-iterate", "pgd_attack", _seeds())

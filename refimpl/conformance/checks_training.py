@@ -38,14 +38,22 @@ def _trained(mine: Probe, truth: Probe, case: Case, parts: tuple[int, ...]) -> N
         mine.agree(what, got[part], expected[part], bound)
 
 
+def _stepped(mine: Probe, truth: Probe, case: Case, parts: str) -> None:
+    """Compare those of W and b that are asked for after one step."""
+    bounds = _bounds(case, mine.unit, 1)
+    got, expected = (side.step(*_arguments(STEP, case)) for side in (mine, truth))
+    for name in parts:
+        part = "Wb".index(name)
+        mine.agree(name, got[part], expected[part], getattr(bounds, name))
+
+
 @claim("E13-step-weights", "step", cases.steps())
 def check_step_weights(mine: Probe, truth: Probe, **case: Any) -> None:
     """One full-batch step: W - learning_rate dL/dW.
 
     Ascent, momentum, weight decay and the learning rate of another parametrisation show here.
     """
-    got, expected = (side.step(*_arguments(STEP, case))[0] for side in (mine, truth))
-    mine.agree("W", got, expected, _bounds(case, mine.unit, 1).W)
+    _stepped(mine, truth, case, "W")
 
 
 @claim("E13-step-biases", "step", cases.steps())
@@ -54,8 +62,7 @@ def check_step_biases(mine: Probe, truth: Probe, **case: Any) -> None:
 
     Biases that stay at their start, or take a gradient at the new weights, show here.
     """
-    got, expected = (side.step(*_arguments(STEP, case))[1] for side in (mine, truth))
-    mine.agree("b", got, expected, _bounds(case, mine.unit, 1).b)
+    _stepped(mine, truth, case, "b")
 
 
 @claim("E13-step-at-kinks", "step", cases.steps(kinks="on"))
@@ -64,10 +71,7 @@ def check_step_at_kinks(mine: Probe, truth: Probe, **case: Any) -> None:
 
     Training from zero weights, or on samples at 0, starts here.
     """
-    bounds = _bounds(case, mine.unit, 1)
-    got, expected = (side.step(*_arguments(STEP, case)) for side in (mine, truth))
-    mine.agree("W", got[0], expected[0], bounds.W)
-    mine.agree("b", got[1], expected[1], bounds.b)
+    _stepped(mine, truth, case, "Wb")
 
 
 @claim("E13-step-follows-gradient", "step parameter_gradients", cases.steps())

@@ -130,8 +130,7 @@ def check(
     probe = Probe(instance, dtype)  # refuses a bad dtype before anything runs
     seed = _validation.integer("seed", seed, minimum=0)
     examples = _validation.integer("examples", examples, minimum=1)
-    options = [name for name, on in (("subnormals", subnormals), ("tight", tight)) if on]
-    chosen = select(only, options)
+    chosen = select(only, subnormals=subnormals, tight=tight)
     results: list[Result] = []
     for claim in track(chosen, "claims", len(chosen), enabled=progress):
         failures = sum(result.failure is not None for result in results)
@@ -181,13 +180,16 @@ def known(names: Iterable[str]) -> None:
         raise ValueError(f"claims: expected names such as {next(iter(claims()))!r}, got {unknown}")
 
 
-def select(only: Iterable[str] | None = None, options: Iterable[str] = ()) -> list[Claim]:
-    """Return claims by name, or all that need no option but these."""
+def select(
+    only: Iterable[str] | None = None, *, subnormals: bool = False, tight: bool = False
+) -> list[Claim]:
+    """Return claims by name, or all that need no option but those that are on."""
     if only is not None:
         names = only if isinstance(only, str) else list(only)
         known(names)
         return [claims()[name] for name in names]
-    return [claim for claim in claims().values() if claim.option in {"", *options}]
+    on = {"": True, "subnormals": subnormals, "tight": tight}
+    return [claim for claim in claims().values() if on[claim.option]]
 
 
 def judge(result: Result, expected: Mapping[str, str]) -> Result:

@@ -51,8 +51,7 @@ def suite(
         raise ImportError("suite needs pytest: pip install pytest") from None
     instance = instance_of(adapter)
     expected = reasons(expected_failures)
-    options = [name for name, on in (("subnormals", subnormals), ("tight", tight)) if on]
-    names = [claim.name for claim in select(None, options)]
+    names = [claim.name for claim in select(subnormals=subnormals, tight=tight)]
 
     @cache
     def run(name: str) -> Result:
