@@ -160,5 +160,5 @@ def _entry(g: Array, end: Array, last: Array, ties: str) -> Array:
     crossing = np.divide(g, drop, out=np.zeros_like(g), where=holds != ends_so)
     low = np.where(holds, 0.0, np.where(ends_so, crossing, np.inf)).max(axis=2)
     high = np.where(holds & ~ends_so, crossing, np.inf).min(axis=2)
-    meet = low < high if ties == "robust" else low <= high
-    return np.where(meet, low, np.inf).min(axis=1)
+    meet = low < high if ties == "robust" else low <= high  # (E27)
+    return np.where(meet, low, np.inf).min(axis=1)  # (E27)
