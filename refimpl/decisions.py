@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from refimpl import _validation as check
 from refimpl._validation import Array, IntArray
@@ -18,14 +19,14 @@ from refimpl._validation import Array, IntArray
 TIES = ("adversarial", "robust")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class _Grouped:
     """A decision between two groups of classes, labels (K,) in {-1, +1}, both present."""
 
     labels: IntArray
 
-    def __post_init__(self) -> None:
-        labels = check.signs("labels", self.labels, "K")
+    def __init__(self, labels: ArrayLike) -> None:
+        labels = check.signs("labels", labels, "K")
         if abs(labels.sum()) == len(labels):
             check.fail("labels", "classes in both groups", f"only {labels[0]:+d}")
         object.__setattr__(self, "labels", check.frozen(labels))
@@ -75,7 +76,7 @@ def check_decision(decision: Any, n_outputs: int) -> Decision:
     return decision
 
 
-def check_labels(y: Any, n: int, decision: Decision, n_outputs: int) -> IntArray:
+def check_labels(y: ArrayLike, n: int, decision: Decision, n_outputs: int) -> IntArray:
     """Labels y (n,) of the kind that the decision takes."""
     if decision == "argmax":
         return check.classes("y", y, n, n_outputs)

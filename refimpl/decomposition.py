@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from refimpl import _validation as check
 from refimpl._validation import Array
@@ -129,7 +130,7 @@ def increment_bounds(
     return IncrementBounds(coefficient, feature, _squared_norms(noise) * coefficient)  # (E16)
 
 
-def cosine_matrix(features: Any, W: Any) -> Array:
+def cosine_matrix(features: ArrayLike, W: ArrayLike) -> Array:
     """Cosines of the angles between features and weight vectors.
 
     <mu_i, w_r> / (||mu_i|| ||w_r||), as in the paper's Figure 2.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from refimpl import _repr
 from refimpl import _validation as check
@@ -26,7 +26,7 @@ class Sample:
         return _repr.sizes(self, n=n, dim=dim)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, init=False)
 class ClusterDistribution:
     """Mixture of k Gaussian clusters, each with a binary label.
 
@@ -62,25 +62,31 @@ class ClusterDistribution:
 
     features: Array
     labels: IntArray
-    noise_std: float = 1.0
+    noise_std: float
 
-    def __post_init__(self) -> None:
-        features = check.real_array("features", self.features, ("k", "d"))
+    def __init__(self, features: ArrayLike, labels: ArrayLike, noise_std: float = 1.0) -> None:
+        features = check.real_array("features", features, ("k", "d"))
         if len(features) < 2:
             check.fail("features", "at least 2 clusters", len(features))
-        labels = check.signs("labels", self.labels, len(features))
+        labels = check.signs("labels", labels, len(features))
         if abs(labels.sum()) == len(labels):
             check.fail("labels", "clusters of both classes", f"only {labels[0]:+d}")
         object.__setattr__(self, "features", check.frozen(features))
         object.__setattr__(self, "labels", check.frozen(labels))
-        object.__setattr__(self, "noise_std", check.real("noise_std", self.noise_std, minimum=0))
+        object.__setattr__(self, "noise_std", check.real("noise_std", noise_std, minimum=0))
 
     def __repr__(self) -> str:
         return _repr.sizes(self, n_clusters=self.n_clusters, dim=self.dim, noise_std=self.noise_std)
 
     @classmethod
     def orthogonal(
-        cls, n_clusters: int, dim: int, *, labels: Any = None, noise_std: float = 1.0, rng: Any
+        cls,
+        n_clusters: int,
+        dim: int,
+        *,
+        labels: ArrayLike | None = None,
+        noise_std: float = 1.0,
+        rng: int | np.random.Generator,
     ) -> ClusterDistribution:
         """Uniformly random orthogonal features of norm sqrt(d), the paper's setting.
 
@@ -123,9 +129,9 @@ class ClusterDistribution:
         dim: int,
         *,
         cosine: float,
-        labels: Any = None,
+        labels: ArrayLike | None = None,
         noise_std: float = 1.0,
-        rng: Any,
+        rng: int | np.random.Generator,
     ) -> ClusterDistribution:
         """Features of norm sqrt(d) with one common pairwise cosine.
 
@@ -193,7 +199,7 @@ class ClusterDistribution:
         negative = self.n_clusters - positive
         return max(positive / negative, negative / positive)  # (E3)
 
-    def sample(self, n: int, *, rng: Any) -> Sample:
+    def sample(self, n: int, *, rng: int | np.random.Generator) -> Sample:
         """Draw n independent labelled points.
 
         Parameters

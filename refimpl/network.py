@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from refimpl import _repr, decisions
 from refimpl import _validation as check
@@ -32,7 +33,7 @@ def relu_derivative(z: Array) -> Array:
     return (z > 0).astype(np.float64)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, init=False)
 class TwoLayerReLU:
     """F(x) = A ReLU(W x + b) + c, from R^d to R^K with M hidden neurons.
 
@@ -68,15 +69,17 @@ class TwoLayerReLU:
     W: Array
     b: Array | None
     A: Array
-    c: Array = None  # type: ignore[assignment]  # __post_init__ makes it zeros
+    c: Array
 
-    def __post_init__(self) -> None:
-        W = check.real_array("W", self.W, ("M", "d"))
-        A = check.real_array("A", self.A, ("K", "M"))
+    def __init__(
+        self, W: ArrayLike, b: ArrayLike | None, A: ArrayLike, c: ArrayLike | None = None
+    ) -> None:
+        W = check.real_array("W", W, ("M", "d"))
+        A = check.real_array("A", A, ("K", "M"))
         if A.shape[1] != len(W):  # either may be transposed
             check.fail("W and A", "shapes (M, d) and (K, M)", f"{W.shape} and {A.shape}")
-        b = None if self.b is None else check.real_array("b", self.b, (len(W),))
-        c = np.zeros(len(A)) if self.c is None else check.real_array("c", self.c, (len(A),))
+        b = None if b is None else check.real_array("b", b, (len(W),))
+        c = np.zeros(len(A)) if c is None else check.real_array("c", c, (len(A),))
         for name, value in (("W", W), ("b", b), ("A", A), ("c", c)):
             object.__setattr__(self, name, None if value is None else check.frozen(value))
 
@@ -85,7 +88,13 @@ class TwoLayerReLU:
 
     @classmethod
     def binary(
-        cls, dim: int, m: int, *, sigma_w: float = 1e-5, sigma_b: float = 1e-5, rng: Any
+        cls,
+        dim: int,
+        m: int,
+        *,
+        sigma_w: float = 1e-5,
+        sigma_b: float = 1e-5,
+        rng: int | np.random.Generator,
     ) -> TwoLayerReLU:
         """Paper's binary network at small initialisation: K = 1, M = 2m, A = [1/m .., -1/m ..].
 
@@ -115,7 +124,13 @@ class TwoLayerReLU:
 
     @classmethod
     def multiclass(
-        cls, dim: int, n_classes: int, h: int = 1, *, sigma_w: float = 1e-5, rng: Any
+        cls,
+        dim: int,
+        n_classes: int,
+        h: int = 1,
+        *,
+        sigma_w: float = 1e-5,
+        rng: int | np.random.Generator,
     ) -> TwoLayerReLU:
         """Paper's multi-class network: F_j(x) = (1/h) sum_r ReLU(<w_{j,r}, x>), without biases.
 
@@ -191,12 +206,12 @@ class TwoLayerReLU:
         """The hidden biases b, zeros where the network has none."""
         return np.zeros(self.n_hidden) if self.b is None else self.b
 
-    def preactivations(self, x: Any) -> Array:
+    def preactivations(self, x: ArrayLike) -> Array:
         """Z = X W^T + b of shape (n,M), for rows x (n,d)."""
         z = check.real_array("x", x, ("n", self.dim)) @ self.W.T
         return z if self.b is None else z + self.b
 
-    def outputs(self, x: Any) -> Array:
+    def outputs(self, x: ArrayLike) -> Array:
         """F(x) = A ReLU(W x + b) + c of shape (n,K), for rows x (n,d)."""
         return self.readout(self.preactivations(x))
 
@@ -204,7 +219,7 @@ class TwoLayerReLU:
         """Return A ReLU(z) + c of shape (n,K), for preactivations z (n,M)."""
         return relu(z) @ self.A.T + self.c  # (E4)
 
-    def predict(self, x: Any, decision: Decision) -> IntArray:
+    def predict(self, x: ArrayLike, decision: Decision) -> IntArray:
         """Decided labels (n,): 0 at a sign tie, the lowest index at an argmax tie.
 
         Whether a sample counts as correct follows `ties` where a function has it, never this.
@@ -216,7 +231,7 @@ class TwoLayerReLU:
             self.outputs(x), decisions.check_decision(decision, self.n_outputs)
         )
 
-    def group_sum(self, labels: Any) -> TwoLayerReLU:
+    def group_sum(self, labels: ArrayLike) -> TwoLayerReLU:
         """Scalar network sum_j labels_j F_j: A' = labels^T A, c' = labels^T c.
 
         Parameters
@@ -290,12 +305,12 @@ class TwoLayerReLU:
             names = ", ".join(sorted(arrays)) or "none"
             check.fail(str(path), "arrays W, A and optionally b, c", names)
         try:
-            return cls(arrays["W"], arrays.get("b"), arrays["A"], arrays.get("c"))  # type: ignore[arg-type]  # c None is zeros
+            return cls(arrays["W"], arrays.get("b"), arrays["A"], arrays.get("c"))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
 
-def _group_row(labels: Any, n_outputs: int) -> Array:
+def _group_row(labels: ArrayLike, n_outputs: int) -> Array:
     """Validate labels and return them as the (1,K) row that sums outputs by group."""
     decision = decisions.check_decision(decisions.GroupSum(labels), n_outputs)
     return decisions.targets(1, decision, n_outputs)[0]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 from refimpl import _validation as check
 from refimpl import decisions
@@ -18,9 +17,9 @@ _EPS = float(np.finfo(np.float64).eps)
 
 def smallest_step(
     net: TwoLayerReLU,
-    x: Any,
-    y: Any,
-    direction: Any,
+    x: ArrayLike,
+    y: ArrayLike,
+    direction: ArrayLike,
     *,
     decision: Decision = "sign",
     ties: str = "adversarial",

@@ -242,7 +242,7 @@ def _general(
     exponent = st.sampled_from([0, -30, 30, -7, 7]) if scales else st.just(0)
     hidden, output = 2.0 ** draw(exponent), 2.0 ** draw(exponent)
     b, c = None if b is None else hidden * b, None if c is None else output * c
-    return TwoLayerReLU(hidden * W, b, output * A, c)  # type: ignore[arg-type]  # c None is zeros
+    return TwoLayerReLU(hidden * W, b, output * A, c)
 
 
 @st.composite

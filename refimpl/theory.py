@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import bdtr, gammaincc, gammaln, ndtr, xlogy
 
 from refimpl import _validation as check
-from refimpl._validation import Array
+from refimpl._validation import Array, IntArray
 from refimpl.distribution import ClusterDistribution
 
 _FAR = 1e100  # times 1 + sqrt(d): every law is 0 there, and squares are still finite
@@ -143,7 +143,7 @@ def group_sum_radius(k_opposite: int, d: int, bias: float = 0.0) -> float:
     return max(0.0, float(np.min((root - (n - 1) * (bias / root)) / np.sqrt(1 + n))))  # (E21)
 
 
-def feature_averaging_radius_at(x: Any, y: Any, dist: ClusterDistribution) -> Array:
+def feature_averaging_radius_at(x: ArrayLike, y: ArrayLike, dist: ClusterDistribution) -> Array:
     """Exact l2 robust radius of f_FA at any samples, for any features.
 
     f_FA is adversarial where <v_y, x'> <= max(<v_-y, x'>, 0), a union of two half-spaces:
@@ -186,7 +186,7 @@ def feature_averaging_radius_at(x: Any, y: Any, dist: ClusterDistribution) -> Ar
 
 def robust_accuracy(
     kind: str,
-    epsilons: Any,
+    epsilons: ArrayLike,
     *,
     n_positive: int,
     n_negative: int,
@@ -315,7 +315,7 @@ def _normal_density(u: Array) -> Array:
     return np.exp(-(u**2) / 2) / math.sqrt(2 * math.pi)
 
 
-def _chi_density(s: Array, j: Any) -> Array:
+def _chi_density(s: Array, j: IntArray) -> Array:
     """Density of the root of a chi-squared with j degrees of freedom, (j,s)."""
     j = j[:, None]
     return np.exp(xlogy(j - 1, s) - s**2 / 2 - (j / 2 - 1) * math.log(2) - gammaln(j / 2))

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from refimpl import _repr
 from refimpl import _validation as check
@@ -44,14 +44,14 @@ class Trajectory:
 
 def gradient_descent(
     net: TwoLayerReLU,
-    x: Any,
-    targets: Any,
+    x: ArrayLike,
+    targets: ArrayLike,
     *,
     learning_rate: float,
     steps: int,
     method: str = "auto",
     batch_size: int | None = None,
-    rng: Any = None,
+    rng: int | np.random.Generator | None = None,
     callback: Callable[[int, float, Callable[[], TwoLayerReLU]], object] | None = None,
 ) -> Trajectory:
     """Train W and b, not A and c, by gradient descent with a constant step.
@@ -136,7 +136,9 @@ def gradient_descent(
     return Trajectory(iterate.snapshot()(), losses, iterate.C)
 
 
-def _batches(n: int, batch_size: Any, rng: Any) -> Iterator[Rows]:
+def _batches(
+    n: int, batch_size: int | None, rng: int | np.random.Generator | None
+) -> Iterator[Rows]:
     """Rows of every step without end; the arguments are checked here, before the first one."""
     if batch_size is None:
         return repeat(ALL)
