@@ -53,7 +53,7 @@ class GroupSum(_Grouped):
 Decision = str | GroupMax | GroupSum
 
 
-def check_decision(decision: Any, n_outputs: int) -> Decision:
+def check_decision(decision: object, n_outputs: int) -> Decision:
     """Return the decision if it fits K = n_outputs, else raise `ValueError`."""
     if isinstance(decision, _Grouped):
         if len(decision.labels) != n_outputs:

@@ -95,7 +95,7 @@ def test_every_equation_has_vectors_or_a_reason_not_to() -> None:
 def test_statements_are_those_of_the_equations() -> None:
     for entry in LISTED["files"]:
         for tag, statement in entry["equations"].items():
-            assert statement == (OTHER[tag] if tag in OTHER else EQUATIONS[tag].formula)
+            assert statement == (OTHER[tag] if tag in OTHER else EQUATIONS[tag][0])
 
 
 def test_cosines_are_filed_under_the_tag_of_their_claims() -> None:

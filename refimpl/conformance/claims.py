@@ -37,7 +37,7 @@ class Claim:
     def equation(self) -> str:
         """The tag, and what it says."""
         tag = self.name.split("-")[0]
-        return f"{tag}: {OTHER[tag] if tag in OTHER else EQUATIONS[tag].formula}"
+        return f"{tag}: {OTHER[tag] if tag in OTHER else EQUATIONS[tag][0]}"
 
     @property
     def statement(self) -> str:
