@@ -70,7 +70,8 @@ def _all_finite(array: Array) -> bool:
     flat = array.ravel()
     with np.errstate(over="ignore"):
         squares = float(np.dot(flat, flat))
-    # A finite dot product proves every entry finite in one pass, and an overflow is looked into.
+    # A finite sum of squares proves every entry finite in one pass. Where it overflows, finite
+    # entries may be large, and each is looked at.
     return math.isfinite(squares) or bool(np.isfinite(flat).all())
 
 
@@ -108,7 +109,10 @@ def integer(name: str, value: Any, *, minimum: int) -> int:
 
 
 def signs(name: str, value: Any, n: int | str, of: str = "") -> IntArray:
-    """Labels in {-1, +1}, as int64 of shape (n,); the error says ``of`` what, if that is given."""
+    """Labels in {-1, +1}, as int64 of shape (n,).
+
+    `of` continues the error's "labels in {-1, +1}", as " of the two groups" does.
+    """
     labels = real_array(name, value, (n,))
     if not np.all(np.abs(labels) == 1):
         fail(name, f"labels in {{-1, +1}}{of}", f"{labels[np.abs(labels) != 1][0]:g}")

@@ -1,8 +1,12 @@
 """How outputs become a decision, and which outputs are adversarial.
 
 A decision is ``"sign"`` (one output), ``"argmax"``, `GroupMax` or `GroupSum`. Labels y are class
-integers for argmax, -1 or +1 for the others. The set of adversarial outputs is a union over targets
-of polyhedra {F : D F <= 0} (strict ties: D F < 0), and `targets` lists the matrices D.
+integers for argmax, -1 or +1 for the others.
+
+Outputs F can be adversarial in several ways, one for each *target*, such as a wrong class that
+argmax may choose. A target's adversarial outputs are a polyhedron {F : D F <= 0}, or {F : D F < 0}
+where a tie counts as robust; the set of all adversarial outputs is the union of these polyhedra.
+`targets` lists the matrices D.
 """
 
 from __future__ import annotations

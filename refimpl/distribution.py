@@ -37,7 +37,7 @@ class ClusterDistribution:
     features : (k,d) array, k >= 2
         Cluster centres mu_j.
     labels : (k,) array in {-1, +1}
-        Both classes have a cluster: J+ = {labels = +1}, J- = {labels = -1}.
+        Classes of the clusters, J+ = {labels = +1} and J- = {labels = -1}, neither empty.
     noise_std : float, at least 0
         Standard deviation of every coordinate of the noise; the paper has 1.
 
@@ -135,8 +135,8 @@ class ClusterDistribution:
     ) -> ClusterDistribution:
         """Features of norm sqrt(d) with one common pairwise cosine.
 
-        <mu_i, mu_j> = d for i = j and d * cosine otherwise: the symmetric square root of that Gram
-        matrix, applied to a random orthonormal frame.
+        <mu_i, mu_j> = d for i = j and d * cosine otherwise. The features are the symmetric square
+        root of this Gram matrix, applied to a random orthonormal frame.
 
         Parameters
         ----------
@@ -171,7 +171,7 @@ class ClusterDistribution:
             labels = np.where(np.arange(k) < k // 2, 1, -1)
         gaussian = check.generator(rng).standard_normal((d, k))
         frame, triangle = np.linalg.qr(gaussian)
-        # With R's diagonal made positive the frame is uniform (Haar) whatever QR's sign convention.
+        # With the diagonal of R positive the frame is uniform (Haar), whatever signs QR chooses.
         frame = (frame * np.where(np.diag(triangle) < 0, -1.0, 1.0)).T
         mean = frame.mean(axis=0)
         apart, along = math.sqrt(1 - rho), math.sqrt(max(1 + (k - 1) * rho, 0.0))

@@ -68,7 +68,10 @@ def loss_and_gradients(
 
 
 def hidden_gradient(net: TwoLayerReLU, z: Array, y: IntArray) -> tuple[float, Array]:
-    """Loss and G = (dL/dF A) * 1[Z > 0] (n,M) from preactivations z, not reading W and b."""
+    """Loss and G = (dL/dF A) * 1[Z > 0] (n,M), from preactivations Z = z (n,M).
+
+    Of the network A and c alone are read: z may be that of other W and b, as it is in training.
+    """
     loss, derivative = loss_and_derivative(net.readout(z), y)
     return loss, (derivative @ net.A) * relu_derivative(z)  # (E11)
 
@@ -105,7 +108,7 @@ def input_gradient(net: TwoLayerReLU, x: ArrayLike, cotangent: ArrayLike) -> Arr
 
 
 def check_targets(targets: ArrayLike, n: int, n_outputs: int) -> IntArray:
-    """Labels in {-1, +1} for K = 1, class integers for K > 1."""
+    """Training labels (n,): in {-1, +1} for K = 1, class integers for K > 1."""
     if n_outputs == 1:
         return check.signs("targets", targets, n)
     return check.classes("targets", targets, n, n_outputs)

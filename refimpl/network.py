@@ -42,7 +42,7 @@ class TwoLayerReLU:
     W : (M,d) array
         Hidden weights, a neuron a row.
     b : (M,) array or None
-        Hidden biases. None: the network has none; it is read as zeros and never trained.
+        Hidden biases. A network with None computes as with zeros, and never gets any in training.
     A : (K,M) array
         Output weights.
     c : (K,) array, optional
@@ -274,7 +274,9 @@ class TwoLayerReLU:
         return TwoLayerReLU(W, self.bias - W @ mean, self.A, self.c)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write W, b (if any), A, c and format_version as .npz to exactly `path`, whole or not.
+        """Write W, b (if any), A, c and format_version as .npz to exactly `path`.
+
+        The file appears whole or not at all.
 
         Raises
         ------

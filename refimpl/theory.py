@@ -19,7 +19,7 @@ from refimpl import _validation as check
 from refimpl._validation import Array, IntArray
 from refimpl.distribution import ClusterDistribution
 
-_FAR = 1e100  # times 1 + sqrt(d): every law is 0 there, and squares are still finite
+_FAR = 1e100  # P(r > _FAR (1 + sqrt(d))) = 0 in float64, and its square is still finite
 _TAIL = 9.0  # P(|g| > 9) < 3e-19 for a standard normal g
 
 
@@ -48,7 +48,8 @@ def feature_averaging_radius(k: int, d: int) -> float:
 
     Notes
     -----
-    Source: E19, derived; the paper's abstract states the order.
+    Source: E19. The paper's abstract states the order; as a bound from above it is in Min and
+    Vidal, *Can Implicit Bias Imply Adversarial Robustness?*, ICML 2024; the equality is derived.
 
     Examples
     --------
@@ -62,9 +63,9 @@ def feature_averaging_radius(k: int, d: int) -> float:
 def decoupled_radius(d: int, bias: float = 0.0) -> float:
     """Exact l2 robust radius of f_FD under group_max at a cluster centre.
 
-    sqrt(d/2), the distance to the midpoint of mu_j and a centre of the other class, where their
-    neurons tie; with a negative bias at most sqrt(d) + bias / sqrt(d), where the own neuron is 0
-    and all others are.
+    max(0, min(sqrt(d/2), sqrt(d) + bias / sqrt(d))): sqrt(d/2) is the distance to the midpoint of
+    mu_j and a centre of the other class, where their neurons tie. With a negative bias the own
+    neuron reaches 0, as all others are, at the distance sqrt(d) + bias / sqrt(d).
 
     Parameters
     ----------
@@ -85,8 +86,10 @@ def decoupled_radius(d: int, bias: float = 0.0) -> float:
 
     Notes
     -----
-    Source: E20, derived; the paper's abstract states the order. No classifier does better on
-    both of two classes at once.
+    Source: E20. The paper's abstract states the order. No classifier is robust beyond sqrt(d/2) on
+    the centres of two classes at once, since their midpoint is adversarial for one of them: Min and
+    Vidal, *Gradient Flow Provably Learns Robust Classifiers for Orthonormal GMMs*, ICML 2025,
+    Proposition 1, which also covers noisy samples. The equality for f_FD is derived.
 
     Examples
     --------
@@ -101,9 +104,9 @@ def decoupled_radius(d: int, bias: float = 0.0) -> float:
 def group_sum_radius(k_opposite: int, d: int, bias: float = 0.0) -> float:
     """Exact l2 robust radius of f_FD under group_sum at a cluster centre.
 
-    min over n = 0..k_opposite of (sqrt(d) + (n - 1) |bias| / sqrt(d)) / sqrt(1 + n): n neurons of
-    the other class rise together against the own one. Without bias n = k_opposite is the best, and
-    the radius is sqrt(d / (1 + k_opposite)).
+    min over n = 0..k_opposite of (sqrt(d) + (n - 1) |bias| / sqrt(d)) / sqrt(1 + n): the nearest
+    tie at which n neurons of the other class are active, each with the same output, whose sum is
+    that of the own neuron. Without bias n = k_opposite is nearest, at sqrt(d / (1 + k_opposite)).
 
     Parameters
     ----------
@@ -195,14 +198,15 @@ def robust_accuracy(
 ) -> Array:
     """P(r > epsilon) for the robust radius r of an idealised network at a noisy sample.
 
-    With g iid N(0, 1), k_own and k_opp the clusters of the sample's own and of the other class,
-    k = k_own + k_opp, in units of noise_std (where sqrt(d) stands for sqrt(d) / noise_std), r is
-    the positive part of
+    Let g be iid N(0, 1), k_own and k_opp the numbers of clusters of the sample's own and of the
+    other class, and k = k_own + k_opp. For noise_std = 1 the radius r is the positive part of
 
     - averaging: min(p / sqrt(k_own), (p - q) / sqrt(k)), p ~ N(sqrt(d), k_own), q ~ N(0, k_opp);
     - group_max: (sqrt(d) + g_own - max_opp g) / sqrt(2);
     - group_sum: sqrt(N^2 / (1 + k_opp) + sum_{other own} max(g, 0)^2) where N > 0, and 0 elsewhere,
       N = sqrt(d) + g_own - sum_opp g.
+
+    For another noise_std all lengths, sqrt(d) among them, are in units of it.
 
     Parameters
     ----------
@@ -220,8 +224,8 @@ def robust_accuracy(
     Returns
     -------
     (e,) array
-        In [0, 1], never rising with epsilon; 1-dimensional quadrature with an error below 1e-12
-        for up to a hundred clusters.
+        In [0, 1], never rising with epsilon. It is computed by quadrature in one dimension, with an
+        error below 1e-12 for up to a hundred clusters.
 
     Raises
     ------
@@ -266,7 +270,7 @@ def _averaging(epsilon: float, root: float, own: int, opp: int) -> float:
     slope = math.sqrt(own / opp)
     offset = (root - epsilon * math.sqrt(own + opp)) / math.sqrt(opp)
     start = max(epsilon - root / math.sqrt(own), -_TAIL)
-    # Panels as long as the steeper of the two normal functions is wide.
+    # A panel is as long as the steeper of the two normal functions is wide.
     u, weights = _panels(start, _TAIL, max(0, math.ceil((_TAIL - start) * max(1.0, slope))))
     return float(weights @ (_normal_density(u) * ndtr(slope * u + offset)))  # (E23)
 
