@@ -36,8 +36,9 @@ from typing import NamedTuple
 class Equation(NamedTuple):
     """Formula, source, and the modules that compute it.
 
-    `where` has what `refimpl` computes the equation with and, of `proofs_numeric`, what computes it
-    a second time as evidence. Experiments and the conformance kit only apply equations.
+    `where` names the modules of `refimpl` that compute the equation, and after them the modules of
+    `proofs_numeric` that compute it as evidence. Not named are experiments, the conformance kit and
+    the command line, which apply equations that others compute.
 
     >>> EQUATIONS["E17"].formula
     'f_FA(x) = ReLU(<v+, x>) - ReLU(<v-, x>)'
