@@ -141,7 +141,7 @@ def instance(name: str, value: Any, kind: type) -> None:
         fail(name, f"a {kind.__name__}", type(value).__name__)
 
 
-def generator(rng: object) -> np.random.Generator:
+def generator(rng: Any) -> np.random.Generator:
     """Return the generator itself, or a new one from a non-negative int seed or a SeedSequence.
 
     Scientific Python's SPEC 7 without its default: randomness is always asked for by name.

@@ -312,7 +312,7 @@ class TwoLayerReLU:
             raise ValueError(f"{path}: {error}") from None
 
 
-def _group_row(labels: ArrayLike, n_outputs: int) -> Array:
+def _group_row(labels: Any, n_outputs: int) -> Array:
     """Validate labels and return them as the (1,K) row that sums outputs by group."""
     decision = decisions.check_decision(decisions.GroupSum(labels), n_outputs)
     return decisions.targets(1, decision, n_outputs)[0]

@@ -1,4 +1,4 @@
-"""Projected gradient descent in the l2 ball, run in the few coordinates that the network sees."""
+"""Projected gradient descent in the l2 ball, run in the few coordinates that reach the network."""
 
 from __future__ import annotations
 
@@ -49,10 +49,9 @@ def pgd_attack(
         Random starts.
     decision : "sign", "argmax", GroupMax or GroupSum
     objective : "margin" or "loss"
-        What the steps increase. "margin" is minus the decision margin: the top output of the other
-        side less the top output of the own side, where a side is the class or the group. "loss" is
-        -log of the probability that softmax gives the own side. For sign and GroupSum, which decide
-        by one score, both give the same steps.
+        What rises: minus the decision margin (the top output of the other side less the own one),
+        or the loss -log of the probability that softmax gives the own side. For decisions by a
+        score, sign and GroupSum, both give the same steps.
     rng : int or numpy.random.Generator
 
     Returns
@@ -72,11 +71,10 @@ def pgd_attack(
     An attack bounds robust accuracy only from above: that it fails shows nothing. Where the
     gradient is 0 (all neurons that matter are inactive) an iterate stays where it is.
 
-    The network sees delta through W delta alone, which depends on the part of delta in the span of
-    the rows of W. No step changes the direction of the other part, but projections shorten it. So
-    the iteration runs in min(M, d) orthonormal coordinates of the span, and one more for the length
-    of the other part. This is projected gradient descent in R^d exactly, from starts that are
-    uniform in the ball of R^d, at n M min(M, d) instead of n M d operations a step.
+    Only the projection of delta onto the span of the rows of W reaches the network. The iteration
+    runs in min(M, d) orthonormal coordinates of that span and one more for the length of the rest,
+    whose direction no step changes. This is projected gradient descent in R^d exactly, with a
+    random start of exactly the uniform law, at n M min(M, d) instead of n M d operations a step.
 
     Source: customary; the paper measures its robust accuracies this way.
 
@@ -113,10 +111,9 @@ def pgd_attack(
 
 
 class _Ascent:
-    """The objective's gradient, and the best point at which it was taken.
+    """The objective at coordinates q (n,p+1), and the best coordinates that it was asked about.
 
-    Points are rows of coordinates q (n,p+1), p = min(M, d): p in the span of the rows of W, then
-    the length of the part of delta outside it. `best` (n,p+1) has the smallest margin, `lowest`.
+    The last coordinate is the length of the part of delta that no neuron sees.
     """
 
     def __init__(
@@ -134,7 +131,7 @@ class _Ascent:
         self.lowest = np.full(len(z), np.inf)
 
     def gradient(self, q: Array) -> Array:
-        """Gradient (n,p+1) at q, up to a positive factor in each row; q may become the best."""
+        """Gradient (n,p+1) up to a positive factor in each row; keeps q where the margin is low."""
         z = self.z + q @ self.reach
         outputs = self.net.readout(z)
         margin = decisions.margin(outputs, self.y, self.decision)
@@ -184,11 +181,11 @@ def _uniform_ball(rng: np.random.Generator, n: int, p: int, d: int) -> Array:
 
 
 def _lift(q: Array, basis: Array, rng: np.random.Generator) -> Array:
-    """Points delta (n,d) with coordinates q; their part outside the span has a random direction."""
+    """Points delta (n,d) with coordinates q, in a random direction where no neuron sees them."""
     delta = q[:, :-1] @ basis.T
     if q[:, -1].any():
         rest = rng.standard_normal(delta.shape)
-        for _ in range(2):  # the first time, little but rounding errors may be left
+        for _ in range(2):  # what the first leaves may be as small as its rounding
             rest = unit_rows(rest - (rest @ basis) @ basis.T)
         delta += q[:, -1:] * rest
     return delta
@@ -197,10 +194,9 @@ def _lift(q: Array, basis: Array, rng: np.random.Generator) -> Array:
 def _inside(x: Array, delta: Array, radius: Array) -> Array:
     """Return x + delta, with ||(x + delta) - x|| <= radius however float64 sums the squares.
 
-    A computed norm of d entries is off by at most d/2 + 2 roundings. Two norms are computed, here
-    and by the user, and delta is scaled: shrinking the radius by d + 8 roundings makes up for all.
-    Adding delta to x may round a coordinate away from x. Such a coordinate is taken one float
-    nearer to x, so that none moves by more than |delta|.
+    A computed norm of d entries is off by at most d/2 + 2 roundings. Those of two norms and of the
+    scaling leave the radius when delta is shrunk by d + 8 of them; and a coordinate that the
+    addition rounds away from x is taken one float nearer, so that it moves by |delta| at most.
     """
     shrunk = radius * (1 - (x.shape[1] + 8) * np.finfo(np.float64).eps / 2)
     delta = project(delta, shrunk)

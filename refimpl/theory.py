@@ -19,7 +19,7 @@ from refimpl import _validation as check
 from refimpl._validation import Array, IntArray
 from refimpl.distribution import ClusterDistribution
 
-_FAR = 1e100  # P(r > _FAR (1 + sqrt(d))) = 0 in float64, and its square is still finite
+_FAR = 1e100  # times 1 + sqrt(d): every law is 0 there, and squares are still finite
 _TAIL = 9.0  # P(|g| > 9) < 3e-19 for a standard normal g
 
 

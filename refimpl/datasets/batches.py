@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from refimpl._validation import IntArray
 from refimpl.datasets.errors import DatasetFormatError
-from refimpl.datasets.labels import check_digits
+from refimpl.datasets.labels import check_labels
 from refimpl.datasets.pickles import load_dict
 from refimpl.datasets.published import CIFAR10_BATCH_COUNT
 
@@ -68,7 +68,7 @@ def _labels(labels: Any, n: int, path: Path) -> IntArray:
         array = np.array(labels, dtype=np.int64)
     except OverflowError:
         raise DatasetFormatError(path, "labels from 0 to 9", "one beyond 64 bits") from None
-    check_digits(path, array)
+    check_labels(path, array)
     return array
 
 
@@ -85,5 +85,5 @@ def parse_binary(content: bytes, path: Path) -> Batch:
         raise DatasetFormatError(path, expected, f"{len(content)}")
     records = np.frombuffer(content, np.uint8).reshape(-1, _RECORD)
     labels = records[:, 0].astype(np.int64)
-    check_digits(path, labels)
+    check_labels(path, labels)
     return Batch(records[:, 1:], labels)

@@ -15,7 +15,7 @@ from refimpl.datasets.errors import DatasetFormatError
 N_CLASSES = 10
 
 
-def check_digits(path: Path, labels: NDArray[np.integer[Any]]) -> None:
+def check_labels(path: Path, labels: NDArray[np.integer[Any]]) -> None:
     """Raise `DatasetFormatError` unless all are from 0 to 9."""
     bad = np.flatnonzero((labels < 0) | (labels >= N_CLASSES))
     if len(bad):
