@@ -1,6 +1,7 @@
 """Feature averaging is not robust: the closed-form attack flips all at order sqrt(d/k).
 
-Status: paper, abstract (the order); the constant sqrt(d/k) is derived (E19).
+Status: paper, abstract (the order). Min and Vidal, ICML 2024, have a bound from above; that the
+radius at a centre is sqrt(d/k) is derived (E19).
 
 Bounds. The median is held to 5 % of sqrt(d/k). For all samples: a network with w_s proportional to
 sum_j n_j mu_j (coefficients alike, clusters of n_j samples) flips a sample of cluster j along the

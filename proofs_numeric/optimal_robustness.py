@@ -1,6 +1,7 @@
 """Decoupled features are as robust as any classifier can be on the centres: radius sqrt(d/2).
 
-Status: paper, abstract (optimality, the order sqrt(d)); the constant is derived (E20).
+Status: paper, abstract (optimality, the order sqrt(d)). Min and Vidal, ICML 2025, Proposition 1,
+have the bound for every classifier; that group_max attains it at the centres is derived (E20).
 
 The median of trained networks under group_max is held to 5 % of sqrt(d/2). For the bound of (E20),
 any classifier: the midpoint of mu_i and mu_l, of different classes, is adversarial for one of
