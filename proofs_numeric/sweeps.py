@@ -29,10 +29,9 @@ from scipy.special import stdtrit
 
 from proofs_numeric.scaling import slope
 from refimpl import ClusterDistribution, GroupMax, GroupSum, TwoLayerReLU, robust_radius, theory
-from refimpl._blas import one_thread
 from refimpl._files import output_directory
 from refimpl._validation import Array
-from refimpl.cli.workers import processes
+from refimpl._workers import one_thread, processes
 from refimpl.decisions import Decision
 from refimpl.experiments import figures
 from refimpl.experiments.sweep import Outcome, sweep

@@ -27,8 +27,8 @@ import numpy as np
 from refimpl import _validation as check
 from refimpl._files import check_writable, output_directory, write_json
 from refimpl._progress import Progress
+from refimpl._workers import processes
 from refimpl.cli import options
-from refimpl.cli.workers import processes
 from refimpl.decisions import Decision, GroupMax, GroupSum, check_labels
 
 if TYPE_CHECKING:

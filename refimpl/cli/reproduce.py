@@ -17,8 +17,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from refimpl._workers import processes
 from refimpl.cli import options
-from refimpl.cli.workers import processes
 
 SYNTHETIC_HELP = """\
 The paper's synthetic experiment: k clusters around orthogonal features in d

@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from refimpl import _validation as check
+from refimpl._workers import processes
 from refimpl.cli import options
-from refimpl.cli.workers import processes
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor

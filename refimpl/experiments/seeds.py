@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from refimpl._blas import one_thread
 from refimpl._files import output_directory
 from refimpl._validation import Array, IntArray
+from refimpl._workers import one_thread
 from refimpl.experiments import figures, image_figures, publish, seeds_report
 from refimpl.experiments.comparison import Comparison
 from refimpl.experiments.images import ImageTask, Settings, check_features, shuffled, train

@@ -11,8 +11,8 @@ from scipy.special import expit
 
 from refimpl import _validation as check
 from refimpl import theory
-from refimpl._blas import one_thread
 from refimpl._validation import Array
+from refimpl._workers import one_thread
 from refimpl.attacks import closed_form_direction
 from refimpl.decisions import GroupMax, GroupSum
 from refimpl.decomposition import cosine_matrix
