@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy
 
+from refimpl import _validation as check
+
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
@@ -33,7 +35,7 @@ def processes(jobs: int, *, finish: bool = False) -> Iterator[Executor | None]:
     At Ctrl-C a worker ends at once and without a traceback, or, with `finish`, once it is done with
     what it has in hand.
     """
-    if jobs == 1:
+    if check.integer("jobs", jobs, minimum=1) == 1:
         yield None
         return
     import multiprocessing

@@ -21,10 +21,11 @@ import numpy as np
 from refimpl._files import output_directory
 from refimpl._validation import Array, IntArray
 from refimpl._workers import one_thread
-from refimpl.experiments import figures, image_figures, publish, seeds_report
+from refimpl.experiments import figures, image_figures, seeds_report
 from refimpl.experiments.comparison import Comparison
 from refimpl.experiments.images import ImageTask, Settings, check_features, shuffled, train
 from refimpl.experiments.robustness import Robustness, finite
+from refimpl.experiments.summary import robustness_summary, summary_file
 from refimpl.radius import robust_radius
 
 _N_RADII = 25
@@ -67,7 +68,7 @@ def _run(
         done = len(summary.get("seeds", []))
         return f"{done} of {settings.seeds} seeds" if done else ""
 
-    with publish.summary_file(out / "summary.json", kept) as summary:
+    with summary_file(out / "summary.json", kept) as summary:
         summary["data"] = task.data
         summary["settings"] = _said(task, settings, len(chosen[0]), len(held_out[0]))
         summary["seeds"] = []
@@ -90,14 +91,15 @@ def _run(
                     executor=executor,
                 )
             )
-            entries.append({**entry, **publish.robustness_summary(measured[-1], {})})
+            entries.append({**entry, **robustness_summary(measured[-1], {})})
             summary["seeds"].append({"seed": seed, **entries[-1]})
             summary["over_seeds"] = over_seeds(entries)
             if draw and len(measured) == 1:
                 names = task.class_names
-                publish.draw_cosines(
-                    out / "cosines.png", comparison, entry, names, feature="class mean", seed=seed
+                panels = figures.cosine_panels(
+                    comparison, entry, names, feature="class mean", seed=seed
                 )
+                figures.draw_cosines(out / "cosines.png", panels)
                 if task.image_shape is not None:
                     image_figures.draw_strip(out / "strip.png", task, x, classes, measured[0])
     if draw:
