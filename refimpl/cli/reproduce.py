@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from refimpl._workers import processes
 from refimpl.cli import options
+from refimpl.setting import ImageSettings, SyntheticSettings
 
 if TYPE_CHECKING:
     from refimpl.experiments.images import ImageTask
-    from refimpl.experiments.images import Settings as ImageSettings
 
 SYNTHETIC_HELP = """\
 The paper's synthetic experiment: k clusters around orthogonal features in d
@@ -75,15 +75,12 @@ QUICK: dict[str, Any] = {"train": 6000, "epochs": 5, "radii": 40, "seeds": 2, "m
 
 def add_parser(subparsers: Any) -> None:
     """Add ``reproduce`` and its experiments."""
-    from refimpl.experiments.images import Settings as ImageSettings
-    from refimpl.experiments.synthetic import Settings
-
     text = "train the paper's networks and find their exact robust radii"
     parser = options.add_command(subparsers, "reproduce", text, __doc__)
     experiments = parser.add_subparsers(metavar="EXPERIMENT", required=True)
     text = "clusters around features with one cosine"
     synthetic = options.add_command(experiments, "synthetic", text, SYNTHETIC_HELP)
-    options.add_settings(synthetic, Settings())
+    options.add_settings(synthetic, SyntheticSettings())
     options.add_labels(synthetic, "labels of the clusters, in place of --positive")
     options.add_out(synthetic, "synthetic")
     synthetic.set_defaults(run=run_synthetic)
@@ -127,8 +124,8 @@ def run_synthetic(args: argparse.Namespace) -> int:
     from refimpl.experiments import synthetic
 
     labels = None if args.labels is None else tuple(args.labels)
-    given = options.given(args, synthetic.Settings)
-    synthetic.run(synthetic.Settings(**given, labels=labels), args.out)
+    given = options.given(args, SyntheticSettings)
+    synthetic.run(SyntheticSettings(**given, labels=labels), args.out)
     return 0
 
 
