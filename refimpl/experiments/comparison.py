@@ -6,6 +6,7 @@ cosines with the features (the paper's Figure 2) and robustness (its Figure 3).
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,7 @@ from refimpl._validation import Array, IntArray
 from refimpl.attacks import closed_form_direction
 from refimpl.decisions import GroupMax, GroupSum
 from refimpl.decomposition import cosine_matrix
-from refimpl.experiments.classifier import Classifier
-from refimpl.experiments.robustness import Robustness, measure
+from refimpl.experiments.robustness import Classifier, Robustness, measure
 from refimpl.network import TwoLayerReLU
 
 TITLES = {  # names in print; the keys are those of summary.json
@@ -93,7 +93,7 @@ class Comparison:
         rng: np.random.Generator,
         progress: bool,
         box: bool = False,
-        executor: Any = None,
+        executor: Executor | None = None,
     ) -> dict[str, Robustness]:
         """Measure the three classifiers at the same samples, which lie in [0, 1] if `box`."""
         y = self.labels[cluster]

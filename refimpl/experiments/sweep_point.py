@@ -18,9 +18,8 @@ from refimpl.decisions import GroupMax, GroupSum
 from refimpl.decomposition import cosine_matrix
 from refimpl.distribution import ClusterDistribution, Sample
 from refimpl.experiments import synthetic
-from refimpl.experiments.classifier import Classifier
 from refimpl.experiments.comparison import Comparison
-from refimpl.experiments.robustness import finite, largest_ratio, quantiles
+from refimpl.experiments.robustness import Classifier, finite, largest_ratio, quantiles
 from refimpl.network import TwoLayerReLU
 from refimpl.radius import robust_radius
 from refimpl.smallest_step import smallest_step
