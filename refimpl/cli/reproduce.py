@@ -161,25 +161,25 @@ def run_synthetic(args: argparse.Namespace) -> int:
 
 def run_mnist(args: argparse.Namespace) -> int:
     """Run the experiment on MNIST."""
-    from refimpl.experiments import mnist
+    from refimpl.experiments import tasks
 
-    return _run_images(args, lambda seed: mnist.load(args.data, verify=not args.no_verify), IMAGES)
+    return _run_images(args, lambda seed: tasks.mnist(args.data, verify=not args.no_verify), IMAGES)
 
 
 def run_cifar10(args: argparse.Namespace) -> int:
     """Run the experiment on CIFAR-10."""
-    from refimpl.experiments import cifar10
+    from refimpl.experiments import tasks
 
     return _run_images(
-        args, lambda seed: cifar10.load(args.data, verify=not args.no_verify), CIFAR10
+        args, lambda seed: tasks.cifar10(args.data, verify=not args.no_verify), CIFAR10
     )
 
 
 def run_features(args: argparse.Namespace) -> int:
     """Run the experiment on the features in a file."""
-    from refimpl.experiments import features
+    from refimpl.experiments import tasks
 
-    return _run_images(args, lambda seed: features.load(args.file, args.groups, seed=seed), IMAGES)
+    return _run_images(args, lambda seed: tasks.features(args.file, args.groups, seed=seed), IMAGES)
 
 
 def _run_images(args: argparse.Namespace, load: Any, defaults: dict[str, Any]) -> int:

@@ -11,9 +11,9 @@ import numpy as np
 from refimpl._validation import Array, IntArray
 from refimpl.experiments.comparison import TITLES
 from refimpl.experiments.figures import Band, Curves, draw_robustness, drops, new_figure, save
-from refimpl.experiments.images import ImageTask
 from refimpl.experiments.report import number
 from refimpl.experiments.robustness import Robustness
+from refimpl.experiments.tasks import Task
 from refimpl.radius import RobustRadius, robust_accuracy
 
 _IMAGES = 8
@@ -80,7 +80,7 @@ def _band(epsilons: Array, curves: Sequence[Array]) -> Band:
 
 def draw_strip(
     path: Path,
-    task: ImageTask,
+    task: Task,
     x: Array,
     classes: IntArray,
     measured: Mapping[str, Robustness],

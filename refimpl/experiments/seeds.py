@@ -23,8 +23,9 @@ from refimpl._files import output_directory
 from refimpl._validation import Array, IntArray
 from refimpl.experiments import figures, image_figures, publish, seeds_report
 from refimpl.experiments.comparison import Comparison
-from refimpl.experiments.images import ImageTask, Settings, check_features, shuffled, train
+from refimpl.experiments.images import Settings, check_features, train
 from refimpl.experiments.robustness import Robustness, finite
+from refimpl.experiments.tasks import Task, shuffled
 from refimpl.radius import robust_radius
 
 _N_RADII = 25
@@ -33,7 +34,7 @@ _PILOT = 50  # samples whose radii say where the curves end
 
 
 def run(
-    task: ImageTask, settings: Settings, out: Path, *, progress: bool = True, executor: Any = None
+    task: Task, settings: Settings, out: Path, *, progress: bool = True, executor: Any = None
 ) -> dict[str, Any]:
     """Train and measure a pair of networks for every seed, on the same samples.
 
@@ -54,7 +55,7 @@ def run(
 
 
 def _run(
-    task: ImageTask, settings: Settings, out: Path, progress: bool, executor: Any
+    task: Task, settings: Settings, out: Path, progress: bool, executor: Any
 ) -> dict[str, Any]:
     """Do what `run` says."""
     chosen, held_out = _samples(task, settings)
@@ -107,14 +108,14 @@ def _run(
     return summary
 
 
-def _samples(task: ImageTask, settings: Settings) -> tuple[Any, Any]:
+def _samples(task: Task, settings: Settings) -> tuple[Any, Any]:
     """Training samples, and all test samples with those first whose radii are found."""
     draws = np.random.default_rng(settings.seed).spawn(2)
     chosen, held_out = map(shuffled, (task.train, task.test), draws)
     return (chosen[0][: settings.train], chosen[1][: settings.train]), held_out
 
 
-def _said(task: ImageTask, settings: Settings, n_train: int, n_test: int) -> dict[str, Any]:
+def _said(task: Task, settings: Settings, n_train: int, n_test: int) -> dict[str, Any]:
     """Say the settings as they came to be."""
     h = settings.width(len(task.labels))
     return {
@@ -130,7 +131,7 @@ def _said(task: ImageTask, settings: Settings, n_train: int, n_test: int) -> dic
 
 
 def _epsilons(
-    task: ImageTask, comparison: Comparison, x: Array, classes: IntArray, settings: Settings
+    task: Task, comparison: Comparison, x: Array, classes: IntArray, settings: Settings
 ) -> Array:
     """Radii in round steps: up to the task's largest, or to those of the first samples."""
     last = task.largest_radius
