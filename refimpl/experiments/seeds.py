@@ -66,7 +66,7 @@ def _run(
 ) -> dict[str, Any]:
     """Do what `run` says."""
     chosen, held_out = _samples(task, settings)
-    x, classes = (part[: settings.radii] for part in held_out)
+    x, classes = held_out[0][: settings.radii], held_out[1][: settings.radii]
     draw = figures.available()
     measured: list[dict[str, Robustness]] = []
     entries: list[dict[str, Any]] = []
