@@ -115,7 +115,7 @@ def test_the_two_networks_are_equally_wide_and_take_raw_rows(folder):
     settings = images.Settings(epochs=2, batch=50, h=2, two_step=0.5, ten_step=0.5)
     x, classes = task.train
     comparison = images.train(task, task.train, settings, np.random.default_rng(0), progress=False)
-    assert comparison.two_class.n_hidden == comparison.ten_class.n_hidden == 20
+    assert comparison.binary.n_hidden == comparison.multiclass.n_hidden == 20
     assert comparison.summary(x, classes)["two_class"]["clean_accuracy"] > 0.9
     np.testing.assert_allclose(comparison.features.mean(axis=0), 0, atol=1e-12)  # equal counts
 
@@ -206,7 +206,7 @@ def _figures(monkeypatch):
 def test_curves_are_medians_with_bands_from_the_lowest_to_the_highest_seed(monkeypatch, status):
     pytest.importorskip("matplotlib", reason="figures need the extra plot")
     seen = _figures(monkeypatch)
-    names = ("two_class", "ten_class_group_max", "ten_class_group_sum")
+    names = ("averaging", "group_max", "group_sum")
     radii = ([1.0, 1.0], [1.0, 2.0], [2.0, 2.0])
     none = np.zeros((2, 1))
     runs = [{name: _robustness(each, none, status) for name in names} for each in radii]
@@ -238,7 +238,7 @@ def test_the_half_in_a_title_is_where_the_curve_below_it_falls_to_a_half(
 ):
     pytest.importorskip("matplotlib", reason="figures need the extra plot")
     seen = _figures(monkeypatch)
-    names = ("two_class", "ten_class_group_max", "ten_class_group_sum")
+    names = ("averaging", "group_max", "group_sum")
     runs = []
     for radii in seeds_radii:
         each = _robustness(np.array(radii, dtype=float), np.zeros((len(radii), 1)))
@@ -264,8 +264,7 @@ def test_a_strip_shows_images_their_nearest_adversarial_ones_and_differences(
     delta = np.zeros((4, d))
     delta[1:, 0] = [0.25, -0.5, 0.125]
     measured = {
-        name: _robustness(np.abs(delta[:, 0]), delta, status)
-        for name in ("two_class", "ten_class_group_max")
+        name: _robustness(np.abs(delta[:, 0]), delta, status) for name in ("averaging", "group_max")
     }
     task = tasks.Task((x, classes), (x, classes), np.array([1, -1]), ("a", "b"), "u")
     task = replace(task, image_shape=shape)
@@ -286,7 +285,7 @@ def test_a_strip_without_any_sample_that_both_get_right_is_not_drawn(monkeypatch
     x, classes, zero = np.ones((2, 4)), np.array([0, 1]), _robustness([0.0, 0.0], np.zeros((2, 4)))
     task = tasks.Task((x, classes), (x, classes), np.array([1, -1]), ("a", "b"), "u")
     task = replace(task, image_shape=(2, 2))
-    names = ("two_class", "ten_class_group_max")
+    names = ("averaging", "group_max")
     image_figures.draw_strip("unused", task, x, classes, dict.fromkeys(names, zero))
     assert seen == []
 

@@ -60,7 +60,7 @@ def test_bounds_that_are_open_and_steps_that_never_flip_are_said_in_json_too():
     assert summary["share_exact"] == 0.5
     assert measured.curves()["exact"] == [0.5, 0.0]
     assert measured.curves()["exact_upper"] == [1.0, 0.5]
-    assert "inf" in report.radii({"two_class": measured})
+    assert "inf" in report.radii({"averaging": measured})
 
 
 def test_an_unreachable_sample_is_settled():
@@ -106,8 +106,8 @@ def test_correct_counts_a_tie_as_wrong():
 
 
 def test_tables_print_laws_and_gaps_where_they_are_known():
-    measured = {"two_class": _measured([1.0, 2.0], [2.0, 2.0], [1.0, 0.5])}
-    laws = {"two_class": np.array([1.0, 0.25])}
+    measured = {"averaging": _measured([1.0, 2.0], [2.0, 2.0], [1.0, 0.5])}
+    laws = {"averaging": np.array([1.0, 0.25])}
     assert report.robust_accuracies(measured, laws).splitlines()[1:4] == [
         "epsilon      law    exact  closed form  above      PGD  above",
         "0        100.0 %  100.0 %      100.0 %   +0.0  100.0 %   +0.0",
@@ -119,9 +119,9 @@ def test_tables_print_laws_and_gaps_where_they_are_known():
 def test_rows_of_a_curve_that_repeat_their_neighbours_are_left_out():
     epsilons = np.arange(8.0)
     measured = replace(_measured([4.0], [4.0], [1.0]), epsilons=epsilons, pgd=1.0 * (epsilons < 5))
-    rows = report.robust_accuracies({"two_class": measured}, {}).splitlines()[2:]
+    rows = report.robust_accuracies({"averaging": measured}, {}).splitlines()[2:]
     assert [row.split()[0] for row in rows[:4]] == ["3", "4", "5", "law,"]
-    assert "t*/r:" in report.radii({"two_class": measured})
+    assert "t*/r:" in report.radii({"averaging": measured})
 
 
 def test_settings_are_said_in_lines_that_break_between_them():

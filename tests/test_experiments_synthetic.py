@@ -11,7 +11,7 @@ import pytest
 
 from refimpl import ClusterDistribution, TwoLayerReLU, cli
 from refimpl.experiments import figures, synthetic
-from refimpl.experiments.comparison import TITLES, Comparison
+from refimpl.experiments.comparison import JSON_NAMES, TITLES, Comparison
 from tests import tolerances
 
 SMALL = synthetic.Settings(k=4, d=200, n=80, m=2, test=20, step=0.01, steps=60, pgd_steps=5)
@@ -116,8 +116,8 @@ def test_the_tables_say_what_the_summary_says(tmp_path, capsys):
     summary = synthetic.run(SMALL, tmp_path, progress=False)
     captured = capsys.readouterr()
     assert captured.err == ""
-    for name in CLASSIFIERS:
-        assert f"robust accuracy, {TITLES[name]}\n" in captured.out
+    for kind, name in JSON_NAMES.items():
+        assert f"robust accuracy, {TITLES[kind]}\n" in captured.out
         assert f"{summary['radius'][name]['median']:.4g}" in captured.out
     assert f"sqrt(d/k) = {math.sqrt(200 / 4):.4g}" in captured.out
     assert f"sqrt(d/2) = {math.sqrt(200 / 2):.4g}" in captured.out
@@ -144,15 +144,15 @@ def test_theory_of_a_distribution_by_hand():
     labels = [1, -1, -1, -1]
     theory = synthetic.Idealised(ClusterDistribution.orthogonal(4, 36, labels=labels, rng=0))
     assert theory.centre_radii() == {
-        "two_class": ("sqrt{d/k}", [3.0]),
-        "ten_class_group_max": ("sqrt{d/2}", [math.sqrt(18)]),
-        "ten_class_group_sum": ("sqrt{d/(1+k_{opp})}", [math.sqrt(18), 3.0]),
+        "averaging": ("sqrt{d/k}", [3.0]),
+        "group_max": ("sqrt{d/2}", [math.sqrt(18)]),
+        "group_sum": ("sqrt{d/(1+k_{opp})}", [math.sqrt(18), 3.0]),
     }
     assert theory.averaged_cosines() == [1.0, 1 / math.sqrt(3)]
     # With one cluster a class group_max is N(sqrt(d/2), 1), whose median is sqrt(18).
     two = synthetic.Idealised(ClusterDistribution.orthogonal(2, 36, rng=0))
     grid_error = 11 / 400  # linear interpolation on 401 points from 0 to sqrt(36) + 5
-    assert two.medians()["ten_class_group_max"] == pytest.approx(math.sqrt(18), abs=grid_error)
+    assert two.medians()["group_max"] == pytest.approx(math.sqrt(18), abs=grid_error)
 
 
 def _idealised(dist, h):

@@ -31,16 +31,16 @@ STYLES: dict[str, dict[str, Any]] = {
     "closed_form": {"color": ORANGE, "linestyle": (0, (5, 2)), "label": "closed-form attack"},
     "pgd": {"color": GREEN, "linestyle": ":", "marker": "o", "markersize": 4, "label": "PGD"},
     "box": {"color": BLUE, "linestyle": "-.", "label": "attack within [0, 1]"},
-    "two_class": {"color": PURPLE, "label": TITLES["two_class"]},
-    "ten_class_group_max": {
+    "averaging": {"color": PURPLE, "label": TITLES["averaging"]},
+    "group_max": {
         "color": OLIVE,
         "linestyle": "-.",
-        "label": TITLES["ten_class_group_max"],
+        "label": TITLES["group_max"],
     },
-    "ten_class_group_sum": {
+    "group_sum": {
         "color": PINK,
         "linestyle": "--",
-        "label": TITLES["ten_class_group_sum"],
+        "label": TITLES["group_sum"],
     },
 }
 _HISTOGRAMS: tuple[dict[str, Any], ...] = (

@@ -17,7 +17,7 @@ from refimpl.experiments.tasks import Task
 from refimpl.radius import RobustRadius, robust_accuracy
 
 _IMAGES = 8
-_COMPARED = ("two_class", "ten_class_group_max")
+_COMPARED = ("averaging", "group_max")
 
 
 def draw_curves(path: Path, measured: Sequence[Mapping[str, Robustness]], *, unit: str) -> None:
@@ -26,7 +26,7 @@ def draw_curves(path: Path, measured: Sequence[Mapping[str, Robustness]], *, uni
     Lines are medians over the seeds, bands go from the smallest to the largest.
     """
     by_name = {name: [each[name] for each in measured] for name in measured[0]}
-    last = float(measured[0]["two_class"].epsilons[-1])
+    last = float(measured[0]["averaging"].epsilons[-1])
     settled = all(
         (run.radius.status != "bounded").all() for each in by_name.values() for run in each
     )

@@ -15,7 +15,7 @@ import refimpl
 from refimpl._files import write_json
 from refimpl._validation import Array, IntArray
 from refimpl.experiments import figures, report
-from refimpl.experiments.comparison import TITLES, Comparison
+from refimpl.experiments.comparison import JSON_NAMES, TITLES, Comparison
 from refimpl.experiments.robustness import Robustness
 
 _MAX_NODES = 100_000  # effort for one radius
@@ -112,10 +112,13 @@ def robustness_summary(
     """Entries ``robust_accuracy`` and ``radius`` of summary.json; `laws` at the same epsilons."""
     epsilons = next(iter(measured.values())).epsilons.tolist()
     known = {name: {"law": law.tolist()} for name, law in laws.items()}
-    curves = {name: {**each.curves(), **known.get(name, {})} for name, each in measured.items()}
+    curves = {
+        JSON_NAMES[name]: {**each.curves(), **known.get(name, {})}
+        for name, each in measured.items()
+    }
     return {
         "robust_accuracy": {"epsilons": epsilons, **curves},
-        "radius": {name: each.summary() for name, each in measured.items()},
+        "radius": {JSON_NAMES[name]: each.summary() for name, each in measured.items()},
     }
 
 
@@ -162,7 +165,7 @@ def draw_cosines(
             ("ten_class", "cosine_off_diagonal"),
         )
     )
-    size = comparison.two_class.n_hidden // two.shape[1]
+    size = comparison.binary.n_hidden // two.shape[1]
     means = "one neuron" if size == 1 else f"mean of {size} neurons next to each other"
     of_class = "neuron" if comparison.h == 1 else f"mean of the {comparison.h} neurons"
     of_seed = "" if seed is None else f", seed {seed}"

@@ -211,7 +211,7 @@ def _law_median(kind: str, dist: ClusterDistribution) -> float:
 
 
 def _averaging(comparison: Comparison, train: Sample, test: Sample) -> dict[str, Any]:
-    net, features, labels = comparison.two_class, comparison.features, comparison.labels
+    net, features, labels = comparison.binary, comparison.features, comparison.labels
     sums = np.stack([features[labels == side].sum(axis=0) for side in (1, -1)])
     positive, negative = _cosines(sums, net.W)
     signs = net.A[0] > 0
@@ -230,11 +230,11 @@ def _averaging(comparison: Comparison, train: Sample, test: Sample) -> dict[str,
 
 
 def _decoupling(comparison: Comparison) -> dict[str, Any]:
-    cosines = _cosines(comparison.features, comparison.ten_class.W)
+    cosines = _cosines(comparison.features, comparison.multiclass.W)
     same = np.eye(len(cosines), dtype=np.bool_)
     own = cosines[same]
     others = float(cosines[~same].mean())
-    norms = np.linalg.norm(comparison.ten_class.W, axis=1)
+    norms = np.linalg.norm(comparison.multiclass.W, axis=1)
     return {
         "own": float(own.min()),
         "own_mean": float(own.mean()),

@@ -17,15 +17,10 @@ from refimpl._validation import Array
 from refimpl.decisions import GroupMax
 from refimpl.distribution import ClusterDistribution
 from refimpl.experiments import publish
-from refimpl.experiments.comparison import Comparison
+from refimpl.experiments.comparison import TITLES, Comparison
 from refimpl.network import TwoLayerReLU
 from refimpl.training import gradient_descent
 
-KINDS = {
-    "two_class": "averaging",
-    "ten_class_group_max": "group_max",
-    "ten_class_group_sum": "group_sum",
-}
 _N_RADII = 24
 
 
@@ -144,7 +139,7 @@ class Idealised:
         """P(r > epsilon) by E23 to E25."""
         positive, negative = self.sizes
         return {
-            name: theory.robust_accuracy(
+            kind: theory.robust_accuracy(
                 kind,
                 epsilons,
                 n_positive=positive,
@@ -152,7 +147,7 @@ class Idealised:
                 d=self.dist.dim,
                 noise_std=self.dist.noise_std,
             )
-            for name, kind in KINDS.items()
+            for kind in TITLES
         }
 
     def medians(self) -> dict[str, float]:
@@ -165,9 +160,9 @@ class Idealised:
         k, d = self.dist.n_clusters, self.dist.dim
         sums = [theory.group_sum_radius(opposite, d) for opposite in sorted(set(self.sizes))]
         return {
-            "two_class": ("sqrt{d/k}", [theory.feature_averaging_radius(k, d)]),
-            "ten_class_group_max": ("sqrt{d/2}", [theory.decoupled_radius(d)]),
-            "ten_class_group_sum": ("sqrt{d/(1+k_{opp})}", sums),
+            "averaging": ("sqrt{d/k}", [theory.feature_averaging_radius(k, d)]),
+            "group_max": ("sqrt{d/2}", [theory.decoupled_radius(d)]),
+            "group_sum": ("sqrt{d/(1+k_{opp})}", sums),
         }
 
     def averaged_cosines(self) -> list[float]:
