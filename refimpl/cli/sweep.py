@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from refimpl import _validation as check
+from refimpl._extras import install
 from refimpl.cli import options
 from refimpl.cli.workers import processes
 
@@ -114,7 +115,7 @@ def _dask_client(address: str) -> Any:
     try:
         from distributed import Client
     except ImportError:
-        raise ImportError("--dask needs Dask: pip install 'refimpl[dask]'") from None
+        raise ImportError(f"--dask needs Dask: {install('dask')}") from None
     try:
         return Client(address, timeout=_SECONDS)  # type: ignore[no-untyped-call]  # Dask has no types
     except (OSError, ValueError, ImportError) as error:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from refimpl._extras import install
 from refimpl._files import atomic_write
 from refimpl._validation import Array
 from refimpl.experiments.comparison import TITLES
@@ -103,7 +104,7 @@ def available() -> bool:
     """Whether matplotlib is there; if not, one line on standard error says so."""
     if find_spec("matplotlib") is None:
         print(
-            "refimpl: no figures, since matplotlib is not installed: pip install 'refimpl[plot]'",
+            f"refimpl: no figures, since matplotlib is not installed: {install('plot')}",
             file=sys.stderr,
         )
         return False
