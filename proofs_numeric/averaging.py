@@ -105,8 +105,7 @@ def bound(counts: Array, size: Size) -> float:
 def alignment(run: Run) -> Array:
     """Cosine (2m,) of every neuron with the sum of the features of its sign."""
     dist, signs = run.problem.dist, np.sign(run.net.A[0])
-    v = np.stack([dist.features[dist.labels == side].sum(axis=0) for side in (1, -1)])
-    cosines = cosine_matrix(v, run.net.W)
+    cosines = cosine_matrix(dist.class_sums, run.net.W)
     return np.where(signs > 0, cosines[0], cosines[1])
 
 

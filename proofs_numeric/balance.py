@@ -12,10 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-import numpy as np
 from scipy.special import expit
 
-from proofs_numeric.evidence import BALANCE, Check, Result, Size, problem, train
+from proofs_numeric.evidence import BALANCE, Check, Result, Size, problem, start, train
 from refimpl import TwoLayerReLU
 from refimpl._validation import Array, IntArray
 
@@ -59,9 +58,7 @@ def follow(size: Size, seed: int, every: int = EVERY) -> dict[int, float]:
             f = get_network().outputs(sample.x)[:, 0]
             found[step] = ratio(f, sample.y)
 
-    rng = np.random.default_rng([seed, 1])
-    net = TwoLayerReLU.binary(size.d, size.m, sigma_w=size.sigma, sigma_b=size.sigma, rng=rng)
-    train(size, seed, net, look)
+    train(size, seed, start(size, seed), look)
     return found
 
 

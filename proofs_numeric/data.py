@@ -20,7 +20,6 @@ from scipy.special import chdtri, ndtr
 from proofs_numeric.evidence import (
     FALSE_ALARM,
     Check,
-    Problem,
     Result,
     Size,
     cluster_sizes,
@@ -29,6 +28,7 @@ from proofs_numeric.evidence import (
     problem,
 )
 from refimpl._validation import Array
+from refimpl.setting import Problem
 
 
 def prove(size: Size) -> Result:

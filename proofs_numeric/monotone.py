@@ -19,10 +19,11 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit
 
-from proofs_numeric.evidence import Check, Problem, Result, Size, gamma, problem
+from proofs_numeric.evidence import Check, Result, Size, gamma, problem
 from refimpl import Trajectory, TwoLayerReLU, decompose, gradient_descent
 from refimpl._validation import Array
 from refimpl.decomposition import increment_bounds
+from refimpl.setting import Problem
 
 
 class Increment(NamedTuple):

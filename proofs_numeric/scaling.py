@@ -18,9 +18,9 @@ import numpy as np
 
 from proofs_numeric.evidence import Check, Result, Size, binary, multiclass, radii, scaled
 from refimpl import GroupMax, GroupSum, theory
+from refimpl.theory import KINDS
 
 CLUSTERS = (2, 4, 6, 10)
-KINDS = ("averaging", "group_max", "group_sum")
 TOLERANCE = {"averaging": 0.05, "group_max": 0.05, "group_sum": 0.1}
 Medians = dict[tuple[int, int], dict[str, float]]  # (k, d) -> kind -> median radius
 
@@ -40,7 +40,7 @@ def judge(along_d: Medians, along_k: Medians) -> Result:
         x = [point[axis] for point in grid]
         for kind in KINDS:
             measured = slope(x, [medians[kind] for medians in grid.values()])
-            derived = slope(x, [_theory(kind, *point) for point in grid])
+            derived = slope(x, [centre(kind, *point) for point in grid])
             slopes[f"{kind}, log {name}"] = [measured, derived]
             checks.append(
                 Check.at_most(
@@ -82,7 +82,6 @@ def _medians(size: Size, k: int, d: int) -> dict[str, float]:
     return {kind: float(np.median(values)) for kind, values in found.items()}
 
 
-def _theory(kind: str, k: int, d: int) -> float:
-    if kind == "averaging":
-        return theory.feature_averaging_radius(k, d)
-    return theory.decoupled_radius(d) if kind == "group_max" else theory.group_sum_radius(k // 2, d)
+def centre(kind: str, k: int, d: int) -> float:
+    """Radius of the idealised network at a centre, half of the clusters in each class."""
+    return theory.centre_radius(kind, k_own=k - k // 2, k_opposite=k // 2, d=d)

@@ -20,13 +20,14 @@ from refimpl.decomposition import cosine_matrix
 from refimpl.experiments.comparison import Comparison
 from refimpl.experiments.tasks import Split, Task, class_means
 from refimpl.network import TwoLayerReLU
+from refimpl.setting import Options, option
 from refimpl.training import gradient_descent
 
 _TYPICAL_NORM = 10.0  # of the rows that the networks are trained on
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Options):
     """How the two networks are trained and measured.
 
     Parameters
@@ -55,28 +56,24 @@ class Settings:
         Of the first pair and of the samples drawn.
     """
 
-    h: int | None = None
-    epochs: int = 15
-    batch: int = 100
-    two_step: float = 2.0
-    ten_step: float = 1.0
-    sigma: float = 0.1
-    train: int | None = None
-    radii: int = 500
-    max_nodes: int = 1000
-    pgd_steps: int = 40
-    seeds: int = 3
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "radii", "max_nodes", "pgd_steps", "seeds"):
-            check.integer(name, getattr(self, name), minimum=1)
-        for name in ("two_step", "ten_step", "sigma"):
-            check.real(name, getattr(self, name), positive=True)
-        for name in ("h", "train"):
-            if getattr(self, name) is not None:
-                check.integer(name, getattr(self, name), minimum=1)
-        check.integer("seed", self.seed, minimum=0)
+    h: int | None = option(
+        None,
+        "hidden neurons of each class in the multi-class network",
+        none="3, or 4 for an odd number of classes",
+    )
+    epochs: int = option(15, "passes over the training samples")
+    batch: int = option(100, "rows in a gradient step")
+    two_step: float = option(2.0, "learning rate of the 2-class network")
+    ten_step: float = option(1.0, "learning rate of the multi-class network")
+    sigma: float = option(0.1, "standard deviation of the initial weights")
+    train: int | None = option(None, "training samples, drawn at random", none="all")
+    radii: int = option(500, "test samples, drawn at random, whose exact radii are found")
+    max_nodes: int = option(
+        1000, "search nodes for one radius; what they do not settle stays bounded"
+    )
+    seeds: int = option(3, "pairs of networks, each from its own initial weights")
+    pgd_steps: int = option(40, "PGD steps at each radius")
+    seed: int = option(0, "seed of all random numbers", minimum=0)
 
     def width(self, k: int) -> int:
         """Neurons of a class in a network of k classes: an even number of them in all.

@@ -20,13 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from refimpl._blas import one_thread
 from refimpl._files import output_directory
 from refimpl._validation import Array, IntArray
-from refimpl.experiments import figures, image_figures, publish, seeds_report
+from refimpl._workers import one_thread
+from refimpl.experiments import figures, image_figures, seeds_report
 from refimpl.experiments.comparison import Comparison
 from refimpl.experiments.images import Settings, check_features, train
 from refimpl.experiments.robustness import Robustness, finite
+from refimpl.experiments.summary import robustness_summary, summary_file
 from refimpl.experiments.tasks import Split, Task, shuffled
 from refimpl.radius import robust_radius
 
@@ -70,7 +71,7 @@ def _run(
     draw = figures.available()
     measured: list[dict[str, Robustness]] = []
     entries: list[dict[str, Any]] = []
-    with publish.summary_file(out / "summary.json", partial(_kept, settings.seeds)) as summary:
+    with summary_file(out / "summary.json", partial(_kept, settings.seeds)) as summary:
         summary["data"] = task.data
         summary["settings"] = _said(task, settings, len(chosen[0]), len(held_out[0]))
         summary["seeds"] = []
@@ -91,7 +92,7 @@ def _run(
                 box=task.image_shape is not None,
                 executor=executor,
             )
-            entries.append({**entry, **publish.robustness_summary(robustness, {})})
+            entries.append({**entry, **robustness_summary(robustness, {})})
             summary["seeds"].append({"seed": seed, **entries[-1]})
             summary["over_seeds"] = over_seeds(entries)
             if draw and not measured:
@@ -115,8 +116,9 @@ def _kept(seeds: int, summary: Mapping[str, Any]) -> str:
 def _draw_cosines(
     path: Path, task: Task, comparison: Comparison, entry: dict[str, Any], seed: int
 ) -> None:
-    names, of_class = task.class_names, "class mean"
-    publish.draw_cosines(path, comparison, entry, names, feature=of_class, seed=seed)
+    names = task.class_names
+    panels = figures.cosine_panels(comparison, entry, names, feature="class mean", seed=seed)
+    figures.draw_cosines(path, panels)
 
 
 def _samples(task: Task, settings: Settings) -> tuple[Split, Split]:

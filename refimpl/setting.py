@@ -1,0 +1,187 @@
+"""The setting of the paper's synthetic experiments, once: its values, and what they make.
+
+Experiments, sweeps, proofs and the command line all start from a `Setting`. A field that `option`
+made says what it is, and is an option of the command line. Files name it as `as_json` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from refimpl import _validation as check
+from refimpl.distribution import ClusterDistribution, Sample
+from refimpl.network import TwoLayerReLU
+from refimpl.training import Trajectory, gradient_descent
+
+
+def option(
+    default: Any,
+    text: str,
+    *,
+    minimum: float | None = None,
+    none: str = "",
+    json: str | None = None,
+) -> Any:
+    """Make a field of settings that the command line has as an option.
+
+    Parameters
+    ----------
+    default : int, float or None
+        None is an int that may be left out.
+    text : str
+        What the field is, for the help.
+    minimum : float, optional
+        Smallest value; by default an int is at least 1 and a float above 0.
+    none : str
+        What None stands for, for the help.
+    json : str, optional
+        Its name in files, by default that of the field.
+    """
+    metadata = {"help": text, "minimum": minimum, "none": none, "json": json}
+    return field(default=default, metadata=metadata)
+
+
+def options(settings: Any) -> dict[str, Field[Any]]:
+    """Fields of settings, or of their class, that `option` made, by their names in files.
+
+    >>> list(options(Setting))[-4:]
+    ['step', 'steps', 'test', 'seed']
+    """
+    made = [each for each in fields(settings) if "help" in each.metadata]
+    return {each.metadata["json"] or each.name: each for each in made}
+
+
+def checked(each: Field[Any], value: Any) -> Any:
+    """Value of a field that `option` made, in the type of its default, or a `ValueError`.
+
+    >>> checked(options(Setting)["noise"], 1), checked(options(Setting)["positive"], None)
+    (1.0, None)
+    """
+    minimum = each.metadata["minimum"]
+    if value is None and each.default is None:
+        return None
+    if isinstance(each.default, float):
+        if minimum is None:
+            return check.real(each.name, value, positive=True)
+        return check.real(each.name, value, minimum=minimum)
+    return check.integer(each.name, value, minimum=1 if minimum is None else minimum)
+
+
+class Options:
+    """Settings whose options are checked, and have the types of their defaults."""
+
+    def __post_init__(self) -> None:
+        for each in options(self).values():
+            object.__setattr__(self, each.name, checked(each, getattr(self, each.name)))
+
+    def as_json(self) -> dict[str, Any]:
+        """Values of the options, by their names in files."""
+        return {name: getattr(self, each.name) for name, each in options(self).items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A distribution, its training sample and its test sample."""
+
+    dist: ClusterDistribution
+    train: Sample
+    test: Sample
+
+
+@dataclass(frozen=True)
+class Setting(Options):
+    """Data, networks and training of a synthetic experiment; the defaults are the paper's.
+
+    The metadata of the fields say what each is.
+
+    Raises
+    ------
+    ValueError
+        Values that no sample or network can have, as more clusters than dimensions.
+
+    Examples
+    --------
+    >>> Setting(k=4, d=100, positive=1).partition()
+    (1, -1, -1, -1)
+    """
+
+    k: int = option(10, "clusters", minimum=2)
+    d: int = option(3072, "input dimension")
+    n: int = option(1000, "training samples")
+    m: int = option(5, "hidden neurons of each sign in the 2-class network")
+    positive: int | None = option(None, "clusters with label +1", minimum=0, none="half")
+    cosine: float = option(0.0, "cosine of each two features", minimum=-1)
+    noise: float = option(1.0, "standard deviation of the noise")
+    sigma: float = option(1e-5, "standard deviation of the initial weights")
+    learning_rate: float = option(0.001, "learning rate", json="step")
+    steps: int = option(100, "gradient descent steps")
+    test: int = option(200, "test samples, whose exact radii are found")
+    seed: int = option(0, "seed of all random numbers", minimum=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        k = self.k
+        if self.d < k:
+            check.fail("d", f"an integer of at least {k}, the number k of clusters", self.d)
+        if self.positive is not None and not 1 <= self.positive < k:
+            check.fail("positive", f"a number from 1 to {k - 1}, for k {k}", self.positive)
+        if not -1 <= self.cosine * (k - 1) < k - 1:
+            check.fail("cosine", f"a number from -1/{k - 1} to below 1, for k {k}", self.cosine)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Setting:
+        """Read what `as_json` wrote.
+
+        >>> Setting.from_json({"d": 40, "step": 0.02}).learning_rate
+        0.02
+        """
+        named = options(cls)
+        return cls(**{named[name].name: value for name, value in values.items()})
+
+    def partition(self) -> tuple[int, ...]:
+        """Labels (k,) of the clusters, those with +1 first."""
+        positive = self.k // 2 if self.positive is None else self.positive
+        return (1,) * positive + (-1,) * (self.k - positive)
+
+    def distribution(self, rng: int | np.random.Generator) -> ClusterDistribution:
+        """Draw the features (E2)."""
+        return ClusterDistribution.correlated(
+            self.k,
+            self.d,
+            cosine=self.cosine,
+            labels=self.partition(),
+            noise_std=self.noise,
+            rng=rng,
+        )
+
+    def problem(self) -> tuple[Problem, np.random.Generator]:
+        """Draw features and samples; the generator goes on to draw the initial weights."""
+        features, training, testing = np.random.default_rng(self.seed).spawn(3)
+        dist = self.distribution(features)
+        train, test = dist.sample(self.n, rng=training), dist.sample(self.test, rng=testing)
+        return Problem(dist, train, test), training
+
+    def binary(self, rng: int | np.random.Generator) -> TwoLayerReLU:
+        """Draw the 2-class network before training (E5)."""
+        return TwoLayerReLU.binary(self.d, self.m, sigma_w=self.sigma, sigma_b=self.sigma, rng=rng)
+
+    def multiclass(self, rng: int | np.random.Generator, h: int = 1) -> TwoLayerReLU:
+        """Draw the multi-class network before training (E6), h neurons a class."""
+        return TwoLayerReLU.multiclass(self.d, self.k, h, sigma_w=self.sigma, rng=rng)
+
+    def train(
+        self, net: TwoLayerReLU, sample: Sample, callback: Callable[..., object] | None = None
+    ) -> Trajectory:
+        """Train a network on the labels, or on the clusters if it has an output for each (E13)."""
+        return gradient_descent(
+            net,
+            sample.x,
+            sample.y if net.n_outputs == 1 else sample.cluster,
+            learning_rate=self.learning_rate,
+            steps=self.steps,
+            callback=callback,
+        )
