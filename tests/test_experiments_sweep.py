@@ -52,16 +52,16 @@ def test_radii_are_those_of_the_trained_networks(alone):
     dist, train, test = problem.dist, problem.train, problem.test
     comparison = synthetic.train(outcome.point, problem, rng, progress=False)
     decisions = {
-        "averaging": (comparison.two_class, "sign"),
-        "group_max": (comparison.ten_class, GroupMax(dist.labels)),
-        "group_sum": (comparison.ten_class, GroupSum(dist.labels)),
+        "averaging": (comparison.binary, "sign"),
+        "group_max": (comparison.multiclass, GroupMax(dist.labels)),
+        "group_sum": (comparison.multiclass, GroupSum(dist.labels)),
     }
     for kind, (net, decision) in decisions.items():
         radii = robust_radius(net, test.x, test.y, decision=decision).upper
         found = outcome.result["trained"][kind]
         assert found["max"] == pytest.approx(radii.max(), rel=1e-9)
         assert found["mean"] == pytest.approx(radii.mean(), rel=1e-9)
-    f = comparison.two_class.outputs(train.x)[:, 0]
+    f = comparison.binary.outputs(train.x)[:, 0]
     share = 1 / (1 + np.exp(train.y * f))
     assert outcome.result["averaging"]["balance"] == pytest.approx(share.max() / share.min())
     loss = np.logaddexp(0, -train.y * f).mean()

@@ -11,7 +11,7 @@ import pytest
 
 from refimpl import ClusterDistribution, TwoLayerReLU, cli, theory
 from refimpl.experiments import figures, synthetic
-from refimpl.experiments.comparison import TITLES, Comparison
+from refimpl.experiments.comparison import JSON_NAMES, TITLES, Comparison
 from refimpl.setting import SyntheticSettings
 from tests import tolerances
 
@@ -117,8 +117,8 @@ def test_the_tables_say_what_the_summary_says(tmp_path, capsys):
     summary = synthetic.run(SMALL, tmp_path, progress=False)
     captured = capsys.readouterr()
     assert captured.err == ""
-    for name in CLASSIFIERS:
-        assert f"robust accuracy, {TITLES[name]}\n" in captured.out
+    for kind, name in JSON_NAMES.items():
+        assert f"robust accuracy, {TITLES[kind]}\n" in captured.out
         assert f"{summary['radius'][name]['median']:.4g}" in captured.out
     assert f"sqrt(d/k) = {math.sqrt(200 / 4):.4g}" in captured.out
     assert f"sqrt(d/2) = {math.sqrt(200 / 2):.4g}" in captured.out
@@ -144,15 +144,15 @@ def test_default_settings_are_the_papers():
 def test_theory_of_a_distribution_by_hand():
     dist = ClusterDistribution.orthogonal(4, 36, labels=[1, -1, -1, -1], rng=0)
     assert synthetic.by_classifier(synthetic.centre, dist) == {
-        "two_class": ("sqrt{d/k}", [3.0]),
-        "ten_class_group_max": ("sqrt{d/2}", [math.sqrt(18)]),
-        "ten_class_group_sum": ("sqrt{d/(1+k_{opp})}", [math.sqrt(18), 3.0]),
+        "averaging": ("sqrt{d/k}", [3.0]),
+        "group_max": ("sqrt{d/2}", [math.sqrt(18)]),
+        "group_sum": ("sqrt{d/(1+k_{opp})}", [math.sqrt(18), 3.0]),
     }
     assert synthetic.averaged_cosines(dist) == [1.0, 1 / math.sqrt(3)]
     # With one cluster a class group_max is N(sqrt(d/2), 1), whose median is sqrt(18).
     two = ClusterDistribution.orthogonal(2, 36, rng=0)
     medians = synthetic.by_classifier(theory.median_radius, two)
-    assert medians["ten_class_group_max"] == pytest.approx(math.sqrt(18), abs=1e-8)
+    assert medians["group_max"] == pytest.approx(math.sqrt(18), abs=1e-8)
 
 
 def test_no_law_is_said_or_drawn_where_features_are_not_orthogonal(tmp_path, capsys, monkeypatch):

@@ -190,7 +190,7 @@ def test_without_matplotlib_one_line_says_so(monkeypatch, capsys):
     assert not figures.available()
     err = capsys.readouterr().err
     assert err.count("\n") == 1
-    assert "pip install 'refimpl[plot]'" in err
+    assert "pip install '.[plot]'" in err
 
 
 def test_drawing_does_not_touch_pyplot(tmp_path):

@@ -33,7 +33,7 @@ Exit status: 0 if there is data and all of it is whole, else 1.
 FETCH = """Download a data set from where it is published into DIR, which is made if it is
 missing: mnist, 12 MB, or cifar10, 170 MB. Files that are there and whole are
 kept; what comes with another sha256 than the published one is refused. This is
-the only command that uses the network; it needs pip install 'refimpl[fetch]'.
+the only command that uses the network; it needs the extra fetch.
 
   refimpl data fetch mnist data/
   refimpl reproduce mnist --data data/

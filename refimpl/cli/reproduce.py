@@ -22,7 +22,7 @@ from refimpl.cli import options
 from refimpl.setting import ImageSettings, SyntheticSettings
 
 if TYPE_CHECKING:
-    from refimpl.experiments.images import ImageTask
+    from refimpl.experiments.tasks import Task
 
 SYNTHETIC_HELP = """\
 The paper's synthetic experiment: k clusters around orthogonal features in d
@@ -129,22 +129,22 @@ def run_synthetic(args: argparse.Namespace) -> int:
     return 0
 
 
-def _load_mnist(args: argparse.Namespace, seed: int) -> ImageTask:
-    from refimpl.experiments import mnist
+def _load_mnist(args: argparse.Namespace, seed: int) -> Task:
+    from refimpl.experiments import tasks
 
-    return mnist.load(args.data, verify=not args.no_verify)
-
-
-def _load_cifar10(args: argparse.Namespace, seed: int) -> ImageTask:
-    from refimpl.experiments import cifar10
-
-    return cifar10.load(args.data, verify=not args.no_verify)
+    return tasks.mnist(args.data, verify=not args.no_verify)
 
 
-def _load_features(args: argparse.Namespace, seed: int) -> ImageTask:
-    from refimpl.experiments import features
+def _load_cifar10(args: argparse.Namespace, seed: int) -> Task:
+    from refimpl.experiments import tasks
 
-    return features.load(args.file, args.groups, seed=seed)
+    return tasks.cifar10(args.data, verify=not args.no_verify)
+
+
+def _load_features(args: argparse.Namespace, seed: int) -> Task:
+    from refimpl.experiments import tasks
+
+    return tasks.features(args.file, args.groups, seed=seed)
 
 
 def _run_images(args: argparse.Namespace, settings: ImageSettings, load: Any) -> int:

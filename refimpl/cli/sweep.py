@@ -18,6 +18,7 @@ from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from refimpl._extras import install
 from refimpl._workers import processes
 from refimpl.cli import options
 from refimpl.setting import Setting
@@ -88,7 +89,7 @@ def _dask_client(address: str) -> Any:
     try:
         from distributed import Client
     except ImportError:
-        raise ImportError("--dask needs Dask: pip install 'refimpl[dask]'") from None
+        raise ImportError(f"--dask needs Dask: {install('dask')}") from None
     try:
         return Client(address, timeout=_SECONDS)  # type: ignore[no-untyped-call]  # Dask has no types
     except (OSError, ValueError, ImportError) as error:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from refimpl._extras import install
 from refimpl._files import atomic_write
 from refimpl._validation import Array
 from refimpl.experiments.comparison import TITLES, Comparison
@@ -32,16 +33,16 @@ STYLES: dict[str, dict[str, Any]] = {
     "closed_form": {"color": ORANGE, "linestyle": (0, (5, 2)), "label": "closed-form attack"},
     "pgd": {"color": GREEN, "linestyle": ":", "marker": "o", "markersize": 4, "label": "PGD"},
     "box": {"color": BLUE, "linestyle": "-.", "label": "attack within [0, 1]"},
-    "two_class": {"color": PURPLE, "label": TITLES["two_class"]},
-    "ten_class_group_max": {
+    "averaging": {"color": PURPLE, "label": TITLES["averaging"]},
+    "group_max": {
         "color": OLIVE,
         "linestyle": "-.",
-        "label": TITLES["ten_class_group_max"],
+        "label": TITLES["group_max"],
     },
-    "ten_class_group_sum": {
+    "group_sum": {
         "color": PINK,
         "linestyle": "--",
-        "label": TITLES["ten_class_group_sum"],
+        "label": TITLES["group_sum"],
     },
 }
 _HISTOGRAMS: tuple[dict[str, Any], ...] = (
@@ -115,7 +116,7 @@ def available() -> bool:
     """Whether matplotlib is there; if not, one line on standard error says so."""
     if find_spec("matplotlib") is None:
         print(
-            "refimpl: no figures, since matplotlib is not installed: pip install 'refimpl[plot]'",
+            f"refimpl: no figures, since matplotlib is not installed: {install('plot')}",
             file=sys.stderr,
         )
         return False
@@ -140,7 +141,7 @@ def cosine_panels(
     sorted_names = [names[i] for i in order]
     rows = rf"{feature} $\mu_i$ (labels $+1$ above, $-1$ below)"
     of_seed = "" if seed is None else f", seed {seed}"
-    size = comparison.two_class.n_hidden // two.shape[1]
+    size = comparison.binary.n_hidden // two.shape[1]
     means = "one neuron" if size == 1 else f"mean of {size} neurons next to each other"
     of_class = "neuron" if comparison.h == 1 else f"mean of the {comparison.h} neurons"
     own, other, diagonal, off = (

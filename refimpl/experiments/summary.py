@@ -11,6 +11,7 @@ from typing import Any
 import refimpl
 from refimpl._files import write_json
 from refimpl._validation import Array
+from refimpl.experiments.comparison import JSON_NAMES
 from refimpl.experiments.robustness import Robustness
 
 
@@ -38,8 +39,11 @@ def robustness_summary(
     """Entries ``robust_accuracy`` and ``radius``; `laws`, where known, at the same epsilons."""
     epsilons = next(iter(measured.values())).epsilons.tolist()
     known = {name: {"law": law.tolist()} for name, law in laws.items()}
-    curves = {name: {**each.curves(), **known.get(name, {})} for name, each in measured.items()}
+    curves = {
+        JSON_NAMES[name]: {**each.curves(), **known.get(name, {})}
+        for name, each in measured.items()
+    }
     return {
         "robust_accuracy": {"epsilons": epsilons, **curves},
-        "radius": {name: each.summary() for name, each in measured.items()},
+        "radius": {JSON_NAMES[name]: each.summary() for name, each in measured.items()},
     }

@@ -63,10 +63,9 @@ def _radii(
     comparison: Comparison, test: Sample, law_medians: dict[str, float | None]
 ) -> dict[str, Any]:
     """Exact radii of the three classifiers, beside the medians of their laws."""
-    classifiers = comparison.classifiers().values()
     return {
         kind: {**_robustness(each.net, each.decision, test), "law_median": law_medians[kind]}
-        for kind, each in zip(theory.KINDS, classifiers, strict=True)
+        for kind, each in comparison.classifiers().items()
     }
 
 
@@ -84,7 +83,7 @@ def _robustness(net: TwoLayerReLU, decision: Decision, test: Sample) -> dict[str
 
 
 def _averaging(comparison: Comparison, problem: Problem) -> dict[str, Any]:
-    net, train, test, dist = comparison.two_class, problem.train, problem.test, problem.dist
+    net, train, test, dist = comparison.binary, problem.train, problem.test, problem.dist
     positive, negative = _cosines(dist.class_sums, net.W)
     signs = net.A[0] > 0
     own, other = np.where(signs, positive, negative), np.where(signs, negative, positive)
@@ -102,7 +101,7 @@ def _averaging(comparison: Comparison, problem: Problem) -> dict[str, Any]:
 
 
 def _decoupling(comparison: Comparison) -> dict[str, Any]:
-    W = comparison.ten_class.W
+    W = comparison.multiclass.W
     cosines = _cosines(comparison.features, W)
     same = np.eye(len(cosines), dtype=np.bool_)
     own = cosines[same]

@@ -20,7 +20,6 @@ from refimpl.experiments.robustness import Robustness
 from refimpl.experiments.summary import robustness_summary, summary_file
 from refimpl.setting import Problem, Setting, SyntheticSettings
 
-KINDS = dict(zip(TITLES, theory.KINDS, strict=True))  # of the classifiers, by their names in files
 _MAX_NODES = 100_000  # effort for one radius
 _FINE = 400  # radii at which a law is drawn
 _FORMULAS = {"averaging": "sqrt{d/k}", "group_max": "sqrt{d/2}", "group_sum": "sqrt{d/(1+k_{opp})}"}
@@ -79,7 +78,7 @@ def train(
 def by_classifier(of: Callable[..., Any], dist: ClusterDistribution) -> dict[str, Any]:
     """Give ``of(kind, **parameters of its law)`` of each classifier; empty if no law is known."""
     law = theory.law_parameters(dist)
-    return {} if law is None else {name: of(kind, **law) for name, kind in KINDS.items()}
+    return {} if law is None else {kind: of(kind, **law) for kind in theory.KINDS}
 
 
 def laws(dist: ClusterDistribution, epsilons: Array) -> dict[str, Array]:
