@@ -89,9 +89,9 @@ def run_fetch(args: argparse.Namespace) -> int:
     """Download a data set from where it is published into DIR.
 
     The folder is made if it is missing. The data sets are mnist, 12 MB, and
-    cifar10, 170 MB. Files that are there and whole are kept; what comes with another
-    sha256 than the published one is refused. This is the only command that uses the
-    network; it needs the extra fetch.
+    cifar10, 170 MB. Files that are there and whole are kept; what comes with
+    another sha256 than the published one is refused. This is the only command that
+    uses the network; it needs the extra fetch.
 
       refimpl data fetch mnist data/
       refimpl reproduce mnist --data data/

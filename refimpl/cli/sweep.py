@@ -3,9 +3,9 @@
   refimpl sweep --d 768,1536,3072 --seed 0,1,2 --jobs 2
 
 Every axis takes values separated by commas; all combinations are measured, and
-what is not given is the paper's. A table of median radii is printed; sweep.jsonl in
---out has all results, a line each as they come. The same command again takes up
-where it stopped; another grid needs another --out.
+what is not given is the paper's. A table of median radii is printed;
+sweep.jsonl in --out has all results, a line each as they come. The same command
+again takes up where it stopped; another grid needs another --out.
 
 Exit status: 0 if every point was measured, 1 if one failed.
 """
