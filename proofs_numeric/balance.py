@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from scipy.special import expit
 
-from proofs_numeric.evidence import BALANCE, Check, Result, Size, problem, start, train
+from proofs_numeric.evidence import BALANCE, Check, Evidence, Size, problem, start, train
 from refimpl import TwoLayerReLU
 from refimpl._validation import Array, IntArray
 
@@ -22,7 +22,7 @@ EVERY = 5
 HORIZONS = (200, 400, 800)
 
 
-def prove(size: Size) -> Result:
+def prove(size: Size) -> Evidence:
     """Follow all seeds up to the size's steps, and the first one further."""
     ratios = [follow(size, seed) for seed in size.seeds]
     horizon = HORIZONS[-1] if len(size.seeds) > 2 else HORIZONS[0]
@@ -30,7 +30,7 @@ def prove(size: Size) -> Result:
     return judge(ratios, longer)
 
 
-def judge(ratios: list[dict[int, float]], longer: Mapping[int, float] | None = None) -> Result:
+def judge(ratios: list[dict[int, float]], longer: Mapping[int, float] | None = None) -> Evidence:
     """Hold the ratio at every step that was looked at against 2.5."""
     worst = max(max(each.values()) for each in ratios)
     horizon = max(ratios[0])
@@ -40,7 +40,7 @@ def judge(ratios: list[dict[int, float]], longer: Mapping[int, float] | None = N
         for t in HORIZONS
         if longer and t in longer
     ]
-    return Result(
+    return Evidence(
         "balance",
         "max/min over samples of |dL/df_i| stays below 2.5 for t <= 100",
         "paper's mechanism; bound measured",

@@ -67,7 +67,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Result:
+class Evidence:
     """Evidence for one claim: its checks, and the numbers behind them as JSON can hold them."""
 
     claim: str

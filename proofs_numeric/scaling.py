@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from proofs_numeric.evidence import Check, Result, Size, binary, multiclass, radii, scaled
+from proofs_numeric.evidence import Check, Evidence, Size, binary, multiclass, radii, scaled
 from refimpl import GroupMax, GroupSum, theory
 from refimpl.theory import KINDS
 
@@ -25,7 +25,7 @@ TOLERANCE = {"averaging": 0.05, "group_max": 0.05, "group_sum": 0.1}
 Medians = dict[tuple[int, int], dict[str, float]]  # (k, d) -> kind -> median radius
 
 
-def prove(size: Size) -> Result:
+def prove(size: Size) -> Evidence:
     """Train both networks along d at fixed k, and along k at fixed d."""
     k, d = size.k, size.d
     along_d = {(k, each): _medians(size, k, each) for each in (d // 4, d // 2, d)}
@@ -33,7 +33,7 @@ def prove(size: Size) -> Result:
     return judge(along_d, along_k)
 
 
-def judge(along_d: Medians, along_k: Medians) -> Result:
+def judge(along_d: Medians, along_k: Medians) -> Evidence:
     """Compare the six slopes with those of the theory."""
     checks, slopes = [], {}
     for axis, (name, grid) in enumerate((("k", along_k), ("d", along_d))):
@@ -56,7 +56,7 @@ def judge(along_d: Medians, along_k: Medians) -> Result:
         ],
     }
     statement = "radii scale as sqrt(d), and with k as sqrt(d/k), sqrt(d/2), sqrt(d/(1 + k/2))"
-    return Result("scaling", statement, "orders: paper; rest derived", checks, numbers)
+    return Evidence("scaling", statement, "orders: paper; rest derived", checks, numbers)
 
 
 def slope(x: Sequence[float], y: Sequence[float]) -> float:

@@ -43,13 +43,8 @@ def draw_slopes(outcomes: Sequence[Outcome], rows: results.Slopes) -> Any:
                 f"{kind}: {each.mean:+.3f} [{each.low:+.3f}, {each.high:+.3f}], "
                 f"centre {each.centre:+.3f}, law {each.law:+.3f}"
             )
-            y = [
-                [
-                    results.median(each, "trained", kind)
-                    for each in results.along(outcomes, axis, seed)
-                ]
-                for seed in results.seeds(outcomes)
-            ]
+            grid = [results.along(outcomes, axis, seed) for seed in results.seeds(outcomes)]
+            y = [[results.median(o, "trained", kind) for o in row] for row in grid]
             ax.loglog(x, np.transpose(y), marker, color=colour, alpha=0.6, markersize=5)
             centres = [results.centre_along(kind, axis, value) for value in x]
             ax.loglog(x, centres, "--", color=colour, marker=marker, markevery=[], label=label)
@@ -92,13 +87,7 @@ def draw_laws(outcomes: Sequence[Outcome]) -> Any:
     }
     for ax, kind in zip(axes, KINDS, strict=True):
         for label, (value_of, style) in curves.items():
-            shifts = [
-                [value_of(each, kind) - results.law_median(each, kind) for each in row]
-                for row in grid
-            ]
-            low, mean, high = np.transpose(
-                [results.interval(each) for each in zip(*shifts, strict=True)]
-            )
+            low, mean, high = _shifts(grid, kind, value_of)
             ax.errorbar(x, mean, [mean - low, high - mean], capsize=3, label=label, **style)
         ax.axhline(0, color=BLACK, linewidth=0.8)
         ax.set_xscale("log")
@@ -114,6 +103,14 @@ def draw_laws(outcomes: Sequence[Outcome]) -> Any:
         fontsize=11,
     )
     return figure
+
+
+def _shifts(
+    grid: Sequence[Sequence[Outcome]], kind: str, value_of: Callable[[Outcome, str], float]
+) -> Any:
+    """Interval (low, mean, high) over seeds of a value less the law's median, at each point."""
+    shifts = [[value_of(o, kind) - results.law_median(o, kind) for o in row] for row in grid]
+    return np.transpose([results.interval(each) for each in zip(*shifts, strict=True)])
 
 
 def draw_phases(phases: Mapping[str, Sequence[Outcome]]) -> Any:

@@ -6,6 +6,7 @@ made says what it is, and is an option of the command line. Files name it as `as
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
@@ -13,9 +14,13 @@ from typing import Any
 import numpy as np
 
 from refimpl import _validation as check
+from refimpl._validation import Array
+from refimpl.decisions import GroupMax
 from refimpl.distribution import ClusterDistribution, Sample
 from refimpl.network import TwoLayerReLU
 from refimpl.training import Trajectory, gradient_descent
+
+_N_RADII = 24
 
 
 def option(
@@ -185,3 +190,104 @@ class Setting(Options):
             steps=self.steps,
             callback=callback,
         )
+
+
+@dataclass(frozen=True)
+class SyntheticSettings(Setting):
+    """A setting, and how `refimpl reproduce synthetic` measures its networks.
+
+    labels: partition of the clusters, in place of `positive`.
+    """
+
+    h: int = option(1, "hidden neurons of each class in the multi-class network")
+    pgd_steps: int = option(40, "PGD steps at each radius")
+    labels: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.labels is None:
+            return
+        if self.positive is not None:
+            check.fail("labels", "None beside positive", self.labels)
+        if len(self.labels) != self.k:
+            check.fail("labels", f"{self.k} labels, one for each cluster", len(self.labels))
+        GroupMax(check.signs("labels", self.labels, self.k))
+
+    def partition(self) -> tuple[int, ...]:
+        """Labels (k,) of the clusters."""
+        return super().partition() if self.labels is None else self.labels
+
+    def as_json(self) -> dict[str, Any]:
+        """Values by their names in summary.json, the labels in place of `positive`."""
+        values = {**super().as_json(), "labels": list(self.partition())}
+        del values["positive"]
+        return values
+
+    def epsilons(self) -> Array:
+        """24 radii in round steps, up to where the law of group_max (E24) has fallen to 0.
+
+        Its median is half the distance of two centres, sqrt(d (1 - cosine) / 2).
+        """
+        last = math.sqrt((1 - self.cosine) * self.d / 2) + 5 * self.noise
+        return float(f"{last / (_N_RADII - 2):.2g}") * np.arange(_N_RADII, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class ImageSettings(Options):
+    """How the two networks are trained on real data and measured.
+
+    Parameters
+    ----------
+    h : int, optional
+        Hidden neurons of a class in the finer network; the 2-class network has as many in all. By
+        default 3, and 4 for an odd number of classes.
+    epochs, batch : int
+        Passes over the training samples, and rows in a gradient step.
+    two_step, ten_step : float
+        Learning rates of the two networks, for rows of root mean square norm 10; a tenth of that in
+        the last fifth of the steps.
+    sigma : float
+        Standard deviation of the initial weights and biases.
+    train : int, optional
+        Training samples, drawn from all; by default all.
+    radii : int
+        Test samples, drawn from all, whose exact radii are found.
+    max_nodes : int
+        Effort for one radius, as in `robust_radius`; what it does not settle stays bounded.
+    pgd_steps : int
+        Steps of PGD at each radius.
+    seeds : int
+        Pairs of networks trained, each from its own initial weights.
+    seed : int
+        Of the first pair and of the samples drawn.
+    """
+
+    h: int | None = option(
+        None,
+        "hidden neurons of each class in the multi-class network",
+        none="3, or 4 for an odd number of classes",
+    )
+    epochs: int = option(15, "passes over the training samples")
+    batch: int = option(100, "rows in a gradient step")
+    two_step: float = option(2.0, "learning rate of the 2-class network")
+    ten_step: float = option(1.0, "learning rate of the multi-class network")
+    sigma: float = option(0.1, "standard deviation of the initial weights")
+    train: int | None = option(None, "training samples, drawn at random", none="all")
+    radii: int = option(500, "test samples, drawn at random, whose exact radii are found")
+    max_nodes: int = option(
+        1000, "search nodes for one radius; what they do not settle stays bounded"
+    )
+    seeds: int = option(3, "pairs of networks, each from its own initial weights")
+    pgd_steps: int = option(40, "PGD steps at each radius")
+    seed: int = option(0, "seed of all random numbers", minimum=0)
+
+    def width(self, k: int) -> int:
+        """Neurons of a class in a network of k classes: an even number of them in all.
+
+        >>> ImageSettings().width(10), ImageSettings().width(5)
+        (3, 4)
+        """
+        h = (3 if k % 2 == 0 else 4) if self.h is None else self.h
+        if k * h % 2:
+            check.fail("h", f"an even number, for {k} classes", h)
+        return h

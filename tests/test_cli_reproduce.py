@@ -10,13 +10,12 @@ import pytest
 
 from refimpl import cli, setting
 from refimpl.cli import reproduce
-from refimpl.experiments import images, synthetic
 
 EXPERIMENTS = {
-    "synthetic": synthetic.Settings(),
-    "mnist": images.Settings(),
-    "cifar10": replace(images.Settings(), **reproduce.CIFAR10),
-    "features": images.Settings(),
+    "synthetic": setting.SyntheticSettings(),
+    "mnist": setting.ImageSettings(),
+    "cifar10": replace(setting.ImageSettings(), **reproduce.CIFAR10),
+    "features": setting.ImageSettings(),
 }
 
 

@@ -13,6 +13,7 @@ from refimpl import cli
 from refimpl.experiments import figures, image_figures, images, seeds, tasks
 from refimpl.experiments.robustness import Robustness
 from refimpl.radius import RobustRadius
+from refimpl.setting import ImageSettings
 from tests import dataset_files
 
 SMALL = ["--epochs", "2", "--batch", "50", "--radii", "4", "--pgd-steps", "2", "--seeds", "2"]
@@ -97,7 +98,7 @@ def test_quick_takes_fewer_samples_and_yields_to_explicit_settings(folder, tmp_p
     assert cli.main([*words, "--quick", "--radii", "7"]) == 0
     assert cli.main(words) == 0
     quick, seven, full = seen
-    assert full == images.Settings()
+    assert full == ImageSettings()
     assert quick.train < 60_000
     assert quick.radii < full.radii == 500
     assert quick.seeds < full.seeds == 3
@@ -112,7 +113,7 @@ def test_training_needs_samples_of_every_class(folder, tmp_path, capsys):
 
 def test_the_two_networks_are_equally_wide_and_take_raw_rows(folder):
     task = replace(tasks.mnist(folder, verify=False), centre=True)
-    settings = images.Settings(epochs=2, batch=50, h=2, two_step=0.5, ten_step=0.5)
+    settings = ImageSettings(epochs=2, batch=50, h=2, two_step=0.5, ten_step=0.5)
     x, classes = task.train
     comparison = images.train(task, task.train, settings, np.random.default_rng(0), progress=False)
     assert comparison.binary.n_hidden == comparison.multiclass.n_hidden == 20
@@ -123,7 +124,7 @@ def test_the_two_networks_are_equally_wide_and_take_raw_rows(folder):
 def test_radii_of_the_same_samples_whatever_the_seed_of_a_network(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "available", lambda: False)
     task = tasks.mnist(folder, verify=False)
-    settings = images.Settings(epochs=1, radii=3, pgd_steps=1, max_nodes=20, seeds=2, ten_step=0.5)
+    settings = ImageSettings(epochs=1, radii=3, pgd_steps=1, max_nodes=20, seeds=2, ten_step=0.5)
     summary = seeds.run(task, settings, tmp_path, progress=False)
     first, second = summary["seeds"]
     assert first["robust_accuracy"]["epsilons"] == second["robust_accuracy"]["epsilons"]
@@ -293,7 +294,7 @@ def test_a_strip_without_any_sample_that_both_get_right_is_not_drawn(monkeypatch
 @pytest.mark.slow
 def test_mnist_itself_reaches_the_accuracy_of_such_networks(data_directory, tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "available", lambda: False)
-    settings = images.Settings(radii=50, seeds=1)
+    settings = ImageSettings(radii=50, seeds=1)
     summary = seeds.run(tasks.mnist(data_directory), settings, tmp_path, progress=False)
     two, ten = summary["seeds"][0]["two_class"], summary["seeds"][0]["ten_class"]
     assert 0.96 <= two["clean_accuracy"] < ten["group_accuracy"]

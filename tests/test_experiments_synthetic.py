@@ -12,11 +12,10 @@ import pytest
 from refimpl import ClusterDistribution, TwoLayerReLU, cli, theory
 from refimpl.experiments import figures, synthetic
 from refimpl.experiments.comparison import JSON_NAMES, TITLES, Comparison
+from refimpl.setting import SyntheticSettings
 from tests import tolerances
 
-SMALL = synthetic.Settings(
-    k=4, d=200, n=80, m=2, test=20, learning_rate=0.01, steps=60, pgd_steps=5
-)
+SMALL = SyntheticSettings(k=4, d=200, n=80, m=2, test=20, learning_rate=0.01, steps=60, pgd_steps=5)
 CLASSIFIERS = ("two_class", "ten_class_group_max", "ten_class_group_sum")
 
 
@@ -136,7 +135,7 @@ def test_without_matplotlib_the_rest_runs_and_one_line_says_so(tmp_path, capsys,
 
 
 def test_default_settings_are_the_papers():
-    s = synthetic.Settings()
+    s = SyntheticSettings()
     assert (s.k, s.d, s.n, s.m, s.h) == (10, 3072, 1000, 5, 1)
     assert (s.learning_rate, s.steps, s.sigma, s.noise, s.test) == (0.001, 100, 1e-5, 1.0, 200)
     assert s.epsilons().tolist() == list(range(0, 48, 2))

@@ -1,7 +1,7 @@
 """The command ``refimpl``: one module for each subcommand, with `add_parser` and `run`.
 
-The docstring of a module is the help of its subcommand. The modules import what they run when they
-run, so that ``refimpl --help`` is quick.
+The docstring of a module, or of the function that runs, is the help of its subcommand. The modules
+import what they run when they run, so that ``refimpl --help`` is quick.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -29,8 +30,8 @@ GROUPED: dict[str, Any] = {"group_max": GroupMax, "group_sum": GroupSum}
 
 
 def add_command(subparsers: Any, name: str, text: str, doc: str | None) -> Any:
-    """Add a subcommand: `text` in the list of all, the docstring of its module for its own help."""
-    raw = argparse.RawDescriptionHelpFormatter
+    """Add a subcommand: `text` in the list of all, a docstring for its own help."""
+    raw, doc = argparse.RawDescriptionHelpFormatter, inspect.cleandoc(doc or "")
     return subparsers.add_parser(name, help=text, description=doc, formatter_class=raw)
 
 

@@ -19,52 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from refimpl._workers import processes
 from refimpl.cli import options
+from refimpl.setting import ImageSettings, SyntheticSettings
 
 if TYPE_CHECKING:
-    from refimpl.experiments.images import Settings as ImageSettings
     from refimpl.experiments.tasks import Task
-
-SYNTHETIC_HELP = """\
-The paper's synthetic experiment: k clusters around orthogonal features in d
-dimensions, half of them labelled +1. Trains a 2-class network on the labels and a
-multi-class network on the clusters, and compares their radii with the theory.
-
-  refimpl reproduce synthetic
-  refimpl reproduce synthetic --k 4 --d 400 --positive 1 --out small
-  refimpl reproduce synthetic --cosine 0.3
-
-Of features with a cosine other than 0 no law is known, and none is drawn. The
-defaults are the paper's, and take some seconds."""
-MNIST_HELP = """\
-Odd against even digits of MNIST: a 2-class network trained on these two labels,
-and a multi-class network, as wide, trained on the ten digits.
-
-  refimpl data fetch mnist DIR
-  refimpl reproduce mnist --data DIR --quick
-  refimpl reproduce mnist --data DIR --jobs 2
-
---quick takes less than a minute, the whole some minutes."""
-CIFAR10_HELP = """\
-The first five classes of CIFAR-10 against the last five: a 2-class network trained
-on these two labels, and a multi-class network, as wide, trained on the ten classes.
-
-  refimpl data fetch cifar10 DIR
-  refimpl reproduce cifar10 --data DIR --quick
-  refimpl reproduce cifar10 --data DIR --jobs 2
-
---quick is for a first look; the whole takes many minutes."""
-FEATURES_HELP = """\
-Feature vectors of your own, as a frozen network gives them: a 2-class network
-trained on two groups of classes, and a multi-class network, as wide, trained on
-the classes.
-
-  refimpl reproduce features FILE.npz --groups 1,1,-1 --quick
-
-FILE.npz, as numpy.savez writes it, holds
-  x               (n,d) real numbers, a feature vector a row
-  y               (n,) integers, their classes 0..k-1, of which none is missing
-  x_test, y_test  the same for test samples, with the same d and k; optional:
-                  without them a fifth of the rows, drawn at random, is held out"""
 
 CIFAR10: dict[str, Any] = {
     **{"epochs": 20, "two_step": 0.5, "ten_step": 0.5, "sigma": 0.01},
@@ -75,34 +33,31 @@ QUICK: dict[str, Any] = {"train": 6000, "epochs": 5, "radii": 40, "seeds": 2, "m
 
 def add_parser(subparsers: Any) -> None:
     """Add ``reproduce`` and its experiments."""
-    from refimpl.experiments.images import Settings as ImageSettings
-    from refimpl.experiments.synthetic import Settings
-
     text = "train the paper's networks and find their exact robust radii"
     parser = options.add_command(subparsers, "reproduce", text, __doc__)
     experiments = parser.add_subparsers(metavar="EXPERIMENT", required=True)
     text = "clusters around features with one cosine"
-    synthetic = options.add_command(experiments, "synthetic", text, SYNTHETIC_HELP)
-    options.add_settings(synthetic, Settings())
+    synthetic = options.add_command(experiments, "synthetic", text, run_synthetic.__doc__)
+    options.add_settings(synthetic, SyntheticSettings())
     options.add_labels(synthetic, "labels of the clusters, in place of --positive")
     options.add_out(synthetic, "synthetic")
     synthetic.set_defaults(run=run_synthetic)
 
     images = ImageSettings()
-    mnist = options.add_command(experiments, "mnist", "odd against even digits", MNIST_HELP)
+    mnist = options.add_command(experiments, "mnist", "odd against even digits", _mnist.__doc__)
     _add_data(mnist, "MNIST")
-    _add_images(mnist, "mnist", images, _load_mnist)
+    _add_images(mnist, "mnist", images, _mnist)
     text = "the first five classes against the last"
-    cifar10 = options.add_command(experiments, "cifar10", text, CIFAR10_HELP)
+    cifar10 = options.add_command(experiments, "cifar10", text, _cifar10.__doc__)
     _add_data(cifar10, "CIFAR-10")
-    _add_images(cifar10, "cifar10", replace(images, **CIFAR10), _load_cifar10)
+    _add_images(cifar10, "cifar10", replace(images, **CIFAR10), _cifar10)
     text = "frozen features of your own, from a file"
-    features = options.add_command(experiments, "features", text, FEATURES_HELP)
+    features = options.add_command(experiments, "features", text, _features.__doc__)
     text = "arrays x, y and optionally x_test, y_test, as above"
     features.add_argument("file", type=Path, metavar="FILE.npz", help=text)
     text = "a label, 1 or -1, for each class (default: 1 for the first half)"
     options.add_labels(features, text, "--groups")
-    _add_images(features, "features", images, _load_features)
+    _add_images(features, "features", images, _features)
 
 
 def _add_data(parser: argparse.ArgumentParser, name: str) -> None:
@@ -123,28 +78,74 @@ def _add_images(
 
 
 def run_synthetic(args: argparse.Namespace) -> int:
-    """Run the synthetic experiment."""
+    """Run the paper's synthetic experiment: clusters in d dimensions, half of them +1.
+
+    Trains a 2-class network on the labels of the clusters and a multi-class network
+    on the clusters, and compares their radii with the theory.
+
+      refimpl reproduce synthetic
+      refimpl reproduce synthetic --k 4 --d 400 --positive 1 --out small
+      refimpl reproduce synthetic --cosine 0.3
+
+    The defaults are the paper's, and take some seconds. No law of the radii is
+    known for features that are not orthogonal (--cosine), and none is shown.
+    """
     from refimpl.experiments import synthetic
 
     labels = None if args.labels is None else tuple(args.labels)
-    given = options.given(args, synthetic.Settings)
-    synthetic.run(synthetic.Settings(**given, labels=labels), args.out)
+    given = options.given(args, SyntheticSettings)
+    synthetic.run(SyntheticSettings(**given, labels=labels), args.out)
     return 0
 
 
-def _load_mnist(args: argparse.Namespace, seed: int) -> Task:
+def _mnist(args: argparse.Namespace, seed: int) -> Task:
+    """Tell odd from even digits of MNIST.
+
+    A 2-class network is trained on these two labels, and a multi-class network, as
+    wide, on the ten digits.
+
+      refimpl data fetch mnist DIR
+      refimpl reproduce mnist --data DIR --quick
+      refimpl reproduce mnist --data DIR --jobs 2
+
+    --quick takes less than a minute, the whole some minutes.
+    """
     from refimpl.experiments import tasks
 
     return tasks.mnist(args.data, verify=not args.no_verify)
 
 
-def _load_cifar10(args: argparse.Namespace, seed: int) -> Task:
+def _cifar10(args: argparse.Namespace, seed: int) -> Task:
+    """Tell the first five classes of CIFAR-10 from the last five.
+
+    A 2-class network is trained on these two labels, and a multi-class network, as
+    wide, on the ten classes.
+
+      refimpl data fetch cifar10 DIR
+      refimpl reproduce cifar10 --data DIR --quick
+      refimpl reproduce cifar10 --data DIR --jobs 2
+
+    --quick is for a first look; the whole takes many minutes.
+    """
     from refimpl.experiments import tasks
 
     return tasks.cifar10(args.data, verify=not args.no_verify)
 
 
-def _load_features(args: argparse.Namespace, seed: int) -> Task:
+def _features(args: argparse.Namespace, seed: int) -> Task:
+    """Tell two groups of classes apart by feature vectors of your own.
+
+    They are what a frozen network gives. A 2-class network is trained on the two
+    groups, and a multi-class network, as wide, on the classes.
+
+      refimpl reproduce features FILE.npz --groups 1,1,-1 --quick
+
+    FILE.npz, as numpy.savez writes it, holds
+      x               (n,d) real numbers, a feature vector a row
+      y               (n,) integers, their classes 0..k-1, of which none is missing
+      x_test, y_test  the same for test samples, with the same d and k; optional:
+                      without them a fifth of the rows, drawn at random, is held out
+    """
     from refimpl.experiments import tasks
 
     return tasks.features(args.file, args.groups, seed=seed)

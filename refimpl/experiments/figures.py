@@ -34,16 +34,8 @@ STYLES: dict[str, dict[str, Any]] = {
     "pgd": {"color": GREEN, "linestyle": ":", "marker": "o", "markersize": 4, "label": "PGD"},
     "box": {"color": BLUE, "linestyle": "-.", "label": "attack within [0, 1]"},
     "averaging": {"color": PURPLE, "label": TITLES["averaging"]},
-    "group_max": {
-        "color": OLIVE,
-        "linestyle": "-.",
-        "label": TITLES["group_max"],
-    },
-    "group_sum": {
-        "color": PINK,
-        "linestyle": "--",
-        "label": TITLES["group_sum"],
-    },
+    "group_max": {"color": OLIVE, "linestyle": "-.", "label": TITLES["group_max"]},
+    "group_sum": {"color": PINK, "linestyle": "--", "label": TITLES["group_sum"]},
 }
 _HISTOGRAMS: tuple[dict[str, Any], ...] = (
     {"color": BLUE, "edgecolor": BLACK, "linewidth": 0.5},

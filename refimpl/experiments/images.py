@@ -8,7 +8,6 @@ means of the training samples.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,71 +19,10 @@ from refimpl.decomposition import cosine_matrix
 from refimpl.experiments.comparison import Comparison
 from refimpl.experiments.tasks import Split, Task, class_means
 from refimpl.network import TwoLayerReLU
-from refimpl.setting import Options, option
+from refimpl.setting import ImageSettings
 from refimpl.training import gradient_descent
 
 _TYPICAL_NORM = 10.0  # of the rows that the networks are trained on
-
-
-@dataclass(frozen=True)
-class Settings(Options):
-    """How the two networks are trained and measured.
-
-    Parameters
-    ----------
-    h : int, optional
-        Hidden neurons of a class in the finer network; the 2-class network has as many in all. By
-        default 3, and 4 for an odd number of classes.
-    epochs, batch : int
-        Passes over the training samples, and rows in a gradient step.
-    two_step, ten_step : float
-        Learning rates of the two networks, for rows of root mean square norm 10; a tenth of that in
-        the last fifth of the steps.
-    sigma : float
-        Standard deviation of the initial weights and biases.
-    train : int, optional
-        Training samples, drawn from all; by default all.
-    radii : int
-        Test samples, drawn from all, whose exact radii are found.
-    max_nodes : int
-        Effort for one radius, as in `robust_radius`; what it does not settle stays bounded.
-    pgd_steps : int
-        Steps of PGD at each radius.
-    seeds : int
-        Pairs of networks trained, each from its own initial weights.
-    seed : int
-        Of the first pair and of the samples drawn.
-    """
-
-    h: int | None = option(
-        None,
-        "hidden neurons of each class in the multi-class network",
-        none="3, or 4 for an odd number of classes",
-    )
-    epochs: int = option(15, "passes over the training samples")
-    batch: int = option(100, "rows in a gradient step")
-    two_step: float = option(2.0, "learning rate of the 2-class network")
-    ten_step: float = option(1.0, "learning rate of the multi-class network")
-    sigma: float = option(0.1, "standard deviation of the initial weights")
-    train: int | None = option(None, "training samples, drawn at random", none="all")
-    radii: int = option(500, "test samples, drawn at random, whose exact radii are found")
-    max_nodes: int = option(
-        1000, "search nodes for one radius; what they do not settle stays bounded"
-    )
-    seeds: int = option(3, "pairs of networks, each from its own initial weights")
-    pgd_steps: int = option(40, "PGD steps at each radius")
-    seed: int = option(0, "seed of all random numbers", minimum=0)
-
-    def width(self, k: int) -> int:
-        """Neurons of a class in a network of k classes: an even number of them in all.
-
-        >>> Settings().width(10), Settings().width(5)
-        (3, 4)
-        """
-        h = (3 if k % 2 == 0 else 4) if self.h is None else self.h
-        if k * h % 2:
-            check.fail("h", f"an even number, for {k} classes", h)
-        return h
 
 
 def check_features(task: Task) -> None:
@@ -106,7 +44,7 @@ def check_features(task: Task) -> None:
 
 
 def train(
-    task: Task, split: Split, settings: Settings, rng: np.random.Generator, *, progress: bool
+    task: Task, split: Split, settings: ImageSettings, rng: np.random.Generator, *, progress: bool
 ) -> Comparison:
     """Train a 2-class network on the labels of the classes, and one as wide on the classes."""
     s, labels, (x, classes) = settings, task.labels, split

@@ -25,11 +25,12 @@ from refimpl._validation import Array, IntArray
 from refimpl._workers import one_thread
 from refimpl.experiments import figures, image_figures, seeds_report
 from refimpl.experiments.comparison import Comparison
-from refimpl.experiments.images import Settings, check_features, train
+from refimpl.experiments.images import check_features, train
 from refimpl.experiments.robustness import Robustness, finite
 from refimpl.experiments.summary import robustness_summary, summary_file
 from refimpl.experiments.tasks import Split, Task, shuffled
 from refimpl.radius import robust_radius
+from refimpl.setting import ImageSettings
 
 _N_RADII = 25
 _FEW = 30  # test samples of which one is more than 3 points of a share
@@ -38,7 +39,7 @@ _PILOT = 50  # samples whose radii say where the curves end
 
 def run(
     task: Task,
-    settings: Settings,
+    settings: ImageSettings,
     out: Path,
     *,
     progress: bool = True,
@@ -63,7 +64,7 @@ def run(
 
 
 def _run(
-    task: Task, settings: Settings, out: Path, progress: bool, executor: Executor | None
+    task: Task, settings: ImageSettings, out: Path, progress: bool, executor: Executor | None
 ) -> dict[str, Any]:
     """Do what `run` says."""
     chosen, held_out = _samples(task, settings)
@@ -121,14 +122,14 @@ def _draw_cosines(
     figures.draw_cosines(path, panels)
 
 
-def _samples(task: Task, settings: Settings) -> tuple[Split, Split]:
+def _samples(task: Task, settings: ImageSettings) -> tuple[Split, Split]:
     """Training samples, and all test samples with those first whose radii are found."""
     draws = np.random.default_rng(settings.seed).spawn(2)
     chosen, held_out = map(shuffled, (task.train, task.test), draws)
     return (chosen[0][: settings.train], chosen[1][: settings.train]), held_out
 
 
-def _said(task: Task, settings: Settings, n_train: int, n_test: int) -> dict[str, Any]:
+def _said(task: Task, settings: ImageSettings, n_train: int, n_test: int) -> dict[str, Any]:
     """Say the settings as they came to be."""
     h = settings.width(len(task.labels))
     return {
@@ -144,7 +145,7 @@ def _said(task: Task, settings: Settings, n_train: int, n_test: int) -> dict[str
 
 
 def _epsilons(
-    task: Task, comparison: Comparison, x: Array, classes: IntArray, settings: Settings
+    task: Task, comparison: Comparison, x: Array, classes: IntArray, settings: ImageSettings
 ) -> Array:
     """Radii in round steps: up to the task's largest, or to those of the first samples."""
     last = task.largest_radius

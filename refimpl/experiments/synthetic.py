@@ -4,73 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from refimpl import _validation as check
 from refimpl import theory
 from refimpl._files import output_directory
 from refimpl._progress import Progress
 from refimpl._validation import Array
-from refimpl.decisions import GroupMax
 from refimpl.distribution import ClusterDistribution
 from refimpl.experiments import figures, report
 from refimpl.experiments.comparison import TITLES, Comparison
 from refimpl.experiments.robustness import Robustness
 from refimpl.experiments.summary import robustness_summary, summary_file
-from refimpl.setting import Problem, Setting, option
+from refimpl.setting import Problem, Setting, SyntheticSettings
 
-_N_RADII = 24
 _MAX_NODES = 100_000  # effort for one radius
 _FINE = 400  # radii at which a law is drawn
 _FORMULAS = {"averaging": "sqrt{d/k}", "group_max": "sqrt{d/2}", "group_sum": "sqrt{d/(1+k_{opp})}"}
 Centre = tuple[str, list[float]]  # formula and values of the radius at a centre
 
 
-@dataclass(frozen=True)
-class Settings(Setting):
-    """A setting, and how its networks are measured.
-
-    labels: partition of the clusters, in place of `positive`.
-    """
-
-    h: int = option(1, "hidden neurons of each class in the multi-class network")
-    pgd_steps: int = option(40, "PGD steps at each radius")
-    labels: tuple[int, ...] | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.labels is None:
-            return
-        if self.positive is not None:
-            check.fail("labels", "None beside positive", self.labels)
-        if len(self.labels) != self.k:
-            check.fail("labels", f"{self.k} labels, one for each cluster", len(self.labels))
-        GroupMax(check.signs("labels", self.labels, self.k))
-
-    def partition(self) -> tuple[int, ...]:
-        """Labels (k,) of the clusters."""
-        return super().partition() if self.labels is None else self.labels
-
-    def as_json(self) -> dict[str, Any]:
-        """Values by their names in summary.json, the labels in place of `positive`."""
-        values = {**super().as_json(), "labels": list(self.partition())}
-        del values["positive"]
-        return values
-
-    def epsilons(self) -> Array:
-        """24 radii in round steps, up to where the law of group_max (E24) has fallen to 0.
-
-        Its median is half the distance of two centres, sqrt(d (1 - cosine) / 2).
-        """
-        last = math.sqrt((1 - self.cosine) * self.d / 2) + 5 * self.noise
-        return float(f"{last / (_N_RADII - 2):.2g}") * np.arange(_N_RADII, dtype=np.float64)
-
-
-def run(settings: Settings, out: Path, *, progress: bool = True) -> dict[str, Any]:
+def run(settings: SyntheticSettings, out: Path, *, progress: bool = True) -> dict[str, Any]:
     """Train, measure, print, and write summary.json, cosines.png and robustness.png to `out`."""
     out = output_directory(out)
     problem, rng = settings.problem()
