@@ -120,7 +120,7 @@ def test_rows_of_a_curve_that_repeat_their_neighbours_are_left_out():
     epsilons = np.arange(8.0)
     measured = replace(_measured([4.0], [4.0], [1.0]), epsilons=epsilons, pgd=1.0 * (epsilons < 5))
     rows = report.robust_accuracies({"averaging": measured}, {}).splitlines()[2:]
-    assert [row.split()[0] for row in rows[:4]] == ["3", "4", "5", "law,"]
+    assert [row.split()[0] for row in rows[:4]] == ["3", "4", "5", "exact:"]
     assert "t*/r:" in report.radii({"averaging": measured})
 
 
