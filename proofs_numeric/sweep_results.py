@@ -91,10 +91,13 @@ def explained(outcome: Outcome) -> dict[str, float]:
     )
     many = TwoLayerReLU(each * np.array(decoupling["norms"])[:, None], None, np.eye(k))
     two = TwoLayerReLU(pair, None, np.array([[1.0, -1.0]]))
-    classifiers = Comparison(dist.features, dist.labels, two, many, 1).classifiers().values()
+    classifiers = Comparison(dist.features, dist.labels, two, many, 1).classifiers()
     with one_thread():
-        radii = [robust_radius(c.net, test.x, test.y, decision=c.decision) for c in classifiers]
-    return {kind: float(np.median(each.upper)) for kind, each in zip(KINDS, radii, strict=True)}
+        radii = {
+            kind: robust_radius(each.net, test.x, test.y, decision=each.decision).upper
+            for kind, each in classifiers.items()
+        }
+    return {kind: float(np.median(each)) for kind, each in radii.items()}
 
 
 def result(outcome: Outcome) -> dict[str, Any]:

@@ -11,12 +11,11 @@ from refimpl import theory
 from refimpl._validation import Array
 from refimpl._workers import one_thread
 from refimpl.attacks import closed_form_direction
-from refimpl.decisions import Decision
 from refimpl.decomposition import cosine_matrix
 from refimpl.distribution import ClusterDistribution, Sample
 from refimpl.experiments import synthetic
 from refimpl.experiments.comparison import Comparison
-from refimpl.experiments.robustness import finite, largest_ratio, quantiles
+from refimpl.experiments.robustness import Classifier, finite, largest_ratio, quantiles
 from refimpl.network import TwoLayerReLU
 from refimpl.radius import robust_radius
 from refimpl.setting import Problem, Setting
@@ -40,11 +39,7 @@ def measure(setting: Setting) -> dict[str, Any]:
     with one_thread():
         problem, rng = setting.problem()
         trained = synthetic.train(setting, problem, rng, progress=False)
-        law = theory.law_parameters(problem.dist)
-        medians = {
-            kind: None if law is None else theory.median_radius(kind, **law)
-            for kind in theory.KINDS
-        }
+        medians = synthetic.by_classifier(theory.median_radius, problem.dist)
         return {
             "trained": _radii(trained, problem.test, medians),
             "idealised": _radii(_idealised(problem.dist), problem.test, medians),
@@ -59,18 +54,16 @@ def _idealised(dist: ClusterDistribution) -> Comparison:
     return Comparison(dist.features, dist.labels, averaging, decoupling, 1)
 
 
-def _radii(
-    comparison: Comparison, test: Sample, law_medians: dict[str, float | None]
-) -> dict[str, Any]:
-    """Exact radii of the three classifiers, beside the medians of their laws."""
+def _radii(comparison: Comparison, test: Sample, law_medians: dict[str, float]) -> dict[str, Any]:
+    """Exact radii of the three classifiers, beside the medians of their laws, if any is known."""
     return {
-        kind: {**_robustness(each.net, each.decision, test), "law_median": law_medians[kind]}
+        kind: {**_robustness(each, test), "law_median": law_medians.get(kind)}
         for kind, each in comparison.classifiers().items()
     }
 
 
-def _robustness(net: TwoLayerReLU, decision: Decision, test: Sample) -> dict[str, Any]:
-    result = robust_radius(net, test.x, test.y, decision=decision)
+def _robustness(classifier: Classifier, test: Sample) -> dict[str, Any]:
+    result = robust_radius(classifier.net, test.x, test.y, decision=classifier.decision)
     radii = result.upper
     within = np.isfinite(radii).all()
     return {
