@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -99,13 +99,7 @@ class Evidence:
             "bound": first.bound,
             "verdict": self.verdict,
             "checks": [
-                {
-                    "what": check.what,
-                    "figure": _finite(check.figure),
-                    "relation": check.relation,
-                    "bound": check.bound,
-                    "holds": check.holds,
-                }
+                {**asdict(check), "figure": _finite(check.figure), "holds": check.holds}
                 for check in self.checks
             ],
             "numbers": dict(self.numbers),

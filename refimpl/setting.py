@@ -145,6 +145,8 @@ class Setting(Options):
         0.02
         """
         named = options(cls)
+        if not isinstance(values, Mapping) or not values.keys() <= named.keys():
+            check.fail("setting", f"values of {', '.join(named)}", values)
         return cls(**{named[name].name: value for name, value in values.items()})
 
     def partition(self) -> tuple[int, ...]:

@@ -174,6 +174,16 @@ def test_a_line_without_a_point_is_refused(alone, tmp_path):
         read(path)
 
 
+@pytest.mark.parametrize("point", [b"1", b'{"dimension": 3}', b'{"k": 1}'])
+def test_a_point_that_is_no_setting_is_refused(alone, tmp_path, point):
+    path = tmp_path / "s.jsonl"
+    path.write_bytes(alone[0].read_bytes() + b'{"point": ' + point + b', "result": {}}\n')
+    with pytest.raises(
+        ValueError, match=r"s\.jsonl: expected the results of a sweep, got (set|k:)"
+    ):
+        read(path)
+
+
 def test_an_empty_file_is_as_good_as_none(tmp_path):
     path = tmp_path / "s.jsonl"
     path.touch()

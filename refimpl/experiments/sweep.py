@@ -100,7 +100,7 @@ def sweep(
 def read(path: str | os.PathLike[str]) -> list[Outcome]:
     """Outcomes in a file, in the order of its grid whatever order they were written in."""
     header, lines = _parse(Path(path))
-    found = {Setting.from_json(line["point"]): line for line in reversed(lines)}
+    found = {line["point"]: line for line in reversed(lines)}
     return [
         Outcome(point, found[point].get("result"), found[point].get("error"))
         for point in points(header["grid"])
@@ -197,7 +197,7 @@ def _resume(path: Path, header: dict[str, Any]) -> set[Setting]:
             fits = "of this grid" if name == "grid" else f"with {name} {wanted}"
             got = "those of another grid" if name == "grid" else found[name]
             check.fail(str(path), f"results {fits}, or no file", got)
-    return {Setting.from_json(line["point"]) for line in lines}
+    return {line["point"] for line in lines}
 
 
 def _drop_partial_line(path: Path) -> None:
@@ -208,13 +208,14 @@ def _drop_partial_line(path: Path) -> None:
 
 
 def _parse(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Header and whole lines of a file."""
+    """Header and whole lines of a file, their points as settings."""
     try:
         content = path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
         first, *rest = whole.splitlines() or [b""]
         header = _object(1, first, {"refimpl_sweep", "version", "grid"})
         lines = [_object(number, line, {"point"}) for number, line in enumerate(rest, 2)]
+        lines = [{**line, "point": Setting.from_json(line["point"])} for line in lines]
     except ValueError as error:
         check.fail(str(path), "the results of a sweep", str(error))
     return header, lines

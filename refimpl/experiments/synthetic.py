@@ -76,7 +76,7 @@ def train(
 
 
 def by_classifier(of: Callable[..., Any], dist: ClusterDistribution) -> dict[str, Any]:
-    """Give ``of(kind, **parameters of its law)`` of each classifier; empty if no law is known."""
+    """Call `of` with the kind and the law's parameters of each classifier; {} without a law."""
     law = theory.law_parameters(dist)
     return {} if law is None else {kind: of(kind, **law) for kind in theory.KINDS}
 
