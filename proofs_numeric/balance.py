@@ -65,6 +65,7 @@ def follow(size: Size, seed: int, every: int = EVERY) -> dict[int, float]:
 def ratio(f: Array, y: IntArray) -> float:
     """max/min of |dL/df_i| for outputs f (n,) and labels y (n,).
 
+    >>> import numpy as np
     >>> ratio(np.array([0.0, 0.0]), np.array([1, -1]))
     1.0
     """
