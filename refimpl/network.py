@@ -167,9 +167,7 @@ class TwoLayerReLU:
         >>> TwoLayerReLU.feature_averaging(dist).W.tolist()
         [[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
         """
-        positive = dist.labels > 0
-        v = [dist.features[side].sum(axis=0) for side in (positive, ~positive)]
-        return cls(np.stack(v), None, np.array([[1.0, -1.0]]))  # (E17)
+        return cls(dist.class_sums, None, np.array([[1.0, -1.0]]))  # (E17)
 
     @classmethod
     def feature_decoupling(cls, dist: ClusterDistribution, bias: float = 0.0) -> TwoLayerReLU:

@@ -10,6 +10,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from refimpl._extras import install
 from refimpl.equations import EQUATIONS
 
 GROUPS = ("data", "network", "losses", "gradients", "training", "attacks", "radius")
@@ -66,7 +67,7 @@ def claim(
 def claims() -> dict[str, Claim]:
     """Return every claim by name, in the order of the groups. Needs Hypothesis."""
     if find_spec("hypothesis") is None:
-        raise ImportError("checks need Hypothesis: pip install 'refimpl[check]'")
+        raise ImportError(f"checks need Hypothesis: {install('check')}")
     for group in GROUPS:
         import_module(f"refimpl.conformance.checks_{group}")
     return _claims

@@ -123,7 +123,7 @@ def check(
         An adapter that is none, a name that is no claim, examples below 1, or a dtype that is
         neither float32 nor float64.
     ImportError
-        Hypothesis is missing: ``pip install refimpl[check]``.
+        Hypothesis, the extra ``check``, is missing.
     """
     instance = instance_of(adapter)
     expected = reasons(expected_failures)

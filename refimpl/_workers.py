@@ -1,4 +1,4 @@
-"""One BLAS thread, so that a result has the same bits wherever it is computed.
+"""Processes, and BLAS with one thread: a result has the same bits wherever it is computed.
 
 OpenBLAS splits a product among its threads, and how it is split shows in the last bits.
 """
@@ -6,20 +6,54 @@ OpenBLAS splits a product among its threads, and how it is split shows in the la
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy
+
+from refimpl import _validation as check
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 _PREFIXES, _SUFFIXES = ("scipy_openblas_", "openblas_"), ("64_", "_64", "")
 _lock = threading.Lock()
 _inside = 0
 _before: list[int] = []
+
+
+@contextmanager
+def processes(jobs: int, *, finish: bool = False) -> Iterator[Executor | None]:
+    """Give a pool of single-threaded processes, or None for one job.
+
+    At Ctrl-C a worker ends at once and without a traceback, or, with `finish`, once it is done with
+    what it has in hand.
+    """
+    if check.integer("jobs", jobs, minimum=1) == 1:
+        yield None
+        return
+    import multiprocessing
+    import signal
+    from concurrent.futures import ProcessPoolExecutor
+
+    threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    os.environ.update(threads)  # read by the workers when they import NumPy
+    pool = ProcessPoolExecutor(
+        jobs,
+        multiprocessing.get_context("spawn"),
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN if finish else signal.SIG_DFL),
+    )
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The experiment on features that the user brings."""
+"""MNIST, CIFAR-10 and files of features as tasks, made up and, where they are there, real."""
 
 from __future__ import annotations
 
@@ -8,9 +8,99 @@ import numpy as np
 import pytest
 
 from refimpl import ClusterDistribution, cli
-from refimpl.experiments import features
+from refimpl.datasets import first_half, odd_even
+from refimpl.experiments import tasks
+from tests import dataset_files
+from tests.test_experiments_images import SMALL, made_up_mnist
 
-SMALL = ["--epochs", "4", "--batch", "20", "--radii", "8", "--pgd-steps", "2", "--seeds", "2"]
+
+def test_mnist_is_rows_of_pixels_and_parity(tmp_path):
+    made_up_mnist(tmp_path)
+    task = tasks.mnist(tmp_path, verify=False)
+    x, classes = task.train
+    assert x.shape == (300, 784)
+    assert (x.min(), x.max() <= 1) == (0.0, True)
+    np.testing.assert_array_equal(task.labels[classes], odd_even(classes))
+
+
+@pytest.fixture(scope="module")
+def cifar_folder(tmp_path_factory):
+    """Six batches of 40 images in which class j is a brighter stripe, with noise."""
+    where = tmp_path_factory.mktemp("cifar10")
+    rng = np.random.default_rng(0)
+    contents = {}
+    for name in dataset_files.BATCH_NAMES:
+        labels = np.arange(40) % 10
+        images = rng.integers(0, 20, (40, 3, 32, 32))
+        for image, label in zip(images, labels, strict=True):
+            image[:, :, 3 * label : 3 * label + 3] += 200
+        rows = images.reshape(40, -1).astype(np.uint8)
+        contents[name] = dataset_files.python2_pickle(rows, labels.tolist())
+    dataset_files.write_files(where / "cifar-10-batches-py", contents)
+    return where
+
+
+def test_cifar10_is_rows_of_pixels_in_the_order_of_images(cifar_folder):
+    task = tasks.cifar10(cifar_folder, verify=False)
+    x, classes = task.train
+    assert (x.shape, task.test[0].shape) == ((200, 3072), (40, 3072))
+    np.testing.assert_array_equal(task.labels[classes], first_half(classes))
+    image = x[3].reshape(task.image_shape)  # class 3: columns 9 to 11 are bright in all colours
+    assert (image[:, 9:12] > 0.5).all()
+    assert (np.delete(image, [9, 10, 11], axis=1) < 0.5).all()
+
+
+def test_cifar10_from_the_command_line(cifar_folder, tmp_path, capsys):
+    pytest.importorskip("matplotlib", reason="figures need the extra plot")
+    words = [
+        "reproduce",
+        "cifar10",
+        "--data",
+        str(cifar_folder),
+        "--no-verify",
+        "--out",
+        str(tmp_path),
+    ]
+    assert cli.main([*words, *SMALL]) == 0
+    assert "robust accuracy, 2-class network" in capsys.readouterr().out
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["settings"]["labels"] == [1] * 5 + [-1] * 5
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("summary.json", "cosines.png", "robustness.png", "strip.png")
+    }
+
+
+def test_data_that_are_not_cifar10s_are_refused_and_nothing_is_written(
+    cifar_folder, tmp_path, capsys
+):
+    out = tmp_path / "out"
+    words = ["reproduce", "cifar10", "--data", str(cifar_folder), "--out", str(out)]
+    assert cli.main(words) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not out.exists()
+
+
+@pytest.mark.slow
+def test_cifar10_itself_gives_more_than_chance(data_directory, tmp_path, capsys):
+    words = ["reproduce", "cifar10", "--no-verify", "--data", str(data_directory)]
+    assert cli.main([*words, "--out", str(tmp_path), "--quick", "--radii", "10"]) == 0
+    over = json.loads((tmp_path / "summary.json").read_text())["over_seeds"]
+    assert over["two_class"]["clean_accuracy"]["min"] > 0.55
+    assert over["ten_class"]["group_accuracy"]["min"] > 0.55
+
+
+FEATURES_SMALL = [
+    "--epochs",
+    "4",
+    "--batch",
+    "20",
+    "--radii",
+    "8",
+    "--pgd-steps",
+    "2",
+    "--seeds",
+    "2",
+]
 K = 4
 
 
@@ -33,7 +123,7 @@ def file(tmp_path):
 def test_features_from_the_command_line(file, tmp_path, capsys):
     out = tmp_path / "out"
     words = ["reproduce", "features", str(file), "--groups", "-1,1,1,-1", "--out", str(out)]
-    assert cli.main([*words, *SMALL, "--two-step", "0.3", "--ten-step", "0.3"]) == 0
+    assert cli.main([*words, *FEATURES_SMALL, "--two-step", "0.3", "--ten-step", "0.3"]) == 0
     captured = capsys.readouterr()
     assert "in [0, 1]" not in captured.out  # features have no range
     summary = json.loads((out / "summary.json").read_text())
@@ -54,12 +144,12 @@ def test_features_from_the_command_line(file, tmp_path, capsys):
 def test_by_default_the_first_half_is_positive_and_a_fifth_of_the_rows_held_out(tmp_path):
     x, y = _sample(100)
     np.savez(tmp_path / "f.npz", x=x, y=y)
-    task = features.load(tmp_path / "f.npz", None, seed=3)
+    task = tasks.features(tmp_path / "f.npz", None, seed=3)
     assert task.labels.tolist() == [1, 1, -1, -1]
     assert (len(task.train[0]), len(task.test[0])) == (80, 20)
     together = np.vstack([task.train[0], task.test[0]])
     np.testing.assert_array_equal(np.sort(together, axis=0), np.sort(x, axis=0))
-    again = features.load(tmp_path / "f.npz", None, seed=3)
+    again = tasks.features(tmp_path / "f.npz", None, seed=3)
     np.testing.assert_array_equal(task.test[0], again.test[0])
 
 
@@ -144,7 +234,7 @@ def test_few_test_samples_are_warned_of_in_one_line(tmp_path, capsys, n_test, wa
     x_test, y_test = _sample(n_test, seed=1)
     np.savez(tmp_path / "f.npz", x=x, y=y, x_test=x_test, y_test=y_test)
     words = ["reproduce", "features", str(tmp_path / "f.npz"), "--out", str(tmp_path / "out")]
-    assert cli.main([*words, *SMALL, "--epochs", "1", "--seeds", "1"]) == 0
+    assert cli.main([*words, *FEATURES_SMALL, "--epochs", "1", "--seeds", "1"]) == 0
     lines = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
     assert len(lines) == warned
     assert all(line.startswith("refimpl: warning: few test samples, 29:") for line in lines)
