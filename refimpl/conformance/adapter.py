@@ -11,23 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from refimpl import _validation
 
-SHAPES = {
-    "W": "M d",
-    "b": "M",
-    "A": "K M",
-    "c": "K",
-    "x": "n d",
-    "y": "n",
-    "targets": "n",
-    "cluster": "n",
-    "features": "k d",
-    "labels": "k",
-    "cotangent": "n K",
-    "direction": "n d",
-    "delta": "n d",
-    "radius": "n",
-    "epsilons": "e",
-}
+SHAPES = {"W": "M d", "b": "M", "A": "K M", "c": "K", "x": "n d", "y": "n", "targets": "n"}
+SHAPES |= {"cluster": "n", "features": "k d", "labels": "k", "cotangent": "n K", "delta": "n d"}
+SHAPES |= {"direction": "n d", "radius": "n", "epsilons": "e"}
 
 
 class Signature(NamedTuple):
@@ -205,7 +191,7 @@ class Probe:
         self.within(what, error, bound, expected, got)
 
     def within(
-        self, what: str, error: Any, bound: Any, expected: Any = None, got: Any = None
+        self, what: str, error: ArrayLike, bound: ArrayLike, expected: Any = None, got: Any = None
     ) -> None:
         """Demand error <= bound entry by entry, both at least 0."""
         error, bound = np.broadcast_arrays(np.asarray(error, float), np.asarray(bound, float))

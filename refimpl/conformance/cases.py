@@ -346,9 +346,8 @@ def rows(seed: int, k: int, M: int, d: int) -> Case:
 
 def large_angles() -> st.SearchStrategy[Case]:
     """The same at sizes up to the paper's."""
-    return st.builds(
-        rows, strategies.seeds(), st.just(10), st.just(30), st.sampled_from([300, 3072])
-    )
+    sizes = st.just(10), st.just(30), st.sampled_from([300, 3072])
+    return st.builds(rows, strategies.seeds(), *sizes)
 
 
 @st.composite

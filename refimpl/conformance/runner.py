@@ -236,10 +236,8 @@ def run_claim(
         inputs, discarded = inputs + (failure is None), discarded + (failure is not None)
     else:
         if not inputs:
-            detail = (
-                f"nothing decided: all {discarded} inputs refused, or rounding hides the answer"
-            )
-            result = replace(result, status="not_implemented", detail=detail)
+            why = f"all {discarded} inputs refused, or rounding hides the answer"
+            result = replace(result, status="not_implemented", detail=f"nothing decided: {why}")
     seconds = time.monotonic() - start
     return replace(result, ratio=probe.ratio, inputs=inputs, discarded=discarded, seconds=seconds)
 

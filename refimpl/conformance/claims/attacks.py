@@ -20,8 +20,7 @@ def closed_form(mine: Probe, truth: Probe, case: Case) -> None:
     Usual causes: towards the own class, means in place of sums, the samples' mean for the features.
     """
     bound = tolerances.closed_form(case, mine.unit)
-    got, expected = (side.closed_form_attack(**case) for side in (mine, truth))
-    mine.agree("x'", got, expected, bound)
+    mine.agree("x'", mine.closed_form_attack(**case), truth.closed_form_attack(**case), bound)
 
 
 @claim("E26-length", "closed_form_attack", cases.attacks())
@@ -153,8 +152,7 @@ def projection(mine: Probe, truth: Probe, case: Case) -> None:
     attacks are then weaker than their budget, and the network looks robust.
     """
     bound = tolerances.norm(case.delta.shape[1], mine.unit) * np.abs(case.delta)
-    got, expected = (side.project(**case) for side in (mine, truth))
-    mine.agree("projection", got, expected, bound)
+    mine.agree("projection", mine.project(**case), truth.project(**case), bound)
 
 
 @claim("PGD-projection-near", "project", cases.shells())

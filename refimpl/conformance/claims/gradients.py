@@ -140,8 +140,7 @@ def input_gradient(mine: Probe, truth: Probe, case: Case) -> None:
     Every gradient attack follows it: a wrong one finds nothing, and the network looks robust.
     """
     bound = tolerances.input_gradient(case, mine.unit)
-    got, expected = (side.input_gradient(**case) for side in (mine, truth))
-    mine.agree("gradient", got, expected, bound)
+    mine.agree("gradient", mine.input_gradient(**case), truth.input_gradient(**case), bound)
 
 
 @claim("E12-input-gradient-at-kinks", "input_gradient", cases.cotangents(kinks="on"))
@@ -176,5 +175,4 @@ def rows(mine: Probe, truth: Probe, case: Case) -> None:
     clear = (np.abs(z) > z_error).all(axis=1)
     discard_if(not clear.any())
     case = case.replace(x=case.x[clear], cotangent=v[clear]).rounded(mine.dtype)
-    got, expected = (side.input_gradient(**case) for side in (mine, truth))
-    mine.agree("gradient", got, expected, tolerances.input_gradient(case, mine.unit))
+    input_gradient(mine, truth, case)

@@ -113,19 +113,8 @@ class Plain(Adapter):
             W, b = self.step(W, b, A, c, x, targets, learning_rate)
         return C
 
-    def decompose(
-        self,
-        W: Any,
-        b: Any,
-        A: Any,
-        c: Any,
-        x: Any,
-        cluster: Any,
-        features: Any,
-        targets: Any,
-        learning_rate: float,
-        steps: int,
-    ) -> Any:
+    def decompose(self, *arguments: Any) -> Any:
+        W, b, A, c, x, cluster, features, targets, learning_rate, steps = arguments
         C = self.coefficients(W, b, A, c, x, targets, learning_rate, steps)
         sums = np.stack([C[cluster == j].sum(axis=0) for j in range(len(features))], axis=1)
         xi = x - features[cluster]
@@ -186,19 +175,8 @@ class Plain(Adapter):
         norm = np.linalg.norm(g, axis=1, keepdims=True)
         return g / np.where(norm > 0, norm, 1)
 
-    def pgd_attack(
-        self,
-        W: Any,
-        b: Any,
-        A: Any,
-        c: Any,
-        x: Any,
-        y: Any,
-        epsilon: float,
-        steps: int,
-        step_size: float,
-        seed: int,
-    ) -> Any:
+    def pgd_attack(self, *arguments: Any) -> Any:
+        W, b, A, c, x, y, epsilon, steps, step_size, seed = arguments
         delta = self.start(np.random.default_rng(seed), x, epsilon)
         best = delta
         for _ in range(steps):

@@ -248,12 +248,15 @@ def _linear_step(x: Any, y: Any, **net: Any) -> Arrays:
     return {"x_adv": linear_region_attack(TwoLayerReLU(**net), x, y)}
 
 
-_TRAINED = ("W_end", "b_end", "A_end", "losses")
+def _gradients(equations: str, K: int) -> Vector:
+    outputs = _method("parameter_gradients", "dW", "db")
+    return Vector(equations, _supervised(K), outputs, bounds.of_gradients)
 
 
 def _trained(K: int) -> Vector:
     inputs = _supervised(K, learning_rate=0.125, steps=3)
-    return Vector("E13", inputs, _method("train", *_TRAINED), bounds.of_training)
+    outputs = _method("train", "W_end", "b_end", "A_end", "losses")
+    return Vector("E13", inputs, outputs, bounds.of_training)
 
 
 def _searched(
@@ -262,17 +265,28 @@ def _searched(
     return Vector(equations, inputs, _radius(decision), bounds.of_radius(decision, signs))
 
 
+# Signs of the outputs for a label: +1 where one speaks for it, -1 where against it.
+
+
+def _sign(label: Any, _: Any) -> Any:
+    return label
+
+
+def _own_class(label: Any, _: Any) -> Any:
+    return 2 * np.eye(3)[label] - 1
+
+
+def _own_group(label: Any, labels: Any) -> Any:
+    return label * labels
+
+
 VECTORS: dict[str, Vector] = {
     "outputs": Vector("E4", _forward, _method("outputs", "F"), bounds.of_outputs),
     "paper-networks": Vector("E5 E6", _paper, _paper_networks, bounds.of_paper_networks),
     "logistic-loss": Vector("E8", _supervised(1), _method("loss", "loss"), bounds.of_loss),
     "cross-entropy": Vector("E10", _supervised(3), _method("loss", "loss"), bounds.of_loss),
-    "binary-gradients": Vector(
-        "E9 E11", _supervised(1), _method("parameter_gradients", "dW", "db"), bounds.of_gradients
-    ),
-    "multiclass-gradients": Vector(
-        "E10 E11", _supervised(3), _method("parameter_gradients", "dW", "db"), bounds.of_gradients
-    ),
+    "binary-gradients": _gradients("E9 E11", 1),
+    "multiclass-gradients": _gradients("E10 E11", 3),
     "input-gradient": Vector(
         "E12", _cotangents, _method("input_gradient", "gradient"), bounds.of_input_gradient
     ),
@@ -294,19 +308,8 @@ VECTORS: dict[str, Vector] = {
     "robust-accuracy": Vector(
         "E29", _curve, _method("robust_accuracy", "share"), bounds.of_robust_accuracy
     ),
-    "radius-sign": _searched(
-        "E29 E31", _labelled(), lambda labels: "sign", lambda label, labels: label
-    ),
-    "radius-argmax": _searched(
-        "E29 E30",
-        _labelled(3),
-        lambda labels: "argmax",
-        lambda label, labels: 2 * np.eye(3)[label] - 1,
-    ),
-    "radius-group-max": _searched(
-        "E29 E30", _grouped, GroupMax, lambda label, labels: label * labels
-    ),
-    "radius-group-sum": _searched(
-        "E29 E31", _grouped, GroupSum, lambda label, labels: label * labels
-    ),
+    "radius-sign": _searched("E29 E31", _labelled(), lambda labels: "sign", _sign),
+    "radius-argmax": _searched("E29 E30", _labelled(3), lambda labels: "argmax", _own_class),
+    "radius-group-max": _searched("E29 E30", _grouped, GroupMax, _own_group),
+    "radius-group-sum": _searched("E29 E31", _grouped, GroupSum, _own_group),
 }
