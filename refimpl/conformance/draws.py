@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 from unittest import mock
 
@@ -26,37 +27,32 @@ class _Found(Exception):  # noqa: N818 - what Hypothesis is to shrink, not an er
 
 
 def shrink(
-    cases: Any, outcome: Callable[[Case], bool | None], seed: int, examples: int, limit: int
+    cases: Any, holds: Callable[[Case], bool | None], seed: int, examples: int, limit: int
 ) -> None:
     """Draw the same inputs once more, and smaller ones after the first that fails.
 
-    `outcome` says of an input whether the claim holds, None if nothing is decided. Shrinking ends
-    by the count of inputs that are drawn, not by the clock, so that it ends alike on any machine.
+    `holds` says of an input whether the claim holds there, None if nothing is decided. It is asked
+    about `limit` inputs after the first failure, whatever the time: shrinking ends by a count, so
+    that one seed has one counterexample, on a slow machine as on a fast one.
     """
-    import hypothesis
-    from hypothesis import strategies as st
+    from hypothesis import reject
 
-    left: float = float("inf")  # until one is found
+    left: float = math.inf  # until an input fails
 
-    @st.composite
-    def counted(draw: st.DrawFn) -> Case:
+    def body(case: Case) -> None:
         nonlocal left
         left -= 1
         if left < 0:
             raise _Enough
-        return draw(cases)
-
-    def body(case: Case) -> None:
-        nonlocal left
-        holds = outcome(case)
-        if holds is None:
-            hypothesis.reject()
-        if not holds:
+        answer = holds(case)
+        if answer is None:
+            reject()
+        if not answer:
             left = min(left, limit)
             raise _Found
 
     with suppress(_Enough, Exception):  # found again, or not: an adapter may draw numbers itself
-        _run(counted(), body, seed, examples, shrink=True)
+        _run(cases, body, seed, examples, shrink=True)
 
 
 def _run(
@@ -93,13 +89,17 @@ def _seed_only() -> Iterator[None]:
     """Keep inputs a function of the seed alone.
 
     Newer versions of Hypothesis mix in numbers that stand in the user's own modules: inputs would
-    change with each repair that they are to confirm.
+    change with each repair that they are to confirm. And Hypothesis stops shrinking after some
+    minutes by the clock.
     """
-    from hypothesis.internal.conjecture import providers
+    from hypothesis.internal.conjecture import engine, providers
 
     provider: Any = getattr(providers, "HypothesisProvider", None)
-    if not hasattr(provider, "_maybe_draw_constant"):
-        yield
-        return
-    with mock.patch.object(provider, "_maybe_draw_constant", return_value=None):
+    with ExitStack() as stack:
+        for owner, name, value in (
+            (provider, "_maybe_draw_constant", lambda *_, **__: None),
+            (engine, "MAX_SHRINKING_SECONDS", math.inf),
+        ):
+            if hasattr(owner, name):
+                stack.enter_context(mock.patch.object(owner, name, value))
         yield

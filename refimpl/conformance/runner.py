@@ -21,7 +21,7 @@ from refimpl.conformance.claims import Claim, claims
 from refimpl.conformance.oracle import Reference
 
 EXAMPLES = 40
-SHRINKS = (500, 100)  # inputs for each of the first failures, which explain most, and the others
+SHRINKS = (200, 20)  # inputs for each of the first failures, which explain most, and the others
 FIRST = 5
 STATUSES = ("passed", "failed", "not_implemented", "expected_failure")
 
@@ -108,8 +108,8 @@ def check(
     dtype : "float32" or "float64", optional
         In place of the adapter's own.
     shrink : bool
-        Whether to look for a smaller input after a failure: up to 500 more are drawn for each of
-        the first five failures, and 100 for each further one. Results do not depend on the clock.
+        Whether to look for a smaller input after a failure: up to 200 more are tried for each of
+        the first five failures, and 20 for each further one.
     progress : bool
         Whether to show progress on standard error.
 
@@ -278,7 +278,7 @@ def _smallest(
     """Return the smallest of the failures that are found with `limit` inputs more."""
     best = first
 
-    def outcome(case: Case) -> bool | None:
+    def holds(case: Case) -> bool | None:
         nonlocal best
         failure = attempt(case)
         if isinstance(failure, Failure):
@@ -286,5 +286,5 @@ def _smallest(
             return False
         return None if failure else True
 
-    draws.shrink(cases, outcome, seed, examples, limit)
+    draws.shrink(cases, holds, seed, examples, limit)
     return best
