@@ -188,17 +188,21 @@ def test_shrinking_ends_by_a_count_and_not_by_the_clock(monkeypatch: pytest.Monk
     assert smallest() == expected
 
 
-@pytest.mark.parametrize("limit", [1, 10])
-def test_no_more_inputs_are_tried_than_the_limit_allows(limit: int) -> None:
+def test_as_many_inputs_are_tried_after_a_failure_as_the_limit_says() -> None:
     calls = []
 
-    class Counting(Shifted):
+    class Doubling(Plain):
         def outputs(self, *arguments: Any) -> Any:
             calls.append(arguments)
-            return super().outputs(*arguments)
+            return 2 * super().outputs(*arguments)
 
-    runner.run_claim(Counting(), claims()["E4-outputs"], examples=EXAMPLES, shrink=limit)
-    assert len(calls) == 2 + limit  # the first input fails, and is drawn once more
+    def count(limit: int) -> int:
+        calls.clear()
+        runner.run_claim(Doubling(), claims()["E4-outputs"], examples=EXAMPLES, shrink=limit)
+        return len(calls)
+
+    first = count(0)  # inputs up to the first failure, which are drawn once more
+    assert [count(limit) for limit in (1, 10)] == [2 * first + 1, 2 * first + 10]
 
 
 def test_an_explanation_names_the_equation_and_what_came() -> None:
