@@ -153,8 +153,7 @@ def points(net: TwoLayerReLU) -> Iterator[Points]:
     for scale in _RANDOM_SCALES:
         x = _random(net, scale, rng)
         yield Points(x, np.full(len(x), -1))
-    norms = np.linalg.norm(net.W, axis=1)
-    neurons = np.flatnonzero(norms > 1e-100)  # others have no kink within reach
+    neurons = np.flatnonzero(np.abs(net.W).max(axis=1) > 1e-100)  # others have no kink in reach
     step = max(1, _BLOCK // (2 * net.dim))
     for scale in _KINK_SCALES:
         sides = (-1.0, 0.0, 1.0) if scale == _KINK_SCALES[0] else (-1.0, 1.0)
@@ -162,6 +161,7 @@ def points(net: TwoLayerReLU) -> Iterator[Points]:
             yield _kinks(net, neurons[start : start + step], scale, sides, rng)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # the comparison skips what overflows
 def _random(net: TwoLayerReLU, scale: float, rng: np.random.Generator) -> Array:
     """Directions, points of one orthant, both of norm `scale`; stretched ones; the origin."""
     x = _unit(rng.standard_normal((24, net.dim)))
@@ -171,6 +171,7 @@ def _random(net: TwoLayerReLU, scale: float, rng: np.random.Generator) -> Array:
     return np.vstack([scale * x, stretch[:, None] * x, np.zeros((1, net.dim))])
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _kinks(
     net: TwoLayerReLU, neurons: Any, scale: float, sides: Any, rng: np.random.Generator
 ) -> Points:
