@@ -39,14 +39,14 @@ class Run:
     dtype: Any
     device: Any
     shape: tuple[int, ...]
-    heads: list[Callable[[Any], Any]] = field(init=False)
+    heads: list[tuple[int, Callable[[Any], Any]]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.heads = [
-            lambda logits: logits,
-            lambda logits: self.torch.softmax(logits, dim=1),
-            lambda logits: self.torch.log_softmax(logits, dim=1),
-            self.torch.sigmoid,
+        self.heads = [  # what the module may do at its end, and the least K where this says anything
+            (1, lambda logits: logits),
+            (2, lambda logits: self.torch.softmax(logits, dim=1)),
+            (2, lambda logits: self.torch.log_softmax(logits, dim=1)),
+            (1, self.torch.sigmoid),
         ]
 
     @property
@@ -97,7 +97,11 @@ class Run:
                 hooks.enter_context(_removed(hook))
             outputs = self(rows)
         logits = (seen[-1] if seen else outputs).reshape(len(rows), -1)
-        self.heads = [head for head in self.heads if self._agree(head(logits), outputs)]
+        self.heads = [
+            (least, head)
+            for least, head in self.heads
+            if logits.shape[1] >= least and self._agree(head(logits), outputs)
+        ]
         if not self.heads:
             layer_name = "the last layer" if name is None else f"{name!r}"
             expected = f"outputs of {layer_name}, or their softmax, log-softmax or sigmoid"
