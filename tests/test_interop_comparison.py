@@ -12,7 +12,12 @@ from refimpl.interop.comparison import compared, gamma, points
 from refimpl.interop.layers import Layer
 
 RNG = np.random.default_rng(3)
-W, B, A, C = RNG.normal(size=(9, 4)), RNG.normal(size=9), RNG.normal(size=(3, 9)), RNG.normal(size=3)
+W, B, A, C = (
+    RNG.normal(size=(9, 4)),
+    RNG.normal(size=9),
+    RNG.normal(size=(3, 9)),
+    RNG.normal(size=3),
+)
 HIDDEN, OUTPUT = Layer.of("fc1", W, B), Layer.of("fc2", A, C)
 
 
@@ -153,7 +158,9 @@ def test_a_precision_that_explains_everything_is_refused(hidden, dtype, accepted
     n = hidden.weight.shape[1] + 9 + 2
     assert (gamma(n, dtype) <= 0.01) == accepted
     if not accepted:
-        with pytest.raises(ValueError, match=r"^module: expected a relative rounding .* below 0.01"):
+        with pytest.raises(
+            ValueError, match=r"^module: expected a relative rounding .* below 0.01"
+        ):
             compare(network, hidden, dtype=dtype)
 
 

@@ -145,7 +145,10 @@ def stand_in(kind, **attributes):
             r"one label a sample, got 2 labels \(multi-label targets\)",
         ),
         (Pipeline(stand_in("PCA"), MLPClassifier()), "StandardScaler, .* before .*, got PCA"),
-        (Pipeline(stand_in("MaxAbsScaler"), MLPClassifier()), "a fitted MaxAbsScaler, got one with"),
+        (
+            Pipeline(stand_in("MaxAbsScaler"), MLPClassifier()),
+            "a fitted MaxAbsScaler, got one with",
+        ),
         (
             Pipeline(stand_in("MinMaxScaler", scale_=1, clip=True), MLPClassifier()),
             "a MinMaxScaler with clip=False, got clip=True",

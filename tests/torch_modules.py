@@ -301,7 +301,10 @@ RIGHT = {
     ),
     "normalised twice": lambda: images(
         nn.Sequential(
-            Normalize([1.0, 2.0], [0.5, 0.1]), Normalize([3.0, 0.0], [2.0, 7.0]), OwnFlatten(), Net()
+            Normalize([1.0, 2.0], [0.5, 0.1]),
+            Normalize([3.0, 0.0], [2.0, 7.0]),
+            OwnFlatten(),
+            Net(),
         )
     ),
     "normalised around": lambda: images(Normalized(nn.Sequential(nn.Flatten(), plain()))),

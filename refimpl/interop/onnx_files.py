@@ -236,16 +236,17 @@ def _evaluator(
     graph = model.graph
     source, dim = graph.input[0], hidden.weight.shape[1]
     sizes = [it.dim_value for it in source.type.tensor_type.shape.dim]  # 0: any
-    shape = sizes[1:] if sizes[1:] and all(sizes[1:]) else [dim]
-    if len(sizes) == 1 or np.prod(shape) != dim:
+    shape = sizes[1:] if all(sizes[1:]) else [dim]
+    if len(sizes) < 2 or np.prod(shape) != dim:
         check.fail(name, f"a batch of inputs of {dim} numbers", f"an input of shape {sizes}")
     end = onnx.helper.make_tensor_value_info(logits, onnx.TensorProto.DOUBLE, None)
-    del graph.output[:]
+    last = next((i for i, node in enumerate(graph.node) if logits in node.output), -1)
+    del graph.output[:], graph.node[last + 1 :]  # what follows saturates, and may overflow
     graph.output.append(end)
     run = import_module("onnx.reference").ReferenceEvaluator(model).run
 
     def original(x: Array) -> Array:
-        batch = sizes[0] if sizes and sizes[0] else len(x)
+        batch = sizes[0] or len(x)
         padded = np.vstack([x, np.zeros((-len(x) % batch, dim))]).reshape(-1, batch, *shape)
         try:
             parts = [run(None, {source.name: block})[0] for block in padded]
