@@ -111,7 +111,7 @@ WRONG = {
     "outputs scaled": lambda x: network(x) * (1 + 1e-12),
     "outputs with the input added": lambda x: network(x) + 1e-9 * x[:, :1],
     "a sign": lambda x: -network(x),
-    "one weight off by 1e-9": lambda x: network(x, weights=(W + 1e-9 * (W == W[4, 2]), B, A, C)),
+    "one weight off by 1e-9": lambda x: network(x, weights=(W + 1e-9 * (W[4, 2] == W), B, A, C)),
     "a weight transposed": lambda x: network(x, weights=(W[::-1], B, A, C)),
     "a bias forgotten": lambda x: network(x, weights=(W, B, A, 0 * C)),
     "noise": lambda x: network(x) + 1e-9 * np.random.default_rng(0).normal(size=(len(x), 3)),
@@ -124,7 +124,7 @@ WRONG = {
 
 @pytest.mark.parametrize("original", WRONG.values(), ids=WRONG.keys())
 def test_another_function_is_refused(original):
-    with pytest.raises(ValueError, match="^module: expected "):
+    with pytest.raises(ValueError, match=r"^module: expected "):
         compare(original)
 
 

@@ -1,4 +1,4 @@
-"""ONNX files are read as the reference evaluator computes them, or refused; networks become files."""
+"""Files of ONNX are read as its evaluator computes them, or refused; networks become files."""
 
 from __future__ import annotations
 
@@ -383,7 +383,7 @@ def test_without_onnx_the_error_says_how_to_install_it(tmp_path, monkeypatch):
     net = TwoLayerReLU([[1.0]], None, [[1.0]])
     with pytest.raises(ImportError, match=r"^to_onnx needs onnx: pip install 'refimpl\[onnx\]'$"):
         interop.to_onnx(net, tmp_path / "net.onnx")
-    with pytest.raises(ImportError, match="^from_onnx needs onnx"):
+    with pytest.raises(ImportError, match=r"^from_onnx needs onnx"):
         interop.from_onnx(tmp_path / "net.onnx")
 
 

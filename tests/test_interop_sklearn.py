@@ -187,7 +187,7 @@ def test_estimators_that_compute_something_else_are_refused(estimator):
         estimator.steps.append(("classifier", MLPClassifier()))
         for _, step in estimator.steps:
             step.with_std = True
-    with pytest.raises(ValueError, match="^estimator: expected "):
+    with pytest.raises(ValueError, match=r"^estimator: expected "):
         interop.from_sklearn(estimator)
 
 

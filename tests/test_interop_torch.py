@@ -215,7 +215,7 @@ def test_a_module_that_cannot_be_copied_runs_in_its_own_precision_if_that_says_a
     np.testing.assert_array_equal(net.W, module[0].weight.detach().double().numpy())
     assert module[1].training
     for activation in (nn.ReLU6(), nn.Hardtanh(0, 1e5), nn.LeakyReLU(1e-4), nn.Softplus(1e4)):
-        with pytest.raises(ValueError, match="^module: expected the function"):
+        with pytest.raises(ValueError, match=r"^module: expected the function"):
             interop.from_torch(layers(activation))
 
 
@@ -227,7 +227,7 @@ def test_a_module_that_insists_on_float32_is_compared_in_it():
     module = torch_modules.Net(input=lambda x: x.float()).float()
     assert interop.from_torch(module).n_hidden == 9
     module = torch_modules.Net(input=lambda x: x.half().float()).float()
-    with pytest.raises(ValueError, match="^module: expected the function"):
+    with pytest.raises(ValueError, match=r"^module: expected the function"):
         interop.from_torch(module)
 
 
@@ -251,8 +251,13 @@ def random_modules(draw):
     nn = torch().nn
     flags, seed = st.booleans(), draw(st.integers(0, 2**16))
     norm = st.sampled_from(
-        [None, None, parts.spectral_norm, parts.weight_norm]
-        + [parts.parametrizations.spectral_norm, parts.parametrizations.weight_norm]
+        [
+            None,
+            parts.spectral_norm,
+            parts.weight_norm,
+            parts.parametrizations.spectral_norm,
+            parts.parametrizations.weight_norm,
+        ]
     )
     hooks, bias = (draw(norm), draw(norm)), draw(flags)
     folds = [draw(flags) and draw(flags) for _ in range(5)]
@@ -312,7 +317,7 @@ def test_random_modules_are_read_within_rounding_or_refused(data):
     module, twin, head, defect = data.draw(random_modules())
     example = torch().zeros(2, 1, 3)
     if defect:
-        with pytest.raises(ValueError, match="^module: expected"):
+        with pytest.raises(ValueError, match=r"^module: expected"):
             interop.from_torch(module, example=example)
         return
     net = interop.from_torch(module, example=example)
@@ -341,7 +346,7 @@ def test_frameworks_are_imported_only_when_needed():
 
 def test_without_pytorch_the_error_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(ImportError, match="^to_torch needs PyTorch: pip install torch$"):
+    with pytest.raises(ImportError, match=r"^to_torch needs PyTorch: pip install torch$"):
         interop.to_torch(TwoLayerReLU([[1.0]], None, [[1.0]]))
 
 
@@ -361,7 +366,8 @@ def test_round_trips_through_pytorch_are_exact(net):
     assert all(it.requires_grad and it.dtype == torch().float64 for it in module.parameters())
     back = interop.from_torch(module)
     assert (back.b is None) == (net.b is None)
-    for mine, theirs in zip((net.W, net.bias, net.A, net.c), (back.W, back.bias, back.A, back.c)):
+    pairs = zip((net.W, net.bias, net.A, net.c), (back.W, back.bias, back.A, back.c), strict=True)
+    for mine, theirs in pairs:
         np.testing.assert_array_equal(mine, theirs)
 
 

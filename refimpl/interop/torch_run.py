@@ -42,7 +42,7 @@ class Run:
     heads: list[tuple[int, Callable[[Any], Any]]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.heads = [  # what the module may do at its end, and the least K where this says anything
+        self.heads = [  # what a module may do at its end, and the least K where that says anything
             (1, lambda logits: logits),
             (2, lambda logits: self.torch.softmax(logits, dim=1)),
             (2, lambda logits: self.torch.log_softmax(logits, dim=1)),
