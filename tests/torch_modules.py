@@ -201,6 +201,16 @@ class InPlace(Net):
         return result
 
 
+def twice(layer, inputs, output):
+    return output, output
+
+
+def small(x):
+    if x.abs().max() > 1e7:
+        raise OverflowError("inputs of at most 1e7")
+    return x
+
+
 def hooked(module, name, hook, pre=False):
     layer = module.get_submodule(name)
     (layer.register_forward_pre_hook if pre else layer.register_forward_hook)(hook)
@@ -309,6 +319,9 @@ RIGHT = {
     ),
     "normalised around": lambda: images(Normalized(nn.Sequential(nn.Flatten(), plain()))),
     "statistics without use": WithStatistics,
+    "scripted": lambda: torch.jit.script(plain()),
+    "traced": lambda: torch.jit.trace(plain(), torch.ones(2, 6, dtype=torch.float64)),
+    "wrapped": lambda: nn.DataParallel(plain(nn.Softmax(1))),
 }
 
 WRONG = {
@@ -356,6 +369,14 @@ WRONG = {
     ),
     "normalisation between": lambda: layers(nn.ReLU(), nn.LayerNorm(9, dtype=torch.float64)),
     "another function later": Counting,
+    "a hidden layer that gives two": lambda: hooked(Net(), "fc1", lambda m, x, y: (y, y)),
+    "an output layer that gives two": lambda: hooked(Net(output=lambda F: F[0]), "fc2", twice),
+    "outputs of another number": lambda: Net(output=lambda F: F.ravel()[1:]),
+    "outputs that are a list": lambda: Net(output=lambda F: F.tolist()),
+    "an assertion on large inputs": lambda: Net(input=small),
+    "an error of its own": lambda: Net(h=lambda h: h.no_such_method()),
+    "scripted, clamped": lambda: torch.jit.script(layers(nn.Hardtanh(0.0, 1e5))),
+    "scripted, with softmax": lambda: torch.jit.script(plain(nn.Softmax(1))),
     "three layers": lambda: nn.Sequential(fc1(), nn.ReLU(), fc2(9), nn.ReLU(), fc2()),
     "three layers, two named": lambda: (
         nn.Sequential(fc1(), nn.ReLU(), fc2(9), nn.ReLU(), fc2()),

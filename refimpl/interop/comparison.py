@@ -38,7 +38,7 @@ MEANINGFUL = 0.01
 Near 1 the bound is the size of the outputs, and any network agrees.
 """
 
-_KINK_SCALES = 10.0 ** np.arange(-6, 7)
+_KINK_SCALES = 10.0 ** np.arange(-3, 7)
 _RANDOM_SCALES = 10.0 ** np.arange(-6, 13)
 _BLOCK = 2**22  # entries of one block of points: 32 MB
 
@@ -156,9 +156,10 @@ def points(net: TwoLayerReLU) -> Iterator[Points]:
     neurons = np.flatnonzero(np.abs(net.W).max(axis=1) > 1e-100)  # others have no kink in reach
     step = max(1, _BLOCK // (2 * net.dim))
     for scale in _KINK_SCALES:
-        sides = (-1.0, 0.0, 1.0) if scale == _KINK_SCALES[0] else (-1.0, 1.0)
+        near = scale == _KINK_SCALES[0]
+        sides, decades = ((-1.0, 0.0, 1.0), 3.0) if near else ((-1.0, 1.0), 1.0)
         for start in range(0, len(neurons), step):
-            yield _kinks(net, neurons[start : start + step], scale, sides, rng)
+            yield _kinks(net, neurons[start : start + step], scale, sides, decades, rng)
 
 
 @np.errstate(over="ignore", invalid="ignore")  # the comparison skips what overflows
@@ -173,12 +174,17 @@ def _random(net: TwoLayerReLU, scale: float, rng: np.random.Generator) -> Array:
 
 @np.errstate(over="ignore", invalid="ignore")
 def _kinks(
-    net: TwoLayerReLU, neurons: Any, scale: float, sides: Any, rng: np.random.Generator
+    net: TwoLayerReLU,
+    neurons: Any,
+    scale: float,
+    sides: tuple[float, ...],
+    decades: float,
+    rng: np.random.Generator,
 ) -> Points:
-    """Points with z_r between `scale` / 10 and `scale` on the given sides, elsewhere random."""
+    """Points with z_r up to some decades below `scale` on the given sides, elsewhere random."""
     r = np.repeat(neurons, len(sides))
     w, b = net.W[r], net.bias[r]
-    z = np.tile(sides, len(neurons)) * scale * 10.0 ** -rng.random(len(r))
+    z = np.tile(sides, len(neurons)) * scale * 10.0 ** (-decades * rng.random(len(r)))
     norm = np.linalg.norm(w, axis=1)
     x = scale * _unit(rng.standard_normal(w.shape))
     missing = (z - np.einsum("ij,ij->i", x, w) - b) / norm

@@ -182,9 +182,9 @@ def _is_linear(torch: Any, layer: Any) -> bool:
 
 def _read(torch: Any, module: Any, names: tuple[str, str], example: Any) -> TwoLayerReLU:
     """Read these two layers, at first with everything folded in that looks like a normalisation."""
-    weight = module.get_submodule(names[0]).weight
+    weight = dict(module.named_modules())[names[0]].weight
     run = runnable(torch, module, weight, _shape(example, int(weight.shape[1])))
-    events = run.events()
+    events = run.events(names)
     ran = ", ".join(f"{event.name} {_kind(event.layer)}" for event in events if event.leaf)
     candidates = [_folded(torch, run.module, events, names, by_name) for by_name in (True, False)]
     if candidates[0][0].roundings == candidates[1][0].roundings:
@@ -226,7 +226,11 @@ def _folded(
     hidden, output = (
         Layer.of(
             f"module.{name}",
-            *(events[k].parameters if k >= 0 else parameters(torch, module.get_submodule(name))),
+            *(
+                events[k].parameters
+                if k >= 0
+                else parameters(torch, dict(module.named_modules())[name])
+            ),
         )
         for name, k in zip(names, calls, strict=True)
     )
@@ -239,7 +243,7 @@ def _folded(
     before_relu, after_relu = events[i].output, []
     for event in events[i + 1 : j]:
         if (step := _normalisation(torch, event, False)) is not None:
-            if torch.equal(event.input, before_relu):
+            if _same(torch, event.input, before_relu):
                 hidden, before_relu = hidden.then(step), event.output
             else:
                 after_relu.append(step)
@@ -248,9 +252,13 @@ def _folded(
     last = events[j]
     for event in events[j + 1 :]:
         step = _normalisation(torch, event, False)
-        if step is not None and torch.equal(event.input, last.output):
+        if step is not None and _same(torch, event.input, last.output):
             output, last = output.then(step), event
     return hidden, output, last.name
+
+
+def _same(torch: Any, a: Any, b: Any) -> bool:
+    return b is not None and a.dtype == b.dtype and bool(torch.equal(a, b))
 
 
 def _normalisation(torch: Any, event: Event, by_name: bool) -> Normalisation | None:

@@ -57,11 +57,19 @@ class Run:
     def __call__(self, rows: Array) -> Any:
         """Return what the module gives for rows x (n,d), shaped and rounded as it takes them."""
         x = self.torch.tensor(rows, dtype=self.dtype, device=self.device)  # a copy, to be changed
-        with evaluating(self.torch, self.module):
-            return self.module(x.reshape(len(rows), *self.shape))
+        try:
+            with evaluating(self.torch, self.module):
+                return self.module(x.reshape(len(rows), *self.shape))
+        except Exception as error:  # whatever a module of others raises
+            inputs = f"(n, {', '.join(map(str, self.shape))})"
+            expected = f"one that runs on inputs of shape {inputs}, or example of another shape"
+            raise ValueError(f"module: expected {expected}, got {_reason(error)}") from error
 
-    def events(self) -> list[Event]:
-        """Record the calls of all layers, in the order in which they begin, at a few inputs."""
+    def events(self, names: tuple[str, ...]) -> list[Event]:
+        """Record the calls of all layers, in the order in which they begin, at a few inputs.
+
+        Weights are recorded for the layers with these names only.
+        """
         events: list[Event] = []
 
         def before(name: str) -> Callable[..., None]:
@@ -73,10 +81,13 @@ class Run:
         def after(layer: Any, _: Any, output: Any) -> None:
             event = next(it for it in reversed(events) if it.layer is layer)
             event.output = self._copied(output)
-            event.parameters = parameters(self.torch, layer)
+            if event.name in names:
+                event.parameters = parameters(self.torch, layer)
 
         with ExitStack() as hooks:
             for name, layer in self.module.named_modules():
+                if isinstance(layer, self.torch.jit.ScriptModule):
+                    continue  # takes no hooks: seen as a whole
                 hooks.enter_context(_removed(layer.register_forward_pre_hook(before(name))))
                 hooks.enter_context(_removed(layer.register_forward_hook(after)))
             self(_probe(self.shape))
@@ -92,11 +103,14 @@ class Run:
         seen: list[Any] = []
         with ExitStack() as hooks:
             if name is not None:
-                layer = self.module.get_submodule(name)
-                hook = layer.register_forward_hook(lambda *call: seen.append(call[2].clone()))
+                layer = dict(self.module.named_modules())[name]
+                hook = layer.register_forward_hook(lambda *call: seen.append(self._copied(call[2])))
                 hooks.enter_context(_removed(hook))
             outputs = self(rows)
-        logits = (seen[-1] if seen else outputs).reshape(len(rows), -1)
+        logits = seen[-1] if seen else outputs
+        if not isinstance(logits, self.torch.Tensor) or logits.numel() % len(rows):
+            check.fail("module", "a tensor (n, K) of outputs", type(logits).__name__)
+        logits = logits.reshape(len(rows), -1)
         self.heads = [
             (least, head)
             for least, head in self.heads
@@ -135,19 +149,14 @@ def runnable(torch: Any, module: Any, like: Any, shape: tuple[int, ...]) -> Run:
         run = Run(torch, _double(torch, module), torch.float64, "cpu", shape)
         run(_probe(shape))
         return run
-    except Exception as error:  # whatever a module of others raises
+    except Exception as error:  # whatever copying raises
         failure = error
     if like.dtype not in (torch.float32, torch.float64):
         expected = "one that runs as a float64 copy, or by itself in float32 or float64"
         got = f"{like.dtype}, too coarse to compare; the copy failed: {_reason(failure)}"
         check.fail("module", expected, got)
-    try:
-        run = Run(torch, module, like.dtype, like.device, shape)
-        run(_probe(shape))
-    except Exception as error:
-        inputs = f"(n, {', '.join(map(str, shape))})"
-        expected = f"one that runs on inputs of shape {inputs}, or example, an input of its shape"
-        raise ValueError(f"module: expected {expected}, got {_reason(error)}") from error
+    run = Run(torch, module, like.dtype, like.device, shape)
+    run(_probe(shape))
     return run
 
 
