@@ -159,7 +159,7 @@ def check_box(box: Any, x: Array) -> tuple[Array, Array] | None:
         lo, hi = box
     except (TypeError, ValueError):
         fail("box", "a pair (lo, hi)", repr(box))
-    lo, hi = (_limit(f"box[{i}]", side, x.shape[1]) for i, side in enumerate((lo, hi)))
+    lo, hi = (_limit("box", side, x.shape[1]) for side in (lo, hi))
     for j in np.flatnonzero(lo > hi)[:1]:
         fail("box", "no lo above its hi", f"{lo[j]:g} above {hi[j]:g} in coordinate {j}")
     for i, j in np.argwhere((x < lo) | (x > hi))[:1]:
