@@ -83,7 +83,9 @@ def _answer(
     nearest = _attain(question, space, space.points[: -_POINTS - 1 : -1], x, y)
     if space.points and nearest is None:
         # No more than near the target, it seems: search on, and take no point on trust.
+        deadline = space.deadline  # one for both
         space = Search(geometry, targets, z, size, x_norm, options, prove_empty, attained)
+        space.deadline = deadline
         again, more = space.run(start)
         if again >= lower:
             lower, trees = again, more
