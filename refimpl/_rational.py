@@ -47,13 +47,13 @@ def product(matrix: Array, vector: Array) -> Fractions:
     return fractions(rows @ column) * (unit * scale)
 
 
-def preactivations(net: TwoLayerReLU, x: Array) -> Fractions:
-    """z_r (M,) of one sample x (d,), exactly."""
-    return product(net.W, x) + fractions(net.bias)
+def preactivations(net: TwoLayerReLU, x: Array | Fractions) -> Fractions:
+    """z_r (M,) of one sample x (d,), floats or fractions, exactly."""
+    return (fractions(net.W) @ x if x.dtype == object else product(net.W, x)) + fractions(net.bias)
 
 
-def outputs(net: TwoLayerReLU, x: Array) -> Fractions:
-    """F (K,) of one sample x (d,), exactly."""
+def outputs(net: TwoLayerReLU, x: Array | Fractions) -> Fractions:
+    """F (K,) of one sample x (d,), floats or fractions, exactly."""
     return fractions(net.A) @ np.maximum(preactivations(net, x), 0) + fractions(net.c)
 
 

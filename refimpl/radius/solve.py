@@ -19,7 +19,15 @@ from refimpl.decisions import TIES, Decision, check_decision, check_labels
 from refimpl.network import TwoLayerReLU
 from refimpl.radius import fast
 from refimpl.radius.answer import Answer, Samples, answers
-from refimpl.radius.geometry import ROOT_FLOOR, Flags, Geometry, Target, in_range, targets_of
+from refimpl.radius.geometry import (
+    ROOT_FLOOR,
+    TINY,
+    Flags,
+    Geometry,
+    Target,
+    in_range,
+    targets_of,
+)
 from refimpl.radius.points import Question
 from refimpl.radius.search import Options
 from refimpl.radius.tree import certificates_of_pieces
@@ -185,11 +193,14 @@ class _Draft:
         net, self.question, self.options = question.net, question, options
         with np.errstate(all="ignore"):  # of samples that are out of range
             z = net.preactivations(x)
-            wrong = question.adversarial(net.readout(z), y)
+            wrong, fits = question.adversarial(net.readout(z), y), in_range(net, x)
+            # Out of range a tie may be an underflow, and is taken for one in rationals alone.
+            for i in np.flatnonzero(wrong & ~fits & ~question.adversarial(net.readout(z), y, TINY)):
+                wrong[i] = question.truly_adversarial(x[i], int(y[i]))
             self.x_norm = np.sqrt(np.einsum("nd,nd->n", x, x))
             self.geometry = Geometry.of(net)
         self.samples = Samples(x, y, z, np.zeros_like(z))
-        self.open = ~wrong & in_range(net, x)
+        self.open = ~wrong & fits
         self.lost = ~wrong & ~self.open
         labels = np.unique(y[self.open]).tolist()
         self.targets = {label: targets_of(net, label, question.decision) for label in labels}
