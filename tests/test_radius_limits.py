@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
 from exact_radius import pieces, squared_radius
 
-from refimpl import GroupMax, TwoLayerReLU, _rational, robust_radius, verify_certificate
+from refimpl import TwoLayerReLU, _rational, robust_radius, verify_certificate
 
 
 def truth(net: TwoLayerReLU, x: Any, y: int = 1, **options: Any) -> float:
@@ -35,3 +34,71 @@ def test_an_output_that_is_negative_beyond_underflow_is_misclassified_out_of_ran
     net = TwoLayerReLU([[1.0], [2.0**-600]], None, [[-1.0, 2.0**-600]])
     found = robust_radius(net, [[1e200], [1.0]], [1, 1])
     assert found.upper.tolist() == [0.0, 0.0]
+
+
+def sound(net: TwoLayerReLU, x: Any, y: int = 1, **options: Any) -> Any:
+    """Bounds around the radius of the enumeration; only `upper` may be off, by an ulp of x."""
+    r = truth(net, x, y, **options)
+    found = robust_radius(net, [x], [y], certificates=True, **options)
+    ulp = math.ulp(float(np.abs(x).max()))
+    assert found.lower[0] <= r <= found.upper[0] + ulp, (found.lower, r, found.upper)
+    if found.certificates[0] is not None:
+        proof, radius = found.certificates[0], found.lower[0]
+        verify_certificate(net, x, y, proof, radius=radius, exact=True, **options)
+    return found
+
+
+def test_a_thin_part_that_is_strictly_adversarial_is_reached() -> None:
+    """f = relu(x1) - relu(x1 + x2 / 100) / 2 is negative on x1 = 0, x2 > 0 alone nearby."""
+    net = TwoLayerReLU([[1.0, 0.0], [1.0, 0.01]], None, [[1.0, -0.5]])
+    found = sound(net, [0.3, -0.7], ties="robust")
+    assert found.status[0] == "exact"
+    assert found.upper[0] == pytest.approx(math.hypot(0.3, 0.7), rel=1e-9)
+    end = np.array([0.3, -0.7]) + found.perturbation
+    assert net.outputs(end)[0, 0] < 0
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_nearly_parallel_neurons_under_strict_ties(seed: int) -> None:
+    """A strictly adversarial point is found wherever there is any within reach of floats."""
+    rng = np.random.default_rng(seed)
+    w, gap = rng.integers(-3, 4, 2) + 0.5, 10.0 ** rng.uniform(-6, -1)
+    W = np.array([w, w + gap * rng.integers(-3, 4, 2)])
+    net = TwoLayerReLU(W, None, [rng.choice([1.0, -0.5, 0.3, -0.7], 2)])
+    x = rng.integers(-9, 10, 2) / 10
+    y = int(np.sign(net.outputs(x[None])[0, 0])) or 1
+    found = sound(net, x, y, ties="robust")
+    assert np.isfinite(found.upper[0]) or found.status[0] == "unreachable"
+
+
+@pytest.mark.parametrize("x", [0.0, 1.0, 1e7, -1e12])
+@pytest.mark.parametrize("ties", ["adversarial", "robust"])
+def test_unreachable_is_proved_wherever_the_sample_is(x: float, ties: str) -> None:
+    constant = TwoLayerReLU([[1.0], [-1.0]], None, [[1.0, 1.0]], [1.0])  # f = |x| + 1
+    assert sound(constant, [x], ties=ties).status[0] == "unreachable"
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_unreachable_is_proved_for_nets_of_integers(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    net = TwoLayerReLU(
+        rng.integers(-3, 4, (3, 2)), rng.integers(-2, 3, 3), [rng.integers(0, 3, 3)], [1.0]
+    )
+    x = 10.0 ** rng.uniform(-3, 9, 2)
+    assert sound(net, x).status[0] == "unreachable"
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0, 0.7])
+@pytest.mark.parametrize("factor", [-1.0, -2.0, -3.0, -0.1, 3.0])
+@pytest.mark.parametrize("w", [[0.1, 0.3], [0.3, -0.7], [1.0, 3.0]])
+@pytest.mark.parametrize("A", [[1.0, 1.0], [0.3, 0.7]])
+def test_ties_through_anti_parallel_neurons(w: Any, factor: float, scale: float, A: Any) -> None:
+    """Exact multiples share a line of ties; rounded ones but a wedge, with the origin nearest."""
+    W = scale * np.array([w, [factor * w[0], factor * w[1]]])
+    net, x = TwoLayerReLU(W, None, [A]), [1.0, 1.0]
+    if net.outputs(np.array([x]))[0, 0] <= 0:
+        return
+    for order in ([0, 1], [1, 0]):
+        found = sound(TwoLayerReLU(W[order], None, [np.array(A)[order]]), x)
+        r = truth(net, x)
+        assert found.lower[0] >= 0.999 * min(r, math.hypot(1, 1)) or found.status[0] == "bounded"

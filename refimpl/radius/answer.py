@@ -10,7 +10,7 @@ import numpy as np
 from refimpl import decisions
 from refimpl._validation import Array, IntArray
 from refimpl.certificate import Certificate, CertificateError, verify_certificate
-from refimpl.radius import empty, ties
+from refimpl.radius import empty, interior, ties
 from refimpl.radius.geometry import Geometry, Target
 from refimpl.radius.leaf import Multipliers
 from refimpl.radius.points import Question, length
@@ -90,7 +90,9 @@ def _answer(
         if again >= lower:
             lower, trees = again, more
         nearest = _attain(question, space, space.points[: -_POINTS - 1 : -1], x, y)
-    if not space.points and lower >= space.ball.radius and _all_empty(trees, prove_empty):
+    if nearest is None and trees and options.ties == "robust":
+        nearest = interior.nearest(question, space, leaves(trees)[1], x, int(y))
+    if nearest is None and not space.points and _all_empty(trees, prove_empty):
         lower = math.inf
     upper, perturbation = nearest or (math.inf, np.full_like(x, np.nan))
     lower, proof = min(lower, upper), None
@@ -148,6 +150,8 @@ def _attain(
             # A matrix product may round one row otherwise than it does many.
             alone = net.outputs((x + perturbations[i])[None])
             both = np.stack((together[i], alone[0]))
-            if question.adversarial(both, np.repeat(label, 2)).all():
+            if question.adversarial(both, np.repeat(label, 2)).all() and ties.is_beside(
+                question, x + perturbations[i], int(y)
+            ):
                 return float(lengths[i]), perturbations[i]
     return None

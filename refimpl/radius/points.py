@@ -26,7 +26,6 @@ class Question(NamedTuple):
         strict = margin < 0 if self.ties == "robust" else margin <= 0
         return strict & (margin <= -np.asarray(guard))
 
-
     def truly_adversarial(self, x: _rational.Fractions | Array, y: int) -> bool:
         """Tell whether one point x (d,), floats or fractions, is adversarial in rationals."""
         F = _rational.outputs(self.net, x)
