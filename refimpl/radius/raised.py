@@ -67,7 +67,11 @@ def _tangent(
     columns = [fixed @ W, *W[inner], *(-signs[split, None] * W[split]), delta]
     guess = [Fraction(1), *gamma[inner], *[Fraction(0)] * len(split), Fraction(0)]
     u = solve(np.array(columns, dtype=object).T, np.array(guess, dtype=object))
-    # The first neuron keeps its whole weight where it may, and is made smaller where it may not.
+    if not fixed.any():  # any multiple is a solution: the largest whose tau are at most 1
+        most = max(
+            (each / limit for each, limit in zip(u[1:], gamma[inner], strict=False)), default=1
+        )
+        u = u / most if most > 1 else u
     t, nu, pull = u[1 : 1 + len(inner)], u[1 + len(inner) : -1], u[-1]
     if pull <= 0 or (u < 0).any() or (t > gamma[inner]).any():
         return None
