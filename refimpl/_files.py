@@ -85,7 +85,10 @@ def _refuse_compression(file: IO[bytes]) -> None:
 
 def _member(archive: Any, name: str) -> np.ndarray[Any, Any]:
     """Return an array of the archive; NumPy hands out anything else in it as bytes."""
-    value = archive[name]
+    try:
+        value = archive[name]
+    except ValueError as error:  # as of np.savez(b=None), which is an object and no number
+        raise ValueError(f"{name}: {error}") from None
     if not isinstance(value, np.ndarray):
         raise ValueError(f"{name}, which is no array")
     return value
