@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.optimize import linprog
 
 from refimpl._validation import Array
 from refimpl.radius.geometry import Target
@@ -73,6 +72,8 @@ def _deep(space: Search, part: Node) -> Array | None:
 
 def _chebyshev(target: Target, U: Array, z: Array, phase: Array, reach: float) -> Array | None:
     """Solve max t: g_i + t size_i <= 0 and signs hold, |c_j| <= reach, in (c, relu values, t)."""
+    from scipy.optimize import linprog  # slow to import, and seldom needed
+
     (M, p), free, fixed = U.shape, phase == 0, phase != 0
     on = target.alpha * (phase > 0)
     size = target.size.sum(axis=1) * float(np.abs(z).max()) + target.constant
