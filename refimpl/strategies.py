@@ -218,7 +218,8 @@ def networks(
     if not fitting:
         sizes = f"{min_outputs} to {max_outputs} outputs and {max_hidden} hidden neurons"
         check.fail("kinds", f"a kind that fits {sizes}", kinds)
-    d, K = draw(st.integers(min_dim, max_dim)), draw(st.sampled_from(list(fitting)))
+    outputs = st.integers(min(fitting), max(fitting)).filter(fitting.__contains__)
+    d, K = draw(st.integers(min_dim, max_dim)), draw(outputs)
     kind = draw(st.sampled_from(fitting[K]))
     if kind == "general":
         neurons = draw(_matrices(1, max_hidden, max_dim + max_outputs + 1))
