@@ -15,7 +15,8 @@ from refimpl.radius.geometry import Geometry, Target
 from refimpl.radius.incumbent import Incumbent, Point
 from refimpl.radius.leaf import Multipliers
 from refimpl.radius.points import Question, length
-from refimpl.radius.search import Options, Prover, Search
+from refimpl.radius.search import Prover, Search
+from refimpl.radius.state import Options
 from refimpl.radius.tree import Node, certificate, rows
 
 _POINTS = 4  # incumbents tried, the nearest first
@@ -97,13 +98,13 @@ def _answer(
     lower, proof = min(lower, upper), None
     if options.certificates and lower > 0:
         lower, proof = _certify(question, x, y, lower, trees)
-    return Answer(lower, upper, perturbation, search.nodes, proof)
+    return Answer(lower, upper, perturbation, search.state.nodes, proof)
 
 
 def _all_empty(trees: list[Node], prove_empty: Prover) -> bool:
     """Whether every leaf is proved empty at every radius; the leaves take the proofs."""
     for leaf in rows(trees, math.inf).nodes:
-        found = prove_empty(leaf.target, leaf.signs, leaf.multipliers)
+        found = prove_empty(leaf.problem.index, leaf.signs, leaf.multipliers)
         if found is None:
             return False
         leaf.multipliers = found
@@ -136,7 +137,8 @@ def _attain(
     """
     net, label = question.net, np.array([y])
     ball = incumbent.ball
-    guard = max(float(t.noise(ball.geometry, ball.reach).max()) for t in incumbent.targets)
+    targets = [problem.target for problem in incumbent.problems]
+    guard = max(float(t.noise(ball.geometry, ball.reach).max()) for t in targets)
     for point in points:
         for safety in (1.5, 16.0, 256.0):
             if (inner := incumbent.within(point, safety)) is not None:

@@ -46,6 +46,10 @@ class Ball:
         self.lo, self.up = self.z - width, self.z + width
         self.stable = np.where(self.lo >= 0, 1, np.where(self.up <= 0, -1, 0))
 
+    def at(self, v: Array) -> Array:
+        """Preactivations of the point U^T v."""
+        return self.z + self.geometry.U @ (v @ self.geometry.U)
+
     def nodes(self, signs: IntArray, lo: Array, up: Array) -> Lines:
         """Lines above ReLU(z_r) on nodes of a tree, by their signs and intervals (B,M)."""
         lo, up = np.maximum(lo, self.lo), np.minimum(up, self.up)

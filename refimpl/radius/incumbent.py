@@ -18,7 +18,8 @@ from refimpl._validation import Array, IntArray
 from refimpl.radius.ball import Ball, Lines
 from refimpl.radius.geometry import Flags, Target
 from refimpl.radius.leaf import Multipliers
-from refimpl.radius.relaxation import Planes, Relaxations, relax
+from refimpl.radius.problem import Problem
+from refimpl.radius.relaxation import Relaxations, relax
 
 _POLISHES = 8  # pieces visited one after the other
 _NEIGHBOURS = 4  # pieces visited at once that differ in one neuron
@@ -29,26 +30,33 @@ class Point(NamedTuple):
     """Adversarial point c = U^T v up to rounding: the minimiser of one target's convex part."""
 
     v: Array
-    target: int
+    problem: Problem
     lines: Lines
     planes: IntArray
+
+
+class Polished(NamedTuple):
+    """The nearest piece known of a target: its neurons, what bounds it, and its point's z."""
+
+    on: Flags
+    multipliers: Multipliers
+    z: Array
 
 
 class Incumbent:
     """Adversarial points of one sample, the nearest last; `ball` reaches to the nearest.
 
-    `planes` has for each target those that bounded its last polished piece, `polished` that piece
-    and the multipliers of its bound. `accept` has the last word on a point.
+    `problems` has each target on all neurons, `polished` the best piece of it that was visited, and
+    `accept` has the last word on a point.
     """
 
     def __init__(
         self, ball: Ball, targets: list[Target], ties: str, accept: Callable[[Point], bool] | None
     ) -> None:
-        self.ball, self.targets, self.ties, self.accept = ball, targets, ties, accept
-        self.pools = [Planes(target, ball.z) for target in targets]
-        self.planes = [pool.first for pool in self.pools]
+        self.ball, self.ties, self.accept = ball, ties, accept
+        self.problems = [Problem.of(i, target, ball) for i, target in enumerate(targets)]
         self.points: list[Point] = []
-        self.polished: dict[int, tuple[Flags, Multipliers]] = {}
+        self.polished: dict[int, Polished] = {}
         self.visited: set[tuple[int, bytes]] = set()
 
     def offer(self, point: Point) -> bool:
@@ -60,19 +68,19 @@ class Incumbent:
         self.ball.resize(distance)
         return True
 
-    def point(self, index: int, lines: Lines, found: Relaxations, b: int) -> Point | None:
+    def point(self, problem: Problem, lines: Lines, found: Relaxations, b: int) -> Point | None:
         """Point of the relaxed minimiser of one node, if adversarial up to rounding.
 
         With strict ties, if a point beside it is strictly adversarial.
         """
         if not found.feasible[b]:
             return None
-        point = Point(found.v[b], index, lines.take([b]), found.planes[b])
+        point = Point(found.v[b], problem, lines.take([b]), found.planes[b])
         return point if self.ties == "adversarial" else self.within(point, 1.5)
 
     def within(self, point: Point, safety: float) -> Point | None:
         """Point beside another where every constraint is negative, by a multiple of its noise."""
-        target, pool = self.targets[point.target], self.pools[point.target]
+        target, pool = point.problem.target, point.problem.pool
         shift = safety * target.noise(self.ball.geometry, self.ball.reach)
         found = relax(self.ball, target, point.lines, pool, [point.planes], math.inf, shift)
         inside = (target.values(found.z[0]) < 0).all()
@@ -80,52 +88,64 @@ class Incumbent:
 
     def start(self, start: Array) -> None:
         """Polish U^T start for the target that it is nearest to meeting, and go on from there."""
-        z = self.ball.z + self.ball.geometry.U @ (start @ self.ball.geometry.U)
+        z = self.ball.at(start)
         for _ in range(_POLISHES):
-            index = int(np.argmin([target.values(z).max() for target in self.targets]))
+            index = int(np.argmin([problem.target.values(z).max() for problem in self.problems]))
             on = z > 0
-            z, better = self.visit(index, on[None])
-            branching = self.targets[index].branching
+            z, better = self.visit(self.problems[index], on[None])
+            branching = self.problems[index].target.branching
             if (not better and self.points) or np.array_equal(on[branching], (z > 0)[branching]):
                 return
 
-    def polish(self, index: int, z: Array) -> None:
+    def polish(self, problem: Problem, z: Array) -> None:
         """Move from piece to piece of one target, and to neighbours, while points get nearer."""
-        target = self.targets[index]
+        index, target = problem.index, problem.target
         for _ in range(_POLISHES):
             on = z > 0
             key = index, on[target.branching].tobytes()
             if key in self.visited:
                 break
             self.visited.add(key)
-            z, better = self.visit(index, on[None])
+            z, better = self.visit(problem, on[None])
             if not better and self.points:
                 break
         for _ in range(_ROUNDS):
-            on = self.neighbours(index)
-            if len(on) == 0 or not self.visit(index, on)[1]:
+            on = self.neighbours(problem)
+            if len(on) == 0 or not self.visit(problem, on)[1]:
                 return
 
-    def visit(self, index: int, on: Flags) -> tuple[Array, bool]:
+    def near(self, problem: Problem) -> Array:
+        """Preactivations of the best point known of a target, or of its linear step."""
+        if problem.index in self.polished:
+            return self.polished[problem.index].z
+        z, target = self.ball.z, problem.target
+        row = int(target.values(z).argmax())
+        q = target.alpha[row] * (z > 0)
+        g = q @ self.ball.geometry.U
+        step = float(q @ z + target.beta[row]) / (float(g @ g) or 1.0)
+        return z - self.ball.geometry.U @ (step * g)
+
+    def visit(self, problem: Problem, on: Flags) -> tuple[Array, bool]:
         """Offer the nearest points of pieces (B,M): the nearest one's z, and if it was taken."""
         lines = self.ball.piece(on)
-        planes = [self.planes[index]] * len(on)
-        found = relax(self.ball, self.targets[index], lines, self.pools[index], planes, math.inf)
+        planes = [problem.planes] * len(on)
+        found = relax(self.ball, problem.target, lines, problem.pool, planes, math.inf)
         better = False
-        for b in np.argsort(found.lower):
-            point = self.point(index, lines, found, b)
+        for b in np.argsort(found.lower).tolist():
+            point = self.point(problem, lines, found, b)
             if point is not None and self.offer(point):
-                self.polished[index] = on[b], found.multipliers(b)
-                self.planes[index] = found.planes[b]
+                self.polished[problem.index] = Polished(on[b], found.multipliers(b), found.z[b])
+                problem.planes = found.planes[b]
                 z, better = found.z[b], True
         return (z if better else found.z[0]), better
 
-    def neighbours(self, index: int) -> Flags:
+    def neighbours(self, problem: Problem) -> Flags:
         """Pieces (B,M) one neuron away from the polished one that may be nearer, by its tau."""
+        index, target = problem.index, problem.target
         if index not in self.polished:
             return np.zeros((0, len(self.ball.z)), np.bool_)
-        on, (w, tau, *_) = self.polished[index]
-        target, U, z = self.targets[index], self.ball.geometry.U, self.ball.z
+        on, (w, tau, *_), _ = self.polished[index]
+        U, z = self.ball.geometry.U, self.ball.z
         gamma = w @ target.alpha
         q = gamma * np.where(gamma > 0, tau, on)
         g = q @ U

@@ -66,7 +66,7 @@ def affine(
         across = np.sqrt(np.maximum(across, 0.0)) + UNIT * geometry.norms
         top = across * root - along * depth, (along + across * depth / root) / length
         bottom = across * root + along * depth, (across * depth / root - along) / length
-    free = (lo < 0) & (up > 0) & target.is_branching & (np.abs(depth) < radius)
+    free = (lo < 0) & (up > 0) & (np.abs(depth) < radius)
     pad = _PADS * (geometry.rounding * ball.reach + radius * geometry.factor * geometry.norms)
     cut: list[Array] = []
     for extreme, mu in (top, bottom):
@@ -84,9 +84,13 @@ def affine(
     )
 
 
-def step(cut: Intervals, lo: Array, up: Array, b: int, multipliers: Multipliers) -> Narrowing:
+def step(
+    cut: Intervals, target: Target, lo: Array, up: Array, b: int, multipliers: Multipliers
+) -> Narrowing:
     """Return the narrowing step of one node b, from its old intervals lo and up (M,)."""
-    above, below = np.flatnonzero(cut.up[b] < up), np.flatnonzero(cut.lo[b] > lo)
+    # Of own neurons a certificate needs no intervals, but for the proof that one is empty.
+    used = target.is_branching | (cut.lo[b] > cut.up[b])
+    above, below = np.flatnonzero((cut.up[b] < up) & used), np.flatnonzero((cut.lo[b] > lo) & used)
     return Narrowing(
         multipliers,
         np.concatenate((above, below)),

@@ -141,7 +141,9 @@ def _solve(
     counts = np.array([len(index) for index in planes])
     owner, index = np.repeat(np.arange(n_nodes), counts), np.concatenate(planes)
     row = pool.row[index]
-    own = np.where(lines.phase[owner] == 0, pool.on[index], lines.phase[owner] > 0)
+    # Own neurons are on or off where the ball says so: intervals are narrowed for a node alone.
+    phase = np.where(target.is_branching, lines.phase, ball.stable)[owner]
+    own = np.where(phase == 0, pool.on[index], phase > 0)
     normals = target.negative[row] * lines.slope[owner] + target.positive[row] * own
     values = normals @ z + (target.beta + shift)[row]
     values += (target.negative[row] * lines.offset[owner]).sum(axis=1)
@@ -186,6 +188,7 @@ def _prove(
     gamma = w @ target.alpha
     tau = np.where(gamma > 0, combined, 0.0) / np.where(gamma > 0, gamma, 1.0)
     tau = np.minimum(np.maximum(tau, 0.0), 1.0)
+    tau = np.where(ball.stable > 0, 1.0, tau)
     return prove(ball, target, lines, w, tau, nu), tau
 
 

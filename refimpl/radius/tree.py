@@ -12,6 +12,7 @@ from refimpl.certificate import Certificate, Cuts
 from refimpl.radius.geometry import Target
 from refimpl.radius.leaf import Multipliers
 from refimpl.radius.narrowing import Narrowing
+from refimpl.radius.problem import Problem
 
 
 @dataclass(eq=False)
@@ -30,7 +31,7 @@ class Node:
     node's own multipliers.
     """
 
-    target: int
+    problem: Problem
     signs: IntArray
     lo: Array
     up: Array
@@ -41,7 +42,7 @@ class Node:
     proved: float = 0.0
     children: tuple[Node, Node] | None = None
     excluded: tuple[Node, ...] = ()
-    narrowing: Narrowing | None = None
+    narrowing: tuple[Narrowing, ...] = ()
     rest: Node | None = None
     pieces: tuple[int, ...] = ()
 
@@ -70,14 +71,15 @@ class Rows:
         """Add a node that nothing is below, or the full tree over its pieces."""
         self.splits += full_tree(node.pieces)
         self.nodes += [node] * 2 ** len(node.pieces)
-        self.multipliers += [node.multipliers] * 2 ** len(node.pieces)
+        self.multipliers += [node.problem.multipliers(node.multipliers)] * 2 ** len(node.pieces)
 
     def step(self, node: Node, narrowing: Narrowing) -> None:
         """Add a narrowing step."""
-        self.steps.append((len(self.multipliers), narrowing))
+        named = narrowing._replace(neuron=node.problem.name(narrowing.neuron))
+        self.steps.append((len(self.multipliers), named))
         self.splits.append(-2)
         self.nodes.append(node)
-        self.multipliers.append(narrowing.multipliers)
+        self.multipliers.append(node.problem.multipliers(narrowing.multipliers))
 
 
 def rows(trees: list[Node], lower: float) -> Rows:
@@ -93,15 +95,15 @@ def rows(trees: list[Node], lower: float) -> Rows:
             found.leaf(node)
         elif position < len(node.excluded):
             leaf = node.excluded[position]
-            found.splits.append(leaf.neuron)
+            found.splits.append(int(leaf.problem.name(leaf.neuron)))
             halves = [(leaf, 0), (node, position + 1)]
             pending += halves if leaf.signs[leaf.neuron] < 0 else reversed(halves)
         elif node.rest is not None:
-            if node.narrowing is not None:
-                found.step(node, node.narrowing)
+            for narrowing in node.narrowing:
+                found.step(node, narrowing)
             pending.append((node.rest, 0))
         elif node.children is not None:
-            found.splits.append(node.neuron)
+            found.splits.append(int(node.problem.name(node.neuron)))
             pending += [(half, 0) for half in reversed(node.children)]
     return found
 
