@@ -12,10 +12,12 @@ from refimpl._validation import Array, IntArray
 from refimpl.certificate import Certificate, CertificateError, verify_certificate
 from refimpl.radius import empty, ties
 from refimpl.radius.geometry import Geometry, Target
+from refimpl.radius.incumbent import Incumbent, Point
 from refimpl.radius.leaf import Multipliers
 from refimpl.radius.points import Question, length
-from refimpl.radius.search import Options, Point, Prover, Search
-from refimpl.radius.tree import Node, certificate, leaves
+from refimpl.radius.search import Prover, Search
+from refimpl.radius.state import Options
+from refimpl.radius.tree import Node, certificate, rows
 
 _POINTS = 4  # incumbents tried, the nearest first
 
@@ -75,32 +77,34 @@ def _answer(
         return empty.prove_empty(net, matrices[target], signs, near, strict=strict)
 
     def attained(point: Point) -> bool:
-        return _attain(question, space, [point], x, y) is not None
+        return _attain(question, search.incumbent, [point], x, y) is not None
 
     size, x_norm = np.abs(net.W) @ np.abs(x) + geometry.bias, float(np.linalg.norm(x))
-    space = Search(geometry, targets, z, size, x_norm, options, prove_empty)
-    lower, trees = space.run(start)
-    nearest = _attain(question, space, space.points[: -_POINTS - 1 : -1], x, y)
-    if space.points and nearest is None:
+    search = Search(geometry, targets, z, size, x_norm, options, prove_empty)
+    lower, trees = search.run(start)
+    points = search.incumbent.points
+    nearest = _attain(question, search.incumbent, points[: -_POINTS - 1 : -1], x, y)
+    if points and nearest is None:
         # No more than near the target, it seems: search on, and take no point on trust.
-        space = Search(geometry, targets, z, size, x_norm, options, prove_empty, attained)
-        again, more = space.run(start)
+        search = Search(geometry, targets, z, size, x_norm, options, prove_empty, attained)
+        again, more = search.run(start)
         if again >= lower:
             lower, trees = again, more
-        nearest = _attain(question, space, space.points[: -_POINTS - 1 : -1], x, y)
-    if not space.points and lower >= space.ball.radius and _all_empty(trees, prove_empty):
+        points = search.incumbent.points
+        nearest = _attain(question, search.incumbent, points[: -_POINTS - 1 : -1], x, y)
+    if not points and lower >= search.ball.radius and _all_empty(trees, prove_empty):
         lower = math.inf
     upper, perturbation = nearest or (math.inf, np.full_like(x, np.nan))
     lower, proof = min(lower, upper), None
     if options.certificates and lower > 0:
-        lower, proof = _certify(question, x, y, lower, certificate(trees))
-    return Answer(lower, upper, perturbation, space.nodes, proof)
+        lower, proof = _certify(question, x, y, lower, trees)
+    return Answer(lower, upper, perturbation, search.state.nodes, proof)
 
 
 def _all_empty(trees: list[Node], prove_empty: Prover) -> bool:
     """Whether every leaf is proved empty at every radius; the leaves take the proofs."""
-    for leaf in leaves(trees)[1]:
-        found = prove_empty(leaf.target, leaf.signs, leaf.multipliers)
+    for leaf in rows(trees, math.inf).nodes:
+        found = prove_empty(leaf.problem.index, leaf.signs, leaf.multipliers)
         if found is None:
             return False
         leaf.multipliers = found
@@ -108,12 +112,13 @@ def _all_empty(trees: list[Node], prove_empty: Prover) -> bool:
 
 
 def _certify(
-    question: Question, x: Array, y: Any, lower: float, proof: Certificate
+    question: Question, x: Array, y: Any, lower: float, trees: list[Node]
 ) -> tuple[float, Certificate | None]:
     """Round `lower` down until its certificate passes; None where floats cannot hold the proof."""
     net, decision, rule = question
     for down in (0.0, 1e-12, 1e-10, 1e-8, 1e-6) if math.isfinite(lower) else (0.0,):
         radius = lower - down * lower if down else lower
+        proof = certificate(trees, radius)
         try:
             verify_certificate(net, x, y, proof, radius=radius, decision=decision, ties=rule)
         except CertificateError:
@@ -123,7 +128,7 @@ def _certify(
 
 
 def _attain(
-    question: Question, space: Search, points: list[Point], x: Array, y: Any
+    question: Question, incumbent: Incumbent, points: list[Point], x: Array, y: Any
 ) -> tuple[float, Array] | None:
     """Length of and perturbation to the first of the points that the network finds adversarial.
 
@@ -131,10 +136,12 @@ def _attain(
     adversarial there is none, and the shortest of its neighbours that evaluate so is taken.
     """
     net, label = question.net, np.array([y])
-    guard = max(float(t.noise(space.ball.geometry, space.ball.reach).max()) for t in space.targets)
+    ball = incumbent.ball
+    targets = [problem.target for problem in incumbent.problems]
+    guard = max(float(t.noise(ball.geometry, ball.reach).max()) for t in targets)
     for point in points:
         for safety in (1.5, 16.0, 256.0):
-            if (inner := space.within(point, safety)) is not None:
+            if (inner := incumbent.within(point, safety)) is not None:
                 perturbation = inner.v @ net.W
                 outputs = net.outputs((x + perturbation)[None])
                 if question.adversarial(outputs, label, guard)[0]:

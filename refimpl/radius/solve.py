@@ -21,7 +21,7 @@ from refimpl.radius import fast
 from refimpl.radius.answer import Answer, Samples, answers
 from refimpl.radius.geometry import ROOT_FLOOR, Flags, Geometry, Target, in_range, targets_of
 from refimpl.radius.points import Question
-from refimpl.radius.search import Options
+from refimpl.radius.state import Options
 from refimpl.radius.tree import certificates_of_pieces
 
 STATUSES = ("exact", "unreachable", "bounded")
