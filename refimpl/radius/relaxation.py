@@ -25,9 +25,7 @@ from refimpl.radius.ball import Ball, Lines
 from refimpl.radius.geometry import Flags, Target
 from refimpl.radius.leaf import Multipliers, prove
 
-_EMPTY = 1e-12  # a minimum below this is that of a node without points, up to rounding
 _NOISES = 8  # rounding errors by which a minimiser may miss its constraints: solving has its own
-_FAR = 0.05  # a minimum below this loses digits: the minimiser is farther than its constraints
 
 
 class Planes:
@@ -197,30 +195,3 @@ def _unit_normals(gradients: Array, values: Array) -> tuple[Array, Array]:
     sizes = np.sqrt(np.square(gradients).sum(axis=1))
     sizes[sizes == 0] = 1.0
     return np.column_stack((gradients, values)) / sizes[:, None], sizes
-
-
-def _least_distance(rows: Array, scale: float) -> tuple[Array, float, float]:
-    """Multipliers u >= 0 of min ||c|| with <gradient, c> >= value, for rows (gradient, value).
-
-    They minimise ||rows^T u - e_last|| with values in units of `scale`; also returns that minimum's
-    square, 1 / (1 + (||c|| / scale)^2), and the scale: the length of c, where the given one was far
-    below it. Where the solver gives up, u = 0 and the square 0: no bound and no minimiser.
-    """
-    u, missing = _non_negative_least_squares(rows, scale)
-    if _EMPTY < missing < _FAR:
-        scale *= math.sqrt((1.0 - missing) / missing)
-        u, missing = _non_negative_least_squares(rows, scale)
-    return u, missing, scale
-
-
-def _non_negative_least_squares(rows: Array, scale: float) -> tuple[Array, float]:
-    from scipy.optimize import nnls  # on first use: importing it takes longer than refimpl itself
-
-    scaled, aim = rows.copy(), np.zeros(rows.shape[1])
-    scaled[:, -1] /= scale
-    aim[-1] = 1.0
-    try:
-        u = nnls(scaled.T, aim)[0]
-    except RuntimeError:  # too many iterations
-        return np.zeros(len(rows)), 0.0
-    return u, 1.0 - float(u @ scaled[:, -1])
