@@ -11,10 +11,11 @@ from refimpl import decisions
 from refimpl._validation import Array, IntArray
 from refimpl.certificate import Certificate, CertificateError, verify_certificate
 from refimpl.radius import empty, ties
-from refimpl.radius.geometry import Geometry, Target
+from refimpl.radius.geometry import Target
 from refimpl.radius.incumbent import Incumbent, Point
 from refimpl.radius.leaf import Multipliers
-from refimpl.radius.points import Question, length
+from refimpl.radius.points import Question
+from refimpl.radius.region import Space
 from refimpl.radius.search import Prover, Search
 from refimpl.radius.state import Options
 from refimpl.radius.tree import Node, certificate, rows
@@ -47,7 +48,7 @@ class Answer(NamedTuple):
 
 def answers(
     question: Question,
-    geometry: Geometry,
+    space: Space,
     targets: dict[int, list[Target]],
     options: Options,
     samples: Samples,
@@ -55,14 +56,14 @@ def answers(
     """Answer for each of the samples."""
     with np.errstate(all="ignore"):  # overflow in a hopeless node ends in a bound of 0 or inf
         return [
-            _answer(question, geometry, targets[int(sample[1])], options, *sample)
+            _answer(question, space, targets[int(sample[1])], options, *sample)
             for sample in zip(*samples, strict=True)
         ]
 
 
 def _answer(
     question: Question,
-    geometry: Geometry,
+    space: Space,
     targets: list[Target],
     options: Options,
     x: Array,
@@ -77,27 +78,29 @@ def _answer(
         return empty.prove_empty(net, matrices[target], signs, near, strict=strict)
 
     def attained(point: Point) -> bool:
-        return _attain(question, search.incumbent, [point], x, y) is not None
+        return _attain(question, space, search.incumbent, [point], x, y) is not None
 
-    size, x_norm = np.abs(net.W) @ np.abs(x) + geometry.bias, float(np.linalg.norm(x))
-    search = Search(geometry, targets, z, size, x_norm, options, prove_empty)
+    size, x_norm = np.abs(net.W) @ np.abs(x) + space.geometry.bias, float(np.linalg.norm(x))
+    ball = space.around(x, z, size)
+    start = ball.start(start, targets, net.W)
+    search = Search(ball, targets, x_norm, options, prove_empty)
     lower, trees = search.run(start)
     points = search.incumbent.points
-    nearest = _attain(question, search.incumbent, points[: -_POINTS - 1 : -1], x, y)
+    nearest = _attain(question, space, search.incumbent, points[: -_POINTS - 1 : -1], x, y)
     if points and nearest is None:
         # No more than near the target, it seems: search on, and take no point on trust.
-        search = Search(geometry, targets, z, size, x_norm, options, prove_empty, attained)
+        search = Search(ball, targets, x_norm, options, prove_empty, attained)
         again, more = search.run(start)
         if again >= lower:
             lower, trees = again, more
         points = search.incumbent.points
-        nearest = _attain(question, search.incumbent, points[: -_POINTS - 1 : -1], x, y)
-    if not points and lower >= search.ball.radius and _all_empty(trees, prove_empty):
+        nearest = _attain(question, space, search.incumbent, points[: -_POINTS - 1 : -1], x, y)
+    if not points and lower >= ball.radius and (ball.is_whole or _all_empty(trees, prove_empty)):
         lower = math.inf
     upper, perturbation = nearest or (math.inf, np.full_like(x, np.nan))
     lower, proof = min(lower, upper), None
     if options.certificates and lower > 0:
-        lower, proof = _certify(question, x, y, lower, trees)
+        lower, proof = _certify(question, space, x, y, lower, trees)
     return Answer(lower, upper, perturbation, search.state.nodes, proof)
 
 
@@ -112,7 +115,7 @@ def _all_empty(trees: list[Node], prove_empty: Prover) -> bool:
 
 
 def _certify(
-    question: Question, x: Array, y: Any, lower: float, trees: list[Node]
+    question: Question, space: Space, x: Array, y: Any, lower: float, trees: list[Node]
 ) -> tuple[float, Certificate | None]:
     """Round `lower` down until its certificate passes; None where floats cannot hold the proof."""
     net, decision, rule = question
@@ -128,7 +131,7 @@ def _certify(
 
 
 def _attain(
-    question: Question, incumbent: Incumbent, points: list[Point], x: Array, y: Any
+    question: Question, space: Space, incumbent: Incumbent, points: list[Point], x: Array, y: Any
 ) -> tuple[float, Array] | None:
     """Length of and perturbation to the first of the points that the network finds adversarial.
 
@@ -142,16 +145,16 @@ def _attain(
     for point in points:
         for safety in (1.5, 16.0, 256.0):
             if (inner := incumbent.within(point, safety)) is not None:
-                perturbation = inner.v @ net.W
-                outputs = net.outputs((x + perturbation)[None])
-                if question.adversarial(outputs, label, guard)[0]:
-                    return float(length(perturbation[None])[0]), perturbation
-        perturbations = ties.neighbours(net, x, point.v @ net.W) - x
-        together = net.outputs(x + perturbations)
-        lengths = length(perturbations)
+                ends, perturbation = space.end(x, ball.perturbation(inner.v, net.W)[None])
+                if question.adversarial(net.outputs(ends), label, guard)[0]:
+                    return float(space.length(perturbation)[0]), perturbation[0]
+        near = ties.neighbours(net, x, ball.perturbation(point.v, net.W)) - x
+        ends, perturbations = space.end(x, near)
+        together = net.outputs(ends)
+        lengths = space.length(perturbations)
         for i in np.argsort(lengths):
             # A matrix product may round one row otherwise than it does many.
-            alone = net.outputs((x + perturbations[i])[None])
+            alone = net.outputs(ends[i : i + 1])
             both = np.stack((together[i], alone[0]))
             if question.adversarial(both, np.repeat(label, 2)).all():
                 return float(lengths[i]), perturbations[i]

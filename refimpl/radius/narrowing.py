@@ -17,7 +17,7 @@ import numpy as np
 
 from refimpl._validation import Array, IntArray
 from refimpl.radius.ball import Ball, Lines
-from refimpl.radius.geometry import FLOOR, UNIT, Flags, Target
+from refimpl.radius.geometry import FLOOR, Flags, Target
 from refimpl.radius.leaf import Multipliers, minorant
 
 _PADS = 16  # rounding errors added to every cut: the checker's bound of them is coarser than ours
@@ -54,25 +54,14 @@ def affine(
     geometry, radius = ball.geometry, ball.radius
     q, constant = minorant(ball, target, lines, w, tau, nu)
     g = q @ geometry.U
-    length = np.sqrt(np.square(g).sum(axis=1))[:, None]
-    absolute = w @ target.size + nu
-    noise = ball.noise(target, w, absolute)[:, None]
-    noise = noise + radius * geometry.factor * (length + (absolute @ geometry.norms)[:, None])
-    with np.errstate(all="ignore"):
-        depth = (q @ ball.z + constant)[:, None] / length  # of the plane l = 0, from the sample
-        root = np.sqrt(np.maximum(np.square(radius) - np.square(depth), 0.0))
-        along = g @ geometry.U.T / length
-        across = geometry.squares - np.square(along) + 8 * geometry.factor * geometry.squares
-        across = np.sqrt(np.maximum(across, 0.0)) + UNIT * geometry.norms
-        top = across * root - along * depth, (along + across * depth / root) / length
-        bottom = across * root + along * depth, (across * depth / root - along) / length
-    free = (lo < 0) & (up > 0) & (np.abs(depth) < radius)
+    noise = ball.slack(target, w, w @ target.size + nu, g)[:, None]
+    top, bottom = ball.extremes(g, q @ ball.z + constant, (lo < 0) & (up > 0))
     pad = _PADS * (geometry.rounding * ball.reach + radius * geometry.factor * geometry.norms)
     cut: list[Array] = []
     for extreme, mu in (top, bottom):
         with np.errstate(all="ignore"):
             width = extreme + pad + _PADS * mu * noise + FLOOR
-        cut.append(np.where(free & (mu > 0) & np.isfinite(width), width, np.inf))
+        cut.append(np.where(np.isfinite(width), width, np.inf))
     enough = _LEAST * (up - lo)
     new_up, new_lo = ball.z + cut[0], ball.z - cut[1]
     lower_up, higher_lo = new_up < up - enough, new_lo > lo + enough

@@ -156,23 +156,21 @@ def _solve(
 
     u = np.zeros(len(index))
     nu = np.zeros((n_nodes, n_hidden))
-    missing = np.zeros(n_nodes)
+    step, points = np.zeros(n_nodes), []
     for b, (start, end) in enumerate(zip(starts, ends, strict=True)):
         path = np.flatnonzero(lines.signs[b])
         rows = np.concatenate((faces[start:end], lines.signs[b, path, None] * splits[path]))
-        solution, missing[b], scale[b] = _least_distance(rows, scale[b])
+        solution, step[b], point = ball.nearest(rows, scale[b])
+        points.append(point)
         u[start:end] = solution[: end - start] / sizes[start:end]
         nu[b, path] = solution[end - start :] / lengths[path]
 
     w = np.zeros((n_nodes, len(target.beta)))
     np.add.at(w, (owner, row), u)
     combined = np.add.reduceat(u[:, None] * normals, starts)
-    # 1/missing = 1 + (||c|| / scale)^2; a minimiser outside the ball is none of this search's.
-    inside = (missing > _EMPTY) & (missing * (1 + np.square(2 * ball.radius / scale)) >= 1)
-    step = np.where(inside, -scale, 0.0) / np.where(inside, missing, 1.0)
-    v = step[:, None] * (combined - lines.signs * nu)
+    v = step[:, None] * (combined - lines.signs * nu) if points[0] is None else np.array(points)
     lower, tau = _prove(ball, target, lines, w, nu, combined)
-    return Relaxations(lower, w, tau, nu, v, z + (v @ U) @ U.T, np.zeros(n_nodes, np.bool_), planes)
+    return Relaxations(lower, w, tau, nu, v, ball.at(v), np.zeros(n_nodes, np.bool_), planes)
 
 
 def _prove(

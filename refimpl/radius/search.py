@@ -37,22 +37,20 @@ class Search:
 
     def __init__(
         self,
-        geometry: Geometry,
+        ball: Ball,
         targets: list[Target],
-        z: Array,
-        size: Array,
         x_norm: float,
         options: Options,
         prove_empty: Prover,
         accept: Callable[[Point], bool] | None = None,
     ) -> None:
-        self.length = _length(geometry, targets, z, x_norm)
-        self.ball, self.prove_empty = Ball(geometry, z, size, self.length), prove_empty
+        self.length = ball.per_l2 * _length(ball.geometry, targets, ball.z, x_norm)
+        self.ball, self.prove_empty = ball, prove_empty
         self.incumbent = Incumbent(self.ball, targets, options.ties, accept)
         self.state = State(options, self.incumbent)
 
     def run(self, start: Array) -> tuple[float, list[Node]]:
-        """Search from the point U^T start: a lower bound, and the trees that prove it.
+        """Search from a point: a lower bound, and the trees that prove it.
 
         Every exploration proves its own bound, whatever the ball: the least of its radius and of
         the bounds of its leaves. The best one counts.
@@ -70,7 +68,7 @@ class Search:
                 incumbent.points = far + incumbent.points
             if lower >= best:
                 best, best_trees = lower, trees
-            if incumbent.points or lower < self.ball.radius:
+            if incumbent.points or lower < self.ball.radius or self.ball.is_whole:
                 break
         return best, best_trees
 
