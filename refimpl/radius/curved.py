@@ -25,6 +25,7 @@ from refimpl.radius.tree import Node
 
 _ROUNDS = 12
 _PATIENCE = 4  # steps in which no neuron is lost
+_RISES = 0.1  # relative: a step of F that is worth more of them
 _FEWER = 0.7  # of the free neurons: time for another climb, from narrower intervals
 _DEFINITE = (1e-2, 1e-4, 1e-6)  # tried as least eigenvalues of Q's Hessian over lambda
 _PAD = 1e-7  # relative, of every cut: more than the checker's own rounding
@@ -67,11 +68,11 @@ def _round(state: State, node: Node, w: Array) -> Node | None:
         *(ball.geometry.gram, ball.z, w @ problem.target.alpha, float(w @ problem.target.beta)),
         *(lo, up, node.signs, ball.radius),
     )
-    start = part.start(problem.take(state.incumbent.near(problem.whole)))
+    start = _start(state, node, part)
     if start is None or part.n == 0:
         return None
     steps: list[Narrowing] = []
-    count, patience = part.n, _PATIENCE
+    count, patience, value = part.n, _PATIENCE, start.value
     planes = node.planes
     best: tuple[float, Multipliers] = (0.0, node.multipliers)
     for found in climb(part, start):
@@ -90,9 +91,12 @@ def _round(state: State, node: Node, w: Array) -> Node | None:
             steps.append(step(cut, problem.target, lo, up, 0, multipliers))
             lo, up = cut.lo[0], cut.up[0]
             count, patience = left, _PATIENCE
+        if bound.value > value + _RISES * abs(value):
+            value, patience = bound.value, _PATIENCE
         node.neuron = int(part.index[bound.losses().argmax()])
         if patience == 0 or left < _FEWER * part.n or state.late() or (lo > up).any():
             break
+    node.warm = problem.multipliers(multipliers)
     if best[0] > node.lower:
         node.lower = node.proved = best[0]
         node.multipliers = best[1]
@@ -102,11 +106,27 @@ def _round(state: State, node: Node, w: Array) -> Node | None:
     if state.keeps_trees:
         node.narrowing = tuple(steps)
     rest = Node(problem, node.signs, lo, up, node.lower, node.multipliers, planes, node.neuron)
+    rest.warm = node.warm
     rest.proved = math.inf if (lo > up).any() else 0.0
     rest.lower = max(rest.lower, rest.proved)
     if rest.lower < state.goal:
         state.incumbent.polish(problem.whole, problem.whole.ball.at(problem.point(bound.point())))
     return rest
+
+
+def _start(state: State, node: Node, part: Part) -> Bound | None:
+    """Start from the best point known, or from where the node above had come."""
+    problem = node.problem
+    starts = [part.start(problem.take(state.incumbent.near(problem.whole)))]
+    if node.warm is not None and (starts[0] is None or starts[0].value < 0):
+        tau, nu, kappa = (problem.take(array)[part.index] for array in node.warm[1:4])
+        n, own = part.n, slice(part.n, part.n + part.p)
+        if (kappa[:n] > 0).all():
+            nu[nu <= 0] = nu[nu > 0].min(initial=1e-3)
+            sides = np.concatenate((np.clip(tau[own], 0.01, 0.99), nu[own.stop :]))
+            starts.append(part.at(1 / (4 * kappa[:n]), sides, node.warm.ball))
+    found = [start for start in starts if start is not None]
+    return max(found, key=lambda start: start.value, default=None)
 
 
 def _at_hand(ball: Ball, node: Node) -> tuple[Array, Array]:

@@ -19,6 +19,8 @@ from refimpl.radius.geometry import Target
 from refimpl.radius.leaf import Multipliers
 from refimpl.radius.relaxation import Planes
 
+_SMALLER = 0.7
+
 
 @dataclass(eq=False)
 class Small:
@@ -97,6 +99,12 @@ class Problem:
     def name(self, neurons: Any) -> Any:
         """Names in the network of this problem's neurons."""
         return neurons if self.small is None else self.small.kept[neurons]
+
+
+def worth_reducing(problem: Problem, signs: IntArray, lo: Array, up: Array) -> bool:
+    """Tell whether a node has so few neurons left that a problem on these costs less."""
+    used = (signs != 0) | ((lo < 0) & (up > 0))
+    return bool(used.sum() < _SMALLER * len(used))
 
 
 def reduce(

@@ -17,7 +17,7 @@ from refimpl.radius.fast import FEW, subsets
 from refimpl.radius.geometry import Geometry, Target
 from refimpl.radius.incumbent import Incumbent, Point
 from refimpl.radius.leaf import Multipliers
-from refimpl.radius.problem import Problem, reduce
+from refimpl.radius.problem import Problem, reduce, worth_reducing
 from refimpl.radius.relaxation import relax
 from refimpl.radius.state import Options, State
 from refimpl.radius.tree import Node
@@ -25,7 +25,8 @@ from refimpl.radius.tree import Node
 # None of these changes what is true of the results, only how fast they come.
 _BATCH = 16  # nodes split at a time
 _GROWTH = (4.0, 2.0**12, 2.0**24)  # search radii where no adversarial point is known
-_MANY = 24  # free neurons of a node that is bounded by parabolas
+_MANY = 100  # free neurons of a node that is bounded by parabolas alone
+_FEW = 20  # and of one that is bounded by chords alone
 _TIED = 2.0**-20  # relative: by how much a part without strict points is asked for them
 
 # Multipliers near the given ones that prove, exactly, that a part of a target's set is empty.
@@ -106,7 +107,7 @@ class Search:
         w = np.full(len(problem.target.beta), 1.0)
         multipliers = Multipliers(w, nothing, nothing)
         node = Node(problem, signs, ball.lo, ball.up, 0.0, multipliers, problem.planes)
-        if incumbent.points and len(w) == 1 and curved.free(ball, node) > _MANY:
+        if incumbent.points and len(w) == 1 and curved.free(ball, node) > _FEW:
             return self.bend(node)
         node = self.chords([node])[0]
         if node.lower >= self.state.goal or not incumbent.points:
@@ -118,14 +119,19 @@ class Search:
         end = curved.bound(self.state, node, node.multipliers.weights)
         if end.lower >= self.state.goal or self.state.late():
             return node
+        count = curved.free(end.problem.sized(self.ball.radius), end)
+        if end.neuron >= 0 and count > _MANY:
+            end.curved = True
+            return node
         problem, signs, lo, up = end.problem, end.signs, end.lo, end.up
-        if not self.state.strict:
+        if not self.state.strict and worth_reducing(problem, signs, lo, up):
             problem, signs, lo, up = reduce(problem, signs, lo, up)
         rest = replace(end, problem=problem, signs=signs, lo=lo, up=up, planes=problem.planes)
-        if curved.free(problem.ball, rest) > _MANY and end.neuron >= 0:
-            return node
+        proved = node.best
         end.rest = self.chords([rest])[0]
-        end.rest.end.lower = max(end.lower, end.rest.end.lower)
+        last = end.rest.end
+        last.curved = last.neuron >= 0 and last.proved < proved and count > _FEW
+        last.lower = max(last.lower, end.lower)
         return node
 
     def chords(self, nodes: list[Node]) -> list[Node]:
@@ -153,11 +159,11 @@ class Search:
         """Bound both halves of each node."""
         halves: list[Node] = []
         state = self.state
-        for problem in dict.fromkeys(node.problem for node in nodes):
-            parents = [node for node in nodes if node.problem is problem]
+        for problem, bent in dict.fromkeys((node.problem, node.curved) for node in nodes):
+            parents = [n for n in nodes if n.problem is problem and n.curved == bent]
             starts = [half for node in parents for half in self.halves(node)]
             state.nodes += len(starts)
-            if curved.free(problem.sized(self.ball.radius), starts[0]) > _MANY:
+            if bent:
                 found = [self.bend(start) for start in starts]
             else:
                 found = self.chords(starts)
@@ -175,7 +181,7 @@ class Search:
         for sign in (1, -1):
             signs = node.signs.copy()
             signs[node.neuron] = sign
-            half = replace(node, signs=signs, neuron=-1)
+            half = replace(node, signs=signs, neuron=-1, curved=False)
             half.proved = 0.0
             found.append(half)
         return found

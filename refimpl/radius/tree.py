@@ -39,6 +39,8 @@ class Node:
     multipliers: Multipliers
     planes: IntArray
     neuron: int = -1  # -1 where nothing is left to split
+    curved: bool = False  # whether its halves are bounded by parabolas
+    warm: Multipliers | None = None  # on all neurons, to start the next climb from
     proved: float = 0.0
     children: tuple[Node, Node] | None = None
     excluded: tuple[Node, ...] = ()
@@ -48,6 +50,15 @@ class Node:
 
     def __post_init__(self) -> None:
         self.proved = self.lower
+
+    @property
+    def best(self) -> float:
+        """Largest bound that is proved from here to the end."""
+        best, node = self.proved, self
+        while node.rest is not None:
+            node = node.rest
+            best = max(best, node.proved)
+        return best
 
     @property
     def end(self) -> Node:
