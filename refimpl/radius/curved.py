@@ -26,6 +26,7 @@ from refimpl.radius.tree import Node
 _ROUNDS = 12
 _PATIENCE = 4  # steps in which no neuron is lost
 _RISES = 0.1  # relative: a step of F that is worth more of them
+_LOST = 0.9  # of the free neurons: another round where no more are left
 _FEWER = 0.7  # of the free neurons: time for another climb, from narrower intervals
 _DEFINITE = (1e-2, 1e-4, 1e-6)  # tried as least eigenvalues of Q's Hessian over lambda
 _PAD = 1e-7  # relative, of every cut: more than the checker's own rounding
@@ -50,17 +51,19 @@ def free(ball: Ball, node: Node) -> int:
 
 def bound(state: State, node: Node, w: Array) -> Node:
     """Bound a node with parabolas, round after round; return what is left of it."""
+    warm = node.warm
     for _ in range(_ROUNDS):
-        rest = _round(state, node, w)
+        count, rest = free(node.problem.ball, node), _round(state, node, w, warm)
         if rest is None:
             break
-        node.rest, node = rest, rest
-        if node.lower >= state.goal or state.late():
+        node.rest, node, warm = rest, rest, None
+        few = free(node.problem.ball, node) < _LOST * count
+        if node.lower >= state.goal or not few or state.late():
             break
     return node
 
 
-def _round(state: State, node: Node, w: Array) -> Node | None:
+def _round(state: State, node: Node, w: Array, warm: Multipliers | None) -> Node | None:
     """Climb once; what is left of the node, None if that is all of it."""
     problem, ball = node.problem, node.problem.sized(state.incumbent.ball.radius)
     lo, up = _at_hand(ball, node)
@@ -68,7 +71,7 @@ def _round(state: State, node: Node, w: Array) -> Node | None:
         *(ball.geometry.gram, ball.z, w @ problem.target.alpha, float(w @ problem.target.beta)),
         *(lo, up, node.signs, ball.radius),
     )
-    start = _start(state, node, part)
+    start = _start(state, node, part, warm)
     if start is None or part.n == 0:
         return None
     steps: list[Narrowing] = []
@@ -94,10 +97,16 @@ def _round(state: State, node: Node, w: Array) -> Node | None:
         if bound.value > value + _RISES * abs(value):
             value, patience = bound.value, _PATIENCE
         node.neuron = int(part.index[bound.losses().argmax()])
-        if patience == 0 or left < _FEWER * part.n or state.late() or (lo > up).any():
+        if (
+            patience == 0
+            or left < _FEWER * part.n
+            or state.late()
+            or (lo > up).any()
+            or found.most < 0
+        ):
             break
-    node.warm = problem.multipliers(multipliers)
     if best[0] > node.lower:
+        node.warm = problem.multipliers(best[1])
         node.lower = node.proved = best[0]
         node.multipliers = best[1]
     if node.lower >= state.goal or not steps:
@@ -114,17 +123,17 @@ def _round(state: State, node: Node, w: Array) -> Node | None:
     return rest
 
 
-def _start(state: State, node: Node, part: Part) -> Bound | None:
+def _start(state: State, node: Node, part: Part, warm: Multipliers | None) -> Bound | None:
     """Start from the best point known, or from where the node above had come."""
     problem = node.problem
     starts = [part.start(problem.take(state.incumbent.near(problem.whole)))]
-    if node.warm is not None and (starts[0] is None or starts[0].value < 0):
-        tau, nu, kappa = (problem.take(array)[part.index] for array in node.warm[1:4])
+    if warm is not None and (starts[0] is None or starts[0].value < 0):
+        tau, nu, kappa = (problem.take(array)[part.index] for array in warm[1:4])
         n, own = part.n, slice(part.n, part.n + part.p)
         if (kappa[:n] > 0).all():
             nu[nu <= 0] = nu[nu > 0].min(initial=1e-3)
             sides = np.concatenate((np.clip(tau[own], 0.01, 0.99), nu[own.stop :]))
-            starts.append(part.at(1 / (4 * kappa[:n]), sides, node.warm.ball))
+            starts.append(part.at(1 / (4 * kappa[:n]), sides, warm.ball))
     found = [start for start in starts if start is not None]
     return max(found, key=lambda start: start.value, default=None)
 
@@ -138,7 +147,9 @@ def _at_hand(ball: Ball, node: Node) -> tuple[Array, Array]:
 
 def _multipliers(w: Array, bound: Bound, lo: Array, problem: Problem) -> Multipliers:
     tau, nu, kappa, lam = bound.multipliers()
-    return Multipliers(w, np.where(lo >= 0, 1.0, tau), nu, kappa, lam)
+    stable = lo >= 0
+    stable[bound.part.index] = False
+    return Multipliers(w, np.where(stable, 1.0, tau), nu, kappa, lam)
 
 
 def _distance(value: float, lam: float, radius: float) -> float:

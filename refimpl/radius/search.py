@@ -127,11 +127,10 @@ class Search:
         if not self.state.strict and worth_reducing(problem, signs, lo, up):
             problem, signs, lo, up = reduce(problem, signs, lo, up)
         rest = replace(end, problem=problem, signs=signs, lo=lo, up=up, planes=problem.planes)
-        proved = node.best
         end.rest = self.chords([rest])[0]
         last = end.rest.end
-        last.curved = last.neuron >= 0 and last.proved < proved and count > _FEW
         last.lower = max(last.lower, end.lower)
+        last.curved = last.neuron >= 0 and last.proved < last.lower and count > _FEW
         return node
 
     def chords(self, nodes: list[Node]) -> list[Node]:

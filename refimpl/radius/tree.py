@@ -52,15 +52,6 @@ class Node:
         self.proved = self.lower
 
     @property
-    def best(self) -> float:
-        """Largest bound that is proved from here to the end."""
-        best, node = self.proved, self
-        while node.rest is not None:
-            node = node.rest
-            best = max(best, node.proved)
-        return best
-
-    @property
     def end(self) -> Node:
         """What is left of the node to search."""
         node = self
