@@ -92,16 +92,6 @@ _LEAVES_AT_ONCE = 256  # keeps W^T q of a large tree small
 _fractions: Callable[[Numbers], Numbers] = np.frompyfunc(Fraction, 1, 1)
 
 
-class Cuts(NamedTuple):
-    """Cuts of narrowing steps."""
-
-    row: IntArray
-    neuron: IntArray
-    side: IntArray
-    bound: Array
-    mu: Array
-
-
 @dataclass(frozen=True, eq=False)
 class Certificate:
     """Proof that the robust radius of one sample exceeds a number (E33).
@@ -132,9 +122,6 @@ class Certificate:
     weights: Array
     tau: Array
     nu: Array
-    kappa: Array | None = None
-    ball: Array | None = None
-    cuts: Cuts | None = None
 
 
 class CertificateError(ValueError):
