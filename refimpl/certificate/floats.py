@@ -32,9 +32,7 @@ def proved(reading: Reading, net: TwoLayerReLU, x: Array, R: float) -> Numbers:
         for start in range(0, len(reading), _ROWS_AT_ONCE):
             part = np.arange(start, min(start + _ROWS_AT_ONCE, len(reading)))
             cuts = reading.cuts_of(part)
-            result[part] = _proved_rows(
-                reading.rows(part), cuts, reading.is_step[part], net, ball
-            )
+            result[part] = _proved_rows(reading.rows(part), cuts, reading.is_step[part], net, ball)
     return result
 
 
@@ -218,7 +216,14 @@ class _Hessian:
     """
 
     def __init__(self, net: TwoLayerReLU, ball: _Ball, N: Numbers, D: Array, lam: float) -> None:
-        self.W, self.V, self.norms, self.N, self.D, self.lam = net.W, net.W[N], ball.norms, N, D, lam
+        self.W, self.V, self.norms, self.N, self.D, self.lam = (
+            net.W,
+            net.W[N],
+            ball.norms,
+            N,
+            D,
+            lam,
+        )
         self.small = net.dim < len(N)
         self.eps = (len(N) + net.dim + 8) * _UNIT
         if self.small:
