@@ -53,7 +53,8 @@ def read_npz(
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Read every array of an .npz file, never unpickling; a `ValueError` names a bad file.
 
-    A small file of compressed arrays can need any amount of memory: ``compressed=False`` refuses it.
+    A small file of compressed arrays can need any amount of memory: ``compressed=False`` refuses
+    such a file.
     """
     # Opened here: np.load leaves a file that is no archive open, and the file system's own errors
     # (missing, a directory, unreadable) pass through as they are.

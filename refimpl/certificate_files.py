@@ -2,8 +2,9 @@
 
 Format, versions 1 and 2
 ------------------------
-A plain .npz archive (zip of .npy) without pickle or compression. Integers are int64, hashes uint8, radii and
-multipliers float64, all little-endian. For n samples and M hidden neurons it holds exactly
+A plain .npz archive (zip of .npy) without pickle or compression. Integers are int64, hashes uint8,
+radii and multipliers float64, all little-endian. For n samples and M hidden neurons it holds
+exactly
 
 - ``format_version`` (): 1, or 2 if any certificate has parabolas or narrowing steps.
 - ``decision`` (): text, ``sign``, ``argmax``, ``group_max`` or ``group_sum``; ``labels`` (K,): the
@@ -66,9 +67,7 @@ _FORM: dict[str, tuple[str, tuple[int | str, ...]]] = {
     "tau": ("<f8", ("all leaves", "M")),
     "nu": ("<f8", ("all leaves", "M")),
 }
-_CUTS = {
-    f"cut_{name}": "<f8" if name in ("bound", "mu") else "<i8" for name in Cuts._fields
-}
+_CUTS = {f"cut_{name}": "<f8" if name in ("bound", "mu") else "<i8" for name in Cuts._fields}
 _FORM_2 = _FORM | {
     "kappa": ("<f8", ("all leaves", "M")),
     "ball": ("<f8", ("all leaves",)),
@@ -229,7 +228,7 @@ def save_certificates(
     sizes = np.array([_sizes(each) for each in certificates])
     radii = check.extended_array("radius", radius, (len(samples),))
     version = max((_version(each) for each in given), default=1)
-    values = {
+    values: dict[str, Any] = {
         "format_version": version,
         "decision": decision if isinstance(decision, str) else _group_name(decision),
         "labels": [] if isinstance(decision, str) else decision.labels,
@@ -452,25 +451,29 @@ def _cut_arrays(name: str, cuts: Any) -> Cuts | None:
 
 
 def _version(certificate: Certificate) -> int:
-    """The oldest version of the format that holds the certificate."""
+    """Return the oldest version of the format that holds the certificate."""
     newer = (certificate.kappa, certificate.ball, certificate.cuts)
     return 2 if any(part is not None for part in newer) or (certificate.splits == -2).any() else 1
 
 
 def _newer(certificates: list[Certificate | None], M: int) -> dict[str, AnyArray]:
-    """The arrays that version 2 adds."""
+    """Make the arrays that version 2 adds."""
     none = Cuts(*(np.empty(0, dtype) for dtype in _CUTS.values()))
     given = [each for each in certificates if each is not None]
     rows = [len(each.weights) for each in given]
     kappas = [each.kappa for each in given]
     balls = [each.ball for each in given]
     cuts = [each.cuts or none for each in given]
-    counts = [0 if each is None or each.cuts is None else len(each.cuts.row) for each in certificates]
+    counts = [
+        0 if each is None or each.cuts is None else len(each.cuts.row) for each in certificates
+    ]
     columns = (np.concatenate(column) for column in zip(none, *cuts, strict=True))
     return {
         "kappa": np.concatenate(
-            [np.zeros((n, M)) if kappa is None else kappa
-             for n, kappa in zip(rows, kappas, strict=True)]
+            [
+                np.zeros((n, M)) if kappa is None else kappa
+                for n, kappa in zip(rows, kappas, strict=True)
+            ]
         ),
         "ball": np.concatenate(
             [np.zeros(n) if ball is None else ball for n, ball in zip(rows, balls, strict=True)]

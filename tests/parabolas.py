@@ -48,21 +48,41 @@ class Node(NamedTuple):
 
 
 class Quadratic(NamedTuple):
-    """Q = k + <u, delta> + <delta, H delta>."""
+    """Q = k + <u, delta> + <delta, H delta>, H = lambda I - V^T D V."""
 
     k: float
     u: Array
-    H: Array
+    lam: float
+    V: Array
+    D: Array
+
+    def solve(self, g: Array) -> Array | None:
+        """H^-1 g, or None where H is not positive definite enough."""
+        n, d = self.V.shape
+        if d < n:
+            C = self.lam * np.eye(d) - (self.V.T * self.D) @ self.V
+        else:
+            C = np.diag(self.lam / self.D) - self.V @ self.V.T
+        try:
+            L = np.linalg.cholesky(C)
+        except np.linalg.LinAlgError:
+            return None
+        if (L.diagonal() ** 2 <= 1e-6 * self.lam / (1.0 if d < n else self.D)).any():
+            return None
+        if d < n:
+            return np.linalg.solve(C, g)
+        return (g + np.linalg.solve(C, self.V @ g) @ self.V) / self.lam
 
     def minimum(self) -> tuple[float, Array]:
         """F and delta*, -inf where H is not positive definite."""
-        if np.linalg.eigvalsh(self.H)[0] <= 1e-9 * np.abs(self.H).max():
-            return -np.inf, np.zeros(len(self.u))
-        delta = -np.linalg.solve(self.H, self.u) / 2
-        return float(self.k + self.u @ delta / 2), delta
+        solution = self.solve(self.u)
+        if solution is None:
+            return -np.inf, 0 * self.u
+        return float(self.k - self.u @ solution / 4), -solution / 2
 
     def at(self, delta: Array) -> float:
-        return float(self.k + self.u @ delta + delta @ self.H @ delta)
+        curved = self.lam * delta @ delta - self.D @ (self.V @ delta) ** 2
+        return float(self.k + self.u @ delta + curved)
 
 
 def quadratic(node: Node, m: Multipliers) -> tuple[Quadratic, Array]:
@@ -83,8 +103,7 @@ def quadratic(node: Node, m: Multipliers) -> tuple[Quadratic, Array]:
     c = t + 0.25 / kappa
     k = k - (height * kappa * c**2).sum() - lam * node.R**2
     u = u - 2 * (height * kappa * c) @ V
-    H = lam * np.eye(W.shape[1]) - (V.T * (height * kappa)) @ V
-    return Quadratic(float(k), u, H), N
+    return Quadratic(float(k), u, lam, V, height * kappa), N
 
 
 def bound(node: Node, m: Multipliers) -> tuple[float, Array, Array]:
@@ -97,7 +116,7 @@ def bound(node: Node, m: Multipliers) -> tuple[float, Array, Array]:
     return Q.k - node.R * norm, delta, N
 
 
-def maximise(node: Node, w: Array, parabolas: Array) -> Multipliers:
+def maximise(node: Node, w: Array, parabolas: Array, steps: int = 80) -> Multipliers:
     """Multipliers that maximise F for the given w, with parabolas where allowed."""
     M, z, R = len(node.z), node.z, node.R
     norms = np.linalg.norm(node.net.W, axis=1)
@@ -133,7 +152,12 @@ def maximise(node: Node, w: Array, parabolas: Array) -> Multipliers:
 
     start = np.concatenate([(z > 0) * 1.0, np.zeros(M), s0, [lam0]])
     best = minimize(
-        value, start, jac=True, method="L-BFGS-B", bounds=np.stack([lows, highs], axis=1)
+        value,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=np.stack([lows, highs], axis=1),
+        options={"maxiter": steps},
     ).x
     found = multipliers(min(start, np.clip(best, lows, highs), key=lambda theta: value(theta)[0]))
     return found if found.kappa.any() else found._replace(ball=0.0)
@@ -150,7 +174,7 @@ def cuts(node: Node, m: Multipliers) -> list[tuple[int, int, float, float]]:
     for r in np.flatnonzero(np.isnan(node.line())):
         for side in (1, -1):
             if N.any():
-                form = float(W[r] @ np.linalg.solve(Q.H, W[r]))
+                form = float(W[r] @ Q.solve(W[r]))
                 mu = np.sqrt(form / max(-4 * F, 1e-300))
                 value = side * (node.z[r] + W[r] @ delta) - mu * F + form / (4 * mu)  # (E42)
             else:
@@ -161,11 +185,11 @@ def cuts(node: Node, m: Multipliers) -> list[tuple[int, int, float, float]]:
     return found
 
 
-def _cap(node: Node, l: Quadratic, w: Array, z: float) -> tuple[float, float]:
+def _cap(node: Node, Q: Quadratic, w: Array, z: float) -> tuple[float, float]:
     """mu >= 0 with the least z - mu l0 + R ||w - mu l1||, and that (E41), by a grid."""
-    scale = np.linalg.norm(w) / max(float(np.linalg.norm(l.u)), 1e-300)
+    scale = np.linalg.norm(w) / max(float(np.linalg.norm(Q.u)), 1e-300)
     mus = scale * np.geomspace(1e-3, 1e3, 200)
-    values = z - mus * l.k + node.R * np.linalg.norm(w - mus[:, None] * l.u, axis=1)
+    values = z - mus * Q.k + node.R * np.linalg.norm(w - mus[:, None] * Q.u, axis=1)
     best = int(np.argmin(values))
     return float(mus[best]), float(values[best])
 
@@ -192,7 +216,7 @@ class Builder:
         F, delta, _ = bound(node, m)
         scale = 1 + abs(quadratic(node, m)[0].k)
         free = np.flatnonzero(node.phase == 0)
-        if F > 1e-9 * scale or len(free) == 0 or len(self.rows) >= self.max_rows:
+        if 1e-9 * scale < F or len(free) == 0 or len(self.rows) >= self.max_rows:
             return self._leaf(m)
         if narrowed < self.narrowings and (found := cuts(node, m)):
             self.cuts += [(len(self.rows), *cut) for cut in found]

@@ -1,10 +1,105 @@
-"""HEAD"""
+"""Rows of a certificate in float64, with a bound on all rounding errors.
+
+A row is tried here first; what this cannot decide is left to exact arithmetic.
+
+Affine minorants
+----------------
+A leaf is proved if l0 - R ||l1|| > 4 eps S as computed. With u = 2^-53 and
+
+    eps = n u,  n = 2 ceil(sqrt(d)) + 5 M + 4 K + 3 I + 32,
+    size_r = sum_j |W_rj x_j| + |b_r| + R ||w_r||,    |z_r| <= size_r on the ball,
+    S = sum_k |v_k c_k| + sum_r (B_r + nu_r) size_r,  B_r = sum_k |v_k A_kr|,
+
+l as computed is off by less than 4 eps S everywhere on the ball. To first order in u, a sum of m
+products, in any order, has an error of at most m u times the sum of their absolute values, and dots
+over d are sums of sums, with 2 ceil(sqrt(d)) for m. The errors are
+
+1. v and gamma, sums of I and of K terms. An error e of gamma_r, even one that flips its sign, moves
+   l by at most |e| size_r on the ball: (I + K) u S;
+2. q = gamma f - nu, two roundings that act like 1: 2 u S;
+3. slope, rounded up, and offset: 6 u S;
+4. l0, a sum of K + 2 M products with absolute values of at most 2 S in all: 2 (K + 2 M + 2) u S;
+5. v in <v, c>: I u S, and z in <q, z>: (2 ceil(sqrt(d)) + 2) u S;
+6. l1 = W^T q, componentwise M u sum_r |q_r W_rj|, and its norm, which is rounded up by 2 eps:
+   times R, M u S.
+
+Together less than eps S; the factor of 4 covers terms of higher order and the roundings of S, of
+the norm and of the last subtraction. The bounds lo and up are widened by 2 eps size, more than
+z and ||w_r|| are off by; cuts are floats, and exact. Underflow puts a product off by at most
+2^-1075: 2^-960, which is added to every size and magnitude and under every root, pays for it.
+Overflow gives inf or NaN and proves nothing: up / (up - lo), which overflow would turn into 0, is
+computed as 1 / (1 - lo / up), where 0 means that up, by which the line is then off, is below
+2^-1000 size.
+
+Some of this is margin. Rounding slope and the norms up, and lo and up apart, makes every line lie
+above ReLU as computed; without it l would be off by another 3 u S, (ceil(sqrt(d)) + 3) u S and
+(2 ceil(sqrt(d)) + 4) u S, which the factor of 4 would cover too. It would also cover n without 3 I,
+as I <= K, or without 32. And l0 cannot be inf where S is finite, unless l > 0 indeed.
+
+A cut by an affine minorant needs mu l0 +- (bound - z_r) >= R ||mu l1 -+ w_r||: mu times the errors
+above, those of z_r and ||w_r||, and two roundings of each term, so at most
+4 eps (mu S + size_r + |bound|).
+
+Quadratic minorants
+-------------------
+The errors 1, 2, 3 and 5 of z and gamma are those of sum_i w_i g_i on the ball: an error dz_r of z_r
+moves gamma_r ReLU(z_r) by at most |gamma_r dz_r|, and dgamma_r moves it by at most
+|dgamma_r| size_r. So they cost eps S at most, whatever s_r is, and from here z, gamma and q are the
+floats that were computed, and Q is the quadratic that has them. Around any point delta_0, which
+floats choose near the minimiser,
+
+    Q(delta) = Q(delta_0) + <g, e> + <e, H e>,  e = delta - delta_0,  g the gradient at delta_0,
+
+and if no eigenvalue of H is below h = 2^-26 lambda, Q >= Q(delta_0) - ||g||^2 / (4 h). Near the
+minimiser g is made of rounding errors, and the loss is of their squares. With
+
+    eps' = eps + 2 d u,  size'_r = size_r + ||delta_0|| ||w_r||,  f_r = kappa_r t_r + 1/4,
+
+7. t = z + W delta_0 is off by less than eps' size'. With a parabola's value |gamma_r| f_r^2 /
+   kappa_r and derivative 2 |gamma_r| f_r, this and all roundings of the value stay below eps' times
+   B_r (1 + 2 |f_r| + eps' kappa_r size'_r) (size'_r + s_r), which is S'_r for r in N;
+8. else S'_r = (B_r + nu_r) size'_r, and the ball's term adds lambda (||delta_0||^2 + R^2):
+   with S' = sum_k |v_k c_k| + sum_r S'_r + that, Q(delta_0) is off by less than 4 eps' S';
+9. g = W^T p + 2 lambda delta_0, p = q off N and p_r = -2 |gamma_r| f_r on N: off by less than
+   4 eps' (sum_r |p_r| ||w_r|| + sum_N 4 B_r ||w_r|| (kappa_r size'_r + 1/4) + 4 lambda ||delta_0||).
+
+The Hessian
+-----------
+H >= h I is shown through C = (lambda - h) D^-1 - G_NN, G = W W^T, or C = H - h I where d < |N|: one
+is positive semidefinite if and only if the other is, as V^T V and V V^T have the same eigenvalues.
+C as computed is off by at most a matrix E >= 0 componentwise: with eps" = (|N| + d + 8) u,
+
+10. E = 2 eps" (nu nu^T + 4 lambda D^-1), nu_r = ||w_r||, or 2 eps" (|W_N|^T D |W_N| + 4 lambda I).
+
+Let T be the powers of two that give T C T a diagonal in [1/2, 2). T E T moves no eigenvalue by more
+than its largest row sum, and row by row: T C T - diag(T E T 1) loses at least what E can add.
+
+11. If Cholesky's factorisation of a symmetric matrix of order n runs to its end in floats, the
+    matrix plus (n + 1) u / (1 - 2 (n + 1) u) times its trace is positive semidefinite (S. M. Rump,
+    Verification of positive definiteness, BIT 46, 2006): less than 4 (n + 2) n u, as the trace is
+    below 2 n, for LAPACK's order of operations too. Twice that is taken off before.
+
+A cut by Q with mu > 0 holds if mu Q(delta_0) +- (bound - t_r) >= ||mu g -+ w_r||^2_{H^-1} / (4 mu).
+That norm is at most sqrt(w_r^T H^-1 w_r) + mu ||g|| / sqrt(h), and
+
+    w_r^T H^-1 w_r = (G_rr + G_rN C^-1 G_Nr) / lambda with C = lambda D^-1 - G_NN,
+    v^T C^-1 v = v^T y + y^T e + e^T C^-1 e for every y, with e = v - C y and C >= 2^-26 lambda D^-1
+
+(or with C = H directly). y is near C^-1 v, so that e is made of rounding errors, which
+
+12. 10 and eps" times ||w_i|| ||w_r|| bound (or |W_r|), in e as in v; and of what is left,
+
+13. 4 eps' (mu |Q(delta_0)| + |bound| + size'_r + the norm's square / (4 mu)) bounds the roundings.
+
+Floats leave rows to exact arithmetic where lambda, |gamma_r|, kappa_r, D_r or ||w_r|| lie beyond
+2^300 or its inverse, so that products of them do not underflow, and where kappa_r size'_r > 2^50.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -73,14 +168,13 @@ def _proved_rows(
     holds = np.ones(len(cuts.row), dtype=bool)
     for start in range(0, len(holds), _ROWS_AT_ONCE):
         part = slice(start, start + _ROWS_AT_ONCE)
-        some = Cuts(*(array[part] for array in cuts))
-        holds[part] = _affine_cuts(some, net, ball, l0, m.q, S)
+        holds[part] = _affine_cuts(cuts.take(part), net, ball, l0, m.q, S)
     leaf = np.isfinite(l0) & (l0 - ball.R * _norms(m.q @ net.W, ball.eps) > 4 * ball.eps * S)
     for i in np.flatnonzero(~flat & ~empty):
         here = cuts.row == i
         bowl = _bowl_of(net, ball, m, i, rows, (v[i] @ np.abs(net.c), B[i]))
         leaf[i] = bowl is not None and bowl.is_positive()
-        holds[here] = bowl is not None and bowl.proves(Cuts(*(a[here] for a in cuts)))
+        holds[here] = bowl is not None and bowl.proves(cuts.take(here))
     every = np.ones(len(l0), dtype=bool)
     np.logical_and.at(every, cuts.row, holds)
     return empty | np.where(is_step, every, leaf)
@@ -107,10 +201,10 @@ def _affine_cuts(
 
 
 class _Quadratic(NamedTuple):
-    """Q of one row: constant + <q, t> - sum_N height kappa (t + 1 / (4 kappa))^2 + the ball's term,
+    """Q of one row, and the sizes that its errors follow.
 
-    with t = z + W delta and q = 0 on N. The others are sizes: `constants` of the terms without
-    delta, B (M,) of gamma and nu (M,).
+    Q = constant + <q, t> - sum_N height kappa (t + 1 / (4 kappa))^2 + lam (||delta||^2 - R^2), with
+    t = z + W delta and q = 0 on N. `constants` is the size of v c, B (M,) that of gamma.
     """
 
     W: Array
@@ -142,7 +236,7 @@ class _Quadratic(NamedTuple):
 
 
 def _bowl_of(
-    net: TwoLayerReLU, ball: _Ball, m: Minorant, i: int, rows: Rows, sizes: tuple[float, Array]
+    net: TwoLayerReLU, ball: _Ball, m: Minorant, i: Any, rows: Rows, sizes: tuple[float, Array]
 ) -> _Bowl | None:
     """Q of row i around its minimiser, or None where H is not shown to be positive definite."""
     N = np.flatnonzero(m.parabola[i])

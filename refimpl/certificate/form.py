@@ -39,6 +39,11 @@ class Cuts(NamedTuple):
     bound: Array
     mu: Array
 
+    def take(self, index: Any) -> Cuts:
+        """Take some of the cuts."""
+        columns: tuple[Any, ...] = tuple(column[index] for column in self)
+        return Cuts(*columns)
+
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
@@ -59,9 +64,9 @@ class Certificate:
     nu : (rows,M) array
         At least 0: multipliers of the path's signs; 0 for neurons off the path.
     kappa : (rows,M) array or None
-        At least 0. Where it is positive, kappa_r = 1 / (4 s_r), the parabola (z_r + s_r)^2 / (4 s_r)
-        stands above ReLU(z_r) in place of a line, if gamma_r < 0 and the sign of z_r is not known.
-        It is ignored elsewhere. None: all 0.
+        At least 0. Where it is positive, kappa_r = 1 / (4 s_r), the parabola
+        (z_r + s_r)^2 / (4 s_r) stands above ReLU(z_r) in place of a line, if gamma_r < 0 and the
+        sign of z_r is not known. It is ignored elsewhere. None: all 0.
     ball : (rows,) array or None
         lambda >= 0, the multiplier of ||delta||^2 - R^2: positive where a parabola stands, and
         ignored elsewhere. None: all 0.
@@ -123,16 +128,16 @@ class Reading:
         return len(self.owner)
 
     def rows(self, index: Sequence[int] | Numbers) -> Rows:
-        """The rows of these indices."""
+        """Take the rows of these indices."""
         index = np.asarray(index)
         lo, up = (np.array([each[i] for i in index]) for each in (self.lo, self.up))
         return Rows(lo=lo, up=up, **{name: array[index] for name, array in self.arrays.items()})
 
     def cuts_of(self, index: Sequence[int] | Numbers) -> Cuts:
-        """The cuts of these rows, ascending; `row` then counts among them."""
+        """Take the cuts of these ascending rows; `row` then counts among them."""
         index = np.asarray(index)
         there = np.isin(self.cuts.row, index)
-        cuts = Cuts(*(array[there] for array in self.cuts))
+        cuts = self.cuts.take(there)
         return cuts._replace(row=np.searchsorted(index, cuts.row))
 
     def name(self, i: Any) -> str:
@@ -237,8 +242,7 @@ def _cuts(cuts: Any, M: int) -> Cuts:
         if not good.all():
             got = f"{values[np.argmin(good)]:g}"
             raise CertificateError(f"cuts.{name}: expected {rule}, got {got}")
-    row, neuron, side = (array.astype(np.int64) for array in (row, neuron, side))
-    return Cuts(row, neuron, side, bound, mu)
+    return Cuts(row.astype(np.int64), neuron.astype(np.int64), side.astype(np.int64), bound, mu)
 
 
 class _Walk(NamedTuple):
@@ -288,7 +292,8 @@ def _walk(splits: Array, n_targets: int, M: int, cuts: Cuts, limit: int) -> _Wal
             row = len(walk.owner)
             if row == limit:
                 return walk
-            for column, value in zip(walk, (*node, r == STEP), strict=True):
+            columns: tuple[list[Any], ...] = walk
+            for column, value in zip(columns, (*node, r == STEP), strict=True):
                 column.append(value)
             pending += [node.narrow(cuts, row)] if r == STEP else []
         elif r in range(M) and node.phase[int(r)] == 0:

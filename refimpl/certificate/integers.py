@@ -31,7 +31,7 @@ def of_floats(array: Array) -> tuple[Integers, int]:
 
 
 def of_dyadic(fractions: Iterable[Fraction]) -> tuple[Integers, int]:
-    """The same for fractions whose denominators are powers of two."""
+    """Do the same for fractions whose denominators are powers of two."""
     values = list(fractions)
     shift = max((value.denominator.bit_length() - 1 for value in values), default=0)
     return np.array([int(value * 2**shift) for value in values], dtype=object), shift
@@ -81,7 +81,7 @@ def _digits(matrix: Integers, bits: int) -> list[Array]:
 
 
 class Bordered(NamedTuple):
-    """Matrices [[beta_i, h_i^T], [h_i, C]], C = block / 2^scale (n,n), h = sides / 2^shift (m,n)."""
+    """Matrices [[beta_i, h_i^T], [h_i, C]], C = block / 2^scale (n,n), h = sides / 2^shift."""
 
     block: Integers
     scale: int
@@ -114,7 +114,7 @@ def schur_signs(matrices: Bordered) -> list[int] | None:
         )
         for i, sign in zip(open_, eliminate(rest) or (), strict=True):
             signs[i] = sign
-    return signs
+    return [sign for sign in signs if sign is not None]
 
 
 def _unit_diagonal(matrices: Bordered) -> tuple[Array, Integers, int, Integers] | None:
@@ -203,7 +203,7 @@ def _solutions(approximate: Array, sides: Integers, shift: int) -> tuple[Integer
 
 
 def eliminate(matrices: Bordered) -> list[int] | None:
-    """The same signs by elimination without fractions (Bareiss), which takes n^3 long products."""
+    """Find the signs by elimination without fractions (Bareiss): n^3 products of long integers."""
     block, scale, sides, shift, betas = matrices
     n = len(block)
     deepest = max((beta.denominator.bit_length() - 1 for beta in betas), default=0)
@@ -212,7 +212,7 @@ def eliminate(matrices: Bordered) -> list[int] | None:
     right = sides << (scale - shift + up)
     matrix = np.block([[block, right.T], [right, np.diag(np.array(corner, dtype=object))]])
     previous = 1
-    for k in range(n):
+    for _ in range(n):
         pivot = matrix[0, 0]
         if pivot <= 0:
             return None

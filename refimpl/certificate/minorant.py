@@ -45,11 +45,11 @@ def intervals(rows: Rows, lo: Numbers, up: Numbers) -> tuple[Numbers, Numbers, N
     below = np.where(off_path | (rows.phase < 0), lo, np.maximum(lo, 0))
     above = np.where(off_path | (rows.phase > 0), up, np.minimum(up, 0))
     cut = np.isfinite(rows.lo) | np.isfinite(rows.up)
-    return lo, up, (cut & (below > above)).any(axis=1)
+    return lo, up, np.any(cut & (below > above), axis=1)
 
 
 def minorant(rows: Rows, A: Numbers, c: Numbers, lines: Lines) -> Minorant:
-    """The one formula of both arithmetics: the arrays hold floats or fractions."""
+    """Work out the one formula of both arithmetics: the arrays hold floats or fractions."""
     free = rows.phase == 0
     v = (rows.weights[:, None] @ rows.D)[:, 0]
     gamma = v @ A

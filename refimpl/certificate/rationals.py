@@ -1,8 +1,32 @@
-"""HEAD"""
+"""Rows of a certificate in rational arithmetic.
+
+Floats are integers times powers of two: W x and W^T q are sums of products of integers, the rest is
+`fractions.Fraction`. Only ||w_r|| and the chord's slope are rounded, both up, by at most 2^-64.
+
+Parabolas
+---------
+With kappa (t + s)^2 = kappa t^2 + t / 2 + 1 / (16 kappa) at t = z_r(delta),
+
+    Q = k + <W^T p, delta> + <delta, H delta>,  H = lambda I - W_N^T D W_N,
+    p = q - 2 D z - |gamma| / 2 on N,
+    k = l0 - sum_N (D_r z_r^2 + |gamma_r| z_r / 2 + |gamma_r| / (16 kappa_r)) - lambda R^2.
+
+D and p are dyadic: integers times powers of two. k alone is not, by its last terms, and is rounded
+down to a dyadic number. So is every number of mu Q + side (bound - z_r), for which mu H, mu p less
+side times the unit vector of r, and mu k + side (bound - z_r) take their places. Where H is
+positive definite, the least value has the sign of the Schur complement of
+
+    [[4 mu k, u^T], [u, H]], u = W^T p,  or, by Woodbury's identity,
+    [[4 lambda mu k - p^T G p, h^T], [h, lambda D^-1 - G_NN]], h = G_N p, G = W W^T,
+
+of order d + 1 or |N| + 1; the smaller one is taken, the second with D from both sides, so that all
+its entries are dyadic. `integers` decides the sign, of all cuts of a step at once.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -17,7 +41,7 @@ from refimpl.certificate.minorant import Lines, Minorant, intervals, minorant
 from refimpl.network import TwoLayerReLU
 
 _ROUNDING = 256  # bits that k keeps beyond those of the other numbers
-_fractions = np.frompyfunc(Fraction, 1, 1)
+_fractions: Callable[[Numbers], Numbers] = np.frompyfunc(Fraction, 1, 1)
 _WEIGHTS: WeakKeyDictionary[TwoLayerReLU, tuple[Integers, int]] = WeakKeyDictionary()
 _GRAMS: WeakKeyDictionary[TwoLayerReLU, Integers] = WeakKeyDictionary()
 
@@ -152,10 +176,10 @@ class _Bowl(NamedTuple):
         return cls(sample, N, lam, D, p, _round_down(dyadic - rest))
 
     def matrices(self, cuts: list[tuple[int, int, Fraction, Fraction]] | None) -> exact.Bordered:
-        """The matrices of E35, for Q or for mu Q + side (bound - z_r), up to congruence."""
-        r, side, bound, mu = zip(*(cuts or [(0, 0, Fraction(0), Fraction(1))]), strict=True)
-        r, side, mu = np.array(r), np.array(side, dtype=object), np.array(mu, dtype=object)
-        k = mu * self.k + side * (np.array(bound, dtype=object) - self.sample.z[r])
+        """Return the matrices of E35 up to congruence, for Q or for mu Q + side (bound - z_r)."""
+        table = np.array(cuts or [(0, 0, Fraction(0), Fraction(1))], dtype=object)
+        r, (side, bound, mu) = table[:, 0].astype(np.int64), table[:, 1:].T
+        k = mu * self.k + side * (bound - self.sample.z[r])
         build = self._in_pixels if self.sample.net.dim < len(self.N) else self._in_neurons
         return build(r, side, mu, k)
 

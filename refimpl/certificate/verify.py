@@ -1,4 +1,4 @@
-"""HEAD"""
+"""Verify a certificate: read it, try floats, then exact arithmetic for the rows that are left."""
 
 from __future__ import annotations
 
@@ -47,19 +47,23 @@ def verify_certificate(
     ties : {"adversarial", "robust"}
     exact : bool
         True: rational arithmetic throughout. False: float64 with a proven error bound, and rational
-        arithmetic only for the leaves that this cannot decide. The verdict is the same.
+        arithmetic only for the rows that this cannot decide. Both prove; without parabolas their
+        verdicts are the same. A row with parabolas that needs a matrix of an order above 60 is
+        refused where floats cannot decide it: the message says to pass ``exact=True``.
 
     Raises
     ------
     CertificateError
-        A leaf is not proved: the message names its target, its row in `weights` and its path. Or
-        the certificate is malformed, or the radius is not positive (radius 0 needs no proof).
+        A leaf or a narrowing step is not proved: the message names its target, its row in `weights`
+        and its path. Or the certificate is malformed, or the radius is not positive (radius 0 needs
+        no proof).
     ValueError
         The other arguments are not what they should be. `CertificateError` is a `ValueError` too.
 
     Notes
     -----
-    Source: E33, derived; the proof stands at the head of this module.
+    Source: E33, E35, E41, E42, derived; the proof stands at the head of `refimpl.certificate`, the
+    bound on rounding errors at that of `refimpl.certificate.floats`.
 
     Examples
     --------
@@ -117,5 +121,5 @@ def _proved_exactly(
             reading.rows([i]), cuts, sample, strict=strict, largest_order=largest_order
         )
     except rationals.LargeOrderError:
-        rule = f"parabolas of more than {_LARGEST_ORDER} neurons are not proved in floats"
-        raise CertificateError(f"{reading.name(i)}: {rule}: pass exact=True") from None
+        what = f"not proved for radius {sample.R} in floats"
+        raise CertificateError(f"{reading.name(i)}: {what}: pass exact=True") from None
