@@ -29,16 +29,18 @@ _RISES = 0.1  # relative: a step of F that is worth more of them
 _LOST = 0.9  # of the free neurons: another round where no more are left
 _FEWER = 0.7  # of the free neurons: time for another climb, from narrower intervals
 _DEFINITE = (1e-2, 1e-4, 1e-6)  # tried as least eigenvalues of Q's Hessian over lambda
-_PAD = 1e-7  # relative, of every cut: more than the checker's own rounding
+_PAD = 1e-4  # relative, of every cut: more than the checker's own rounding, where H is well off
+_ERRORS = 64  # rounding errors of Q that a cut leaves to the checker
 
 
 class Certain(NamedTuple):
-    """What is certain of Q: inf Q >= value, and how far z and H^-1 are off.
+    """What is certain of Q: inf Q >= value, and how far Q, z and H^-1 are off.
 
     The minimiser's z_r are off by at most `shift` (m,), and w_r^T H^-1 w_r by `spread` (m,).
     """
 
     value: float
+    error: float
     shift: Array
     spread: Array
 
@@ -194,10 +196,11 @@ def _certain(
     least = _definite(ball, -gamma * kappa / m.ball, curved)
     if least == 0:
         nothing = np.full_like(t, math.inf)
-        return Certain(-math.inf, nothing, nothing)
+        return Certain(-math.inf, error, nothing, nothing)
     shift = geometry.norms * slope / (2 * least * m.ball)
     spread = 64 * len(t) * UNIT / least**2 * np.square(geometry.norms) / m.ball
-    return Certain(value - error - slope**2 / (4 * least * m.ball) - FLOOR, shift, spread)
+    value -= error + slope**2 / (4 * least * m.ball) + FLOOR
+    return Certain(value, error, shift, spread)
 
 
 def _definite(ball: Ball, weights: Array, curved: Array) -> float:
@@ -224,10 +227,10 @@ def _cut(ball: Ball, found: Step, certain: Certain, lo: Array, up: Array) -> Int
     if not math.isfinite(certain.value) or found.bound.value >= 0:
         return new
     bound, r = found.bound, found.neurons
-    below = max(-certain.value, 0.0) + FLOOR
+    below = max(-certain.value, 0.0) + _ERRORS * certain.error
     center, half = (found.lo + found.up) / 2, (found.up - found.lo) / 2
     spread = np.square(half) / max(-bound.value, FLOOR) + certain.spread[r]
-    half = np.sqrt(below * spread) * (1 + _PAD) + certain.shift[r] + _PAD * 1e-3 * ball.reach[r]
+    half = np.sqrt(below * spread) * (1 + _PAD) + certain.shift[r] + _ERRORS * ball.geometry.rounding * ball.reach[r]
     mu = np.sqrt(spread / below) / 2
     higher, lower = center - half > lo[r], center + half < up[r]
     new.lo[0, r[higher]], new.mu_lo[0, r[higher]] = (center - half)[higher], mu[higher]
