@@ -15,7 +15,7 @@ import numpy as np
 
 from refimpl._validation import Array
 from refimpl.radius.ball import Ball
-from refimpl.radius.geometry import FLOOR, UNIT
+from refimpl.radius.geometry import FLOOR, UNIT, Flags
 from refimpl.radius.leaf import Multipliers
 from refimpl.radius.narrowing import Intervals, Narrowing, contradictory, step
 from refimpl.radius.parabola import Bound, Part, Step, climb
@@ -129,8 +129,9 @@ def _start(state: State, node: Node, part: Part, warm: Multipliers | None) -> Bo
     """Start from the best point known, or from where the node above had come."""
     problem = node.problem
     starts = [part.start(problem.take(state.incumbent.near(problem.whole)))]
-    if warm is not None and (starts[0] is None or starts[0].value < 0):
-        tau, nu, kappa = (problem.take(array)[part.index] for array in warm[1:4])
+    if warm is not None and warm.kappa is not None and (starts[0] is None or starts[0].value < 0):
+        arrays = warm.tau, warm.nu, warm.kappa
+        tau, nu, kappa = (problem.take(array)[part.index] for array in arrays)
         n, own = part.n, slice(part.n, part.n + part.p)
         if (kappa[:n] > 0).all():
             nu[nu <= 0] = nu[nu > 0].min(initial=1e-3)
@@ -172,8 +173,8 @@ def _certain(
     c = bound.point() @ geometry.U
     t = ball.z + geometry.U @ c
     curved = (lo < 0) & (up > 0) & (gamma < 0)
-    kappa = np.where(curved, m.kappa, 0.0)
-    s = 1 / (4 * np.where(curved, m.kappa, 1.0))
+    kappa = np.where(curved, bound.multipliers()[2], 0.0)
+    s = 1 / (4 * np.where(curved, kappa, 1.0))
     q = np.where(curved, 0.0, gamma * np.where(gamma > 0, m.tau, lo >= 0)) - node.signs * m.nu
     above = kappa * np.square(t + s)
     square = float(c @ c)
@@ -203,7 +204,7 @@ def _certain(
     return Certain(value, error, shift, spread)
 
 
-def _definite(ball: Ball, weights: Array, curved: Array) -> float:
+def _definite(ball: Ball, weights: Array, curved: Flags) -> float:
     """Find sigma > 0 with I - W_N^T diag(weights) W_N >= sigma I, or 0."""
     from scipy.linalg import lapack  # on first use: importing it takes longer than refimpl itself
 
@@ -230,7 +231,11 @@ def _cut(ball: Ball, found: Step, certain: Certain, lo: Array, up: Array) -> Int
     below = max(-certain.value, 0.0) + _ERRORS * certain.error
     center, half = (found.lo + found.up) / 2, (found.up - found.lo) / 2
     spread = np.square(half) / max(-bound.value, FLOOR) + certain.spread[r]
-    half = np.sqrt(below * spread) * (1 + _PAD) + certain.shift[r] + _ERRORS * ball.geometry.rounding * ball.reach[r]
+    half = (
+        np.sqrt(below * spread) * (1 + _PAD)
+        + certain.shift[r]
+        + _ERRORS * ball.geometry.rounding * ball.reach[r]
+    )
     mu = np.sqrt(spread / below) / 2
     higher, lower = center - half > lo[r], center + half < up[r]
     new.lo[0, r[higher]], new.mu_lo[0, r[higher]] = (center - half)[higher], mu[higher]

@@ -161,7 +161,8 @@ def _solve(
     missing = np.zeros(n_nodes)
     for b, (start, end) in enumerate(zip(starts, ends, strict=True)):
         path = np.flatnonzero(lines.signs[b])
-        rows = np.concatenate((faces[start:end], lines.signs[b, path, None] * splits[path]))
+        signs = lines.signs[b, path, None].astype(np.float64)
+        rows = np.concatenate((faces[start:end], signs * splits[path]))
         solution, missing[b], scale[b] = _least_distance(rows, scale[b])
         u[start:end] = solution[: end - start] / sizes[start:end]
         nu[b, path] = solution[end - start :] / lengths[path]

@@ -162,10 +162,7 @@ class Search:
             parents = [n for n in nodes if n.problem is problem and n.curved == bent]
             starts = [half for node in parents for half in self.halves(node)]
             state.nodes += len(starts)
-            if bent:
-                found = [self.bend(start) for start in starts]
-            else:
-                found = self.chords(starts)
+            found = [self.bend(start) for start in starts] if bent else self.chords(starts)
             for start, half in zip(starts, found, strict=True):
                 half.end.lower = max(half.end.lower, start.lower)
             if state.keeps_trees:
