@@ -17,7 +17,7 @@ from refimpl.radius.incumbent import Incumbent, Point
 from refimpl.radius.leaf import Multipliers
 from refimpl.radius.points import Question, length
 from refimpl.radius.search import Prover, Search
-from refimpl.radius.state import Options
+from refimpl.radius.state import Listener, Options
 from refimpl.radius.tree import Node, certificate, parts
 
 _WIDE = 48  # hidden neurons: exact proofs take longer than the search
@@ -53,11 +53,12 @@ def answers(
     targets: dict[int, list[Target]],
     options: Options,
     samples: Samples,
+    listener: Listener | None = None,
 ) -> list[Answer]:
-    """Answer for each of the samples."""
+    """Answer for each of the samples; `listener` hears of nodes and gap on the way."""
     with np.errstate(all="ignore"):  # overflow in a hopeless node ends in a bound of 0 or inf
         return [
-            _answer(question, geometry, targets[int(sample[1])], options, *sample)
+            _answer(question, geometry, targets[int(sample[1])], options, listener, *sample)
             for sample in zip(*samples, strict=True)
         ]
 
@@ -67,6 +68,7 @@ def _answer(
     geometry: Geometry,
     targets: list[Target],
     options: Options,
+    listener: Listener | None,
     x: Array,
     y: Any,
     z: Array,
@@ -83,6 +85,7 @@ def _answer(
 
     size, x_norm = np.abs(net.W) @ np.abs(x) + geometry.bias, float(np.linalg.norm(x))
     search = Search(geometry, targets, z, size, x_norm, options, prove_empty)
+    search.state.listener = listener
     lower, trees = search.run(start)
     points = search.incumbent.points
     nearest = _attain(question, search.incumbent, points[: -_POINTS - 1 : -1], x, y)
@@ -152,7 +155,9 @@ def _certify(
     Wide networks: at once by the relative part of it that the tolerance has to spare.
     """
     net, decision, rule = question
-    downs = (0.0, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2) if math.isfinite(lower) else (0.0,)
+    downs: tuple[float, ...] = (
+        (0.0, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2) if math.isfinite(lower) else (0.0,)
+    )
     if spare > 0 and net.n_hidden > _WIDE:  # fractions would take long: let floats do
         downs = (spare, *(down for down in downs if down > spare))
     for down in downs:

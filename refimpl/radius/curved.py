@@ -113,7 +113,6 @@ def _round(state: State, node: Node, w: Array, warm: Multipliers | None) -> Node
         node.multipliers = best[1]
     if node.lower >= state.goal or not steps:
         return None
-    state.nodes += 1
     if state.keeps_trees:
         node.narrowing = tuple(steps)
     rest = Node(problem, node.signs, lo, up, node.lower, node.multipliers, planes, node.neuron)

@@ -86,6 +86,14 @@ class Geometry:
         return Geometry(rows, squares, norms, bias, self.rounding, factor)
 
     @cached_property
+    def spectral(self) -> float:
+        """Spectral norm of W, rounded up."""
+        largest = float(np.linalg.eigvalsh(self.gram)[-1]) if len(self.gram) else 0.0
+        # The eigenvalues' errors are a few M u of the largest, those of the Gram matrix in it.
+        slack = 16 * len(self.gram) * (UNIT + self.factor) * float(np.square(self.norms).sum())
+        return math.sqrt(max(largest, 0.0) + slack) + ROOT_FLOOR
+
+    @cached_property
     def gram(self) -> Array:
         """W W^T (M,M)."""
         return self.U @ self.U.T
