@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 import struct
+import tracemalloc
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -157,7 +160,7 @@ def test_a_truncated_file_raises(path: Path) -> None:
     ("changes", "message"),
     [
         ({"radius": np.array([1.5, 2.5, 0.0])}, "digest: expected .* altered"),
-        ({"format_version": np.array(2)}, "format_version: expected 1, got 2"),
+        ({"format_version": np.array(3)}, "format_version: expected 1 or 2, got 3"),
         ({"extra": np.zeros(1)}, "arrays: expected constraints, decision, digest"),
         ({"nu": None}, "arrays: expected"),
         ({"digest": None}, "arrays: expected"),
@@ -244,6 +247,41 @@ def rewrite(path: Path, changes: dict[str, Any]) -> dict[str, Any]:
     return arrays
 
 
+def test_compressed_members_are_refused_before_anything_is_unpacked(
+    tmp_path: Path, path: Path
+) -> None:
+    """A file of 400 kB that would unpack to 400 MB, and one that is right but for its form."""
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    np.savez_compressed(tmp_path / "small.npz", **arrays)
+    bomb = arrays | {"nu": np.zeros((50_000_000, 1))}
+    np.savez_compressed(tmp_path / "bomb.npz", **bomb)
+    assert (tmp_path / "bomb.npz").stat().st_size < 1_000_000
+    for name in ("small.npz", "bomb.npz"):
+        tracemalloc.start()
+        with pytest.raises(ValueError, match=rf"{name}: expected an .npz file .* is compressed"):
+            load_certificates(tmp_path / name)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+        tracemalloc.stop()
+
+
+def test_members_that_share_their_bytes_are_refused(tmp_path: Path, path: Path) -> None:
+    """Many entries of the archive's directory about one member: Python's zipfile reads each."""
+    target = tmp_path / "overlap.npz"
+    target.write_bytes(path.read_bytes())
+    with zipfile.ZipFile(target, "a") as archive:
+        largest = max(archive.infolist(), key=lambda member: member.file_size)
+        for i in range(2000):
+            twin = copy.copy(largest)
+            twin.filename = f"copy{i}.npy"
+            archive.filelist.append(twin)
+        archive._didModify = True  # type: ignore[attr-defined]
+    with pytest.raises(
+        ValueError, match=r"overlap.npz: expected an .npz file of arrays, got members that"
+    ):
+        load_certificates(target)
+
+
 def test_a_missing_file_is_an_error_of_the_file_system(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         load_certificates(tmp_path / "none.npz")
@@ -287,9 +325,9 @@ def test_bad_arguments_are_refused_and_nothing_is_written(
     [
         ({"splits": np.array(-1)}, r"splits: expected real numbers of shape \(nodes,\)"),
         ({"splits": np.array([], int)}, r"splits: expected .* got shape \(0,\)"),
-        ({"splits": np.array([-0.7])}, "splits: expected integers from -1 to 1, got -0.7"),
-        ({"splits": np.array([2, -1, -1])}, "splits: expected integers from -1 to 1, got 2"),
-        ({"splits": np.array([1e300])}, r"splits: expected integers from -1 to 1, got 1e\+300"),
+        ({"splits": np.array([-0.7])}, "splits: expected integers from -2 to 1, got -0.7"),
+        ({"splits": np.array([2, -1, -1])}, "splits: expected integers from -2 to 1, got 2"),
+        ({"splits": np.array([1e300])}, r"splits: expected integers from -2 to 1, got 1e\+300"),
         ({"splits": None}, "splits: expected an array of real numbers"),
         ({"weights": np.ones(1)}, r"weights: expected real numbers of shape \(leaves, I\)"),
         ({"weights": np.ones((1, 0))}, r"weights: expected .* got shape \(1, 0\)"),

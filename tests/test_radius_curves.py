@@ -106,6 +106,29 @@ def test_attack_gap_takes_every_decision_and_a_result() -> None:
     assert gap.ratio[0] >= 1.0
 
 
+def test_attack_gap_measures_in_the_norm_and_counts_nothing_outside_the_box() -> None:
+    line = TwoLayerReLU([[1.0, 0.0], [-1.0, 0.0]], None, [[1.0, -1.0]])  # f = x1, radius 1 at 1
+    x, x_adv = [[1.0, 0.5]] * 3, [[-2.0, 4.5], [-0.25, 0.5], [0.0, 0.5]]
+    for norm, lengths in ((1, [7.0, 1.25, 1.0]), (2, [5.0, 1.25, 1.0]), (INF, [4.0, 1.25, 1.0])):
+        gap = attack_gap([1.0] * 3, line, x, [1] * 3, x_adv, norm=norm)
+        assert (gap.flips.tolist(), gap.norm.tolist()) == ([True] * 3, lengths)
+        for box, inside in (((0, 1), [False, False, True]), (([-0.25, -INF], INF), [False, 1, 1])):
+            gap = attack_gap([1.0] * 3, line, x, [1] * 3, x_adv, norm=norm, box=box)
+            assert gap.flips.tolist() == inside
+            assert gap.norm.tolist() == lengths
+            wanted = [size if ok else INF for size, ok in zip(lengths, inside, strict=True)]
+            assert gap.ratio.tolist() == wanted
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"norm": 0}, "norm: expected"), ({"box": (1, 0)}, "box: exp"), ({"box": (0, 1)}, "x: expec")],
+)
+def test_attack_gap_refuses_norms_and_boxes(arguments: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}"):
+        attack_gap([1.0], SIGN, [[2.0]], [1], [[0.5]], **arguments)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -10,16 +10,18 @@ import numpy as np
 from refimpl import decisions
 from refimpl._validation import Array, IntArray
 from refimpl.certificate import Certificate, CertificateError, verify_certificate
-from refimpl.radius import empty, ties
+from refimpl.network import TwoLayerReLU
+from refimpl.radius import empty, interior, raised, ties
 from refimpl.radius.geometry import Target
 from refimpl.radius.incumbent import Incumbent, Point
 from refimpl.radius.leaf import Multipliers
 from refimpl.radius.points import Question
 from refimpl.radius.region import Space
 from refimpl.radius.search import Prover, Search
-from refimpl.radius.state import Options
-from refimpl.radius.tree import Node, certificate, rows
+from refimpl.radius.state import Listener, Options
+from refimpl.radius.tree import Node, certificate, parts
 
+_WIDE = 48  # hidden neurons: exact proofs take longer than the search
 _POINTS = 4  # incumbents tried, the nearest first
 
 
@@ -52,11 +54,12 @@ def answers(
     targets: dict[int, list[Target]],
     options: Options,
     samples: Samples,
+    listener: Listener | None = None,
 ) -> list[Answer]:
-    """Answer for each of the samples."""
+    """Answer for each of the samples; `listener` hears of nodes and gap on the way."""
     with np.errstate(all="ignore"):  # overflow in a hopeless node ends in a bound of 0 or inf
         return [
-            _answer(question, space, targets[int(sample[1])], options, *sample)
+            _answer(question, space, targets[int(sample[1])], options, listener, *sample)
             for sample in zip(*samples, strict=True)
         ]
 
@@ -66,6 +69,7 @@ def _answer(
     space: Space,
     targets: list[Target],
     options: Options,
+    listener: Listener | None,
     x: Array,
     y: Any,
     z: Array,
@@ -84,29 +88,63 @@ def _answer(
     ball = space.around(x, z, size)
     start = ball.start(start, targets, net.W)
     search = Search(ball, targets, x_norm, options, prove_empty)
+    search.state.listener = listener
     lower, trees = search.run(start)
     points = search.incumbent.points
     nearest = _attain(question, space, search.incumbent, points[: -_POINTS - 1 : -1], x, y)
     if points and nearest is None:
         # No more than near the target, it seems: search on, and take no point on trust.
+        deadline = search.state.deadline  # one for both
         search = Search(ball, targets, x_norm, options, prove_empty, attained)
+        search.state.deadline = deadline
         again, more = search.run(start)
         if again >= lower:
             lower, trees = again, more
         points = search.incumbent.points
         nearest = _attain(question, space, search.incumbent, points[: -_POINTS - 1 : -1], x, y)
-    if not points and lower >= ball.radius and (ball.is_whole or _all_empty(trees, prove_empty)):
+    if nearest is None and trees and strict and space.plain:
+        nearest = interior.nearest(question, search, parts(trees), x, int(y))
+    if nearest is None and not points and (
+        (ball.is_whole and lower >= ball.radius) or _all_empty(trees, prove_empty)
+    ):
         lower = math.inf
+    if nearest and trees and space.plain and lower < nearest[0] * (1 - options.tol):
+        lower = _raised(net, matrices, parts(trees), x, nearest, lower)
     upper, perturbation = nearest or (math.inf, np.full_like(x, np.nan))
     lower, proof = min(lower, upper), None
     if options.certificates and lower > 0:
-        lower, proof = _certify(question, space, x, y, lower, trees)
+        gap = (upper - lower) / upper if math.isfinite(upper) else 1.0
+        spare = max(0.0, 0.9 * (options.tol - gap))
+        lower, proof = _certify(question, space, x, y, lower, spare, trees)
     return Answer(lower, upper, perturbation, search.state.nodes, proof)
+
+
+def _raised(
+    net: TwoLayerReLU,
+    matrices: Array,
+    found: list[Node],
+    x: Array,
+    nearest: tuple[float, Array],
+    lower: float,
+) -> float:
+    """Lower bound that rationals prove where floats do not; the leaves take the proofs."""
+    proofs = []
+    for part in found:
+        if part.lower < nearest[0]:
+            D, end = matrices[part.problem.index], x + nearest[1]
+            proof = raised.raise_bound(net, D, part.signs, x, end)
+            if proof is None or proof[0] <= lower:
+                return lower
+            proofs.append((part, proof))
+    for part, proof in proofs:
+        part.lower, part.multipliers = proof
+        part.proved = part.lower
+    return min((part.lower for part in found), default=lower)
 
 
 def _all_empty(trees: list[Node], prove_empty: Prover) -> bool:
     """Whether every leaf is proved empty at every radius; the leaves take the proofs."""
-    for leaf in rows(trees, math.inf).nodes:
+    for leaf in parts(trees):
         found = prove_empty(leaf.problem.index, leaf.signs, leaf.multipliers)
         if found is None:
             return False
@@ -115,11 +153,25 @@ def _all_empty(trees: list[Node], prove_empty: Prover) -> bool:
 
 
 def _certify(
-    question: Question, space: Space, x: Array, y: Any, lower: float, trees: list[Node]
+    question: Question,
+    space: Space,
+    x: Array,
+    y: Any,
+    lower: float,
+    spare: float,
+    trees: list[Node],
 ) -> tuple[float, Certificate | None]:
-    """Round `lower` down until its certificate passes; None where floats cannot hold the proof."""
+    """Round `lower` down until its certificate passes; None where floats cannot hold the proof.
+
+    Wide networks: at once by the relative part of it that the tolerance has to spare.
+    """
     net, decision, rule = question
-    for down in (0.0, 1e-12, 1e-10, 1e-8, 1e-6) if math.isfinite(lower) else (0.0,):
+    downs: tuple[float, ...] = (
+        (0.0, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2) if math.isfinite(lower) else (0.0,)
+    )
+    if spare > 0 and net.n_hidden > _WIDE:  # fractions would take long: let floats do
+        downs = (spare, *(down for down in downs if down > spare))
+    for down in downs:
         radius = lower - down * lower if down else lower
         proof = certificate(trees, radius)
         try:
@@ -156,6 +208,8 @@ def _attain(
             # A matrix product may round one row otherwise than it does many.
             alone = net.outputs(ends[i : i + 1])
             both = np.stack((together[i], alone[0]))
-            if question.adversarial(both, np.repeat(label, 2)).all():
+            if question.adversarial(both, np.repeat(label, 2)).all() and ties.is_beside(
+                question, x + perturbations[i], int(y)
+            ):
                 return float(lengths[i]), perturbations[i]
     return None

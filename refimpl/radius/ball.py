@@ -46,7 +46,7 @@ class Ball:
 
     euclidean = True
     is_whole = False
-    per_l2 = 1.0  # how long at most a perturbation of l2 norm 1 is
+    per_l2 = 1.0, 1.0  # how long at least and at most a perturbation of l2 norm 1 is
 
     def __init__(self, geometry: Geometry, z: Array, size: Array, radius: float) -> None:
         self.geometry, self.z, self.size = geometry, z, size

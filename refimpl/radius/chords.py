@@ -54,7 +54,7 @@ def bound(
 ) -> list[Node]:
     """Bound nodes given by signs and intervals (B,M); what is left of them is at their `end`."""
     nodes, rests = _bound_once(state, problem, signs, lo, up, planes)
-    while rests and state.room(0) >= len(rests):
+    while rests and state.room() >= len(rests):
         state.nodes += len(rests)
         found, more = _bound_once(state, problem, *columns(list(rests.values())))
         for (node, rest), end in zip(rests.items(), found, strict=True):

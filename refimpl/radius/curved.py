@@ -15,7 +15,7 @@ import numpy as np
 
 from refimpl._validation import Array
 from refimpl.radius.ball import Ball
-from refimpl.radius.geometry import FLOOR, UNIT
+from refimpl.radius.geometry import FLOOR, UNIT, Flags
 from refimpl.radius.leaf import Multipliers
 from refimpl.radius.narrowing import Intervals, Narrowing, contradictory, step
 from refimpl.radius.parabola import Bound, Part, Step, climb
@@ -25,18 +25,22 @@ from refimpl.radius.tree import Node
 
 _ROUNDS = 12
 _PATIENCE = 4  # steps in which no neuron is lost
+_RISES = 0.1  # relative: a step of F that is worth more of them
+_LOST = 0.9  # of the free neurons: another round where no more are left
 _FEWER = 0.7  # of the free neurons: time for another climb, from narrower intervals
 _DEFINITE = (1e-2, 1e-4, 1e-6)  # tried as least eigenvalues of Q's Hessian over lambda
-_PAD = 1e-7  # relative, of every cut: more than the checker's own rounding
+_PAD = 1e-4  # relative, of every cut: more than the checker's own rounding, where H is well off
+_ERRORS = 64  # rounding errors of Q that a cut leaves to the checker
 
 
 class Certain(NamedTuple):
-    """What is certain of Q: inf Q >= value, and how far z and H^-1 are off.
+    """What is certain of Q: inf Q >= value, and how far Q, z and H^-1 are off.
 
     The minimiser's z_r are off by at most `shift` (m,), and w_r^T H^-1 w_r by `spread` (m,).
     """
 
     value: float
+    error: float
     shift: Array
     spread: Array
 
@@ -51,17 +55,19 @@ def free(ball: Ball, node: Node) -> int:
 
 def bound(state: State, node: Node, w: Array) -> Node:
     """Bound a node with parabolas, round after round; return what is left of it."""
+    warm = node.warm
     for _ in range(_ROUNDS):
-        rest = _round(state, node, w)
+        count, rest = free(node.problem.ball, node), _round(state, node, w, warm)
         if rest is None:
             break
-        node.rest, node = rest, rest
-        if node.lower >= state.goal or state.late():
+        node.rest, node, warm = rest, rest, None
+        few = free(node.problem.ball, node) < _LOST * count
+        if node.lower >= state.goal or not few or state.late():
             break
     return node
 
 
-def _round(state: State, node: Node, w: Array) -> Node | None:
+def _round(state: State, node: Node, w: Array, warm: Multipliers | None) -> Node | None:
     """Climb once; what is left of the node, None if that is all of it."""
     problem, ball = node.problem, node.problem.sized(state.incumbent.ball.radius)
     lo, up = _at_hand(ball, node)
@@ -69,11 +75,11 @@ def _round(state: State, node: Node, w: Array) -> Node | None:
         *(ball.geometry.gram, ball.z, w @ problem.target.alpha, float(w @ problem.target.beta)),
         *(lo, up, node.signs, ball.radius),
     )
-    start = part.start(problem.take(state.incumbent.near(problem.whole)))
+    start = _start(state, node, part, warm)
     if start is None or part.n == 0:
         return None
     steps: list[Narrowing] = []
-    count, patience = part.n, _PATIENCE
+    count, patience, value = part.n, _PATIENCE, start.value
     planes = node.planes
     best: tuple[float, Multipliers] = (0.0, node.multipliers)
     for found in climb(part, start):
@@ -92,23 +98,48 @@ def _round(state: State, node: Node, w: Array) -> Node | None:
             steps.append(step(cut, problem.target, lo, up, 0, multipliers))
             lo, up = cut.lo[0], cut.up[0]
             count, patience = left, _PATIENCE
+        if bound.value > value + _RISES * abs(value):
+            value, patience = bound.value, _PATIENCE
         node.neuron = int(part.index[bound.losses().argmax()])
-        if patience == 0 or left < _FEWER * part.n or state.late() or (lo > up).any():
+        if (
+            patience == 0
+            or left < _FEWER * part.n
+            or state.late()
+            or (lo > up).any()
+            or found.most < 0
+        ):
             break
     if best[0] > node.lower:
+        node.warm = problem.multipliers(best[1])
         node.lower = node.proved = best[0]
         node.multipliers = best[1]
     if node.lower >= state.goal or not steps:
         return None
-    state.nodes += 1
     if state.keeps_trees:
         node.narrowing = tuple(steps)
     rest = Node(problem, node.signs, lo, up, node.lower, node.multipliers, planes, node.neuron)
+    rest.warm = node.warm
     rest.proved = math.inf if (lo > up).any() else 0.0
     rest.lower = max(rest.lower, rest.proved)
     if rest.lower < state.goal:
         state.incumbent.polish(problem.whole, problem.whole.ball.at(problem.point(bound.point())))
     return rest
+
+
+def _start(state: State, node: Node, part: Part, warm: Multipliers | None) -> Bound | None:
+    """Start from the best point known, or from where the node above had come."""
+    problem = node.problem
+    starts = [part.start(problem.take(state.incumbent.near(problem.whole)))]
+    if warm is not None and warm.kappa is not None and (starts[0] is None or starts[0].value < 0):
+        arrays = warm.tau, warm.nu, warm.kappa
+        tau, nu, kappa = (problem.take(array)[part.index] for array in arrays)
+        n, own = part.n, slice(part.n, part.n + part.p)
+        if (kappa[:n] > 0).all():
+            nu[nu <= 0] = nu[nu > 0].min(initial=1e-3)
+            sides = np.concatenate((np.clip(tau[own], 0.01, 0.99), nu[own.stop :]))
+            starts.append(part.at(1 / (4 * kappa[:n]), sides, warm.ball))
+    found = [start for start in starts if start is not None]
+    return max(found, key=lambda start: start.value, default=None)
 
 
 def _at_hand(ball: Ball, node: Node) -> tuple[Array, Array]:
@@ -120,7 +151,9 @@ def _at_hand(ball: Ball, node: Node) -> tuple[Array, Array]:
 
 def _multipliers(w: Array, bound: Bound, lo: Array, problem: Problem) -> Multipliers:
     tau, nu, kappa, lam = bound.multipliers()
-    return Multipliers(w, np.where(lo >= 0, 1.0, tau), nu, kappa, lam)
+    stable = lo >= 0
+    stable[bound.part.index] = False
+    return Multipliers(w, np.where(stable, 1.0, tau), nu, kappa, lam)
 
 
 def _distance(value: float, lam: float, radius: float) -> float:
@@ -141,8 +174,8 @@ def _certain(
     c = bound.point() @ geometry.U
     t = ball.z + geometry.U @ c
     curved = (lo < 0) & (up > 0) & (gamma < 0)
-    kappa = np.where(curved, m.kappa, 0.0)
-    s = 1 / (4 * np.where(curved, m.kappa, 1.0))
+    kappa = np.where(curved, bound.multipliers()[2], 0.0)
+    s = 1 / (4 * np.where(curved, kappa, 1.0))
     q = np.where(curved, 0.0, gamma * np.where(gamma > 0, m.tau, lo >= 0)) - node.signs * m.nu
     above = kappa * np.square(t + s)
     square = float(c @ c)
@@ -165,13 +198,14 @@ def _certain(
     least = _definite(ball, -gamma * kappa / m.ball, curved)
     if least == 0:
         nothing = np.full_like(t, math.inf)
-        return Certain(-math.inf, nothing, nothing)
+        return Certain(-math.inf, error, nothing, nothing)
     shift = geometry.norms * slope / (2 * least * m.ball)
     spread = 64 * len(t) * UNIT / least**2 * np.square(geometry.norms) / m.ball
-    return Certain(value - error - slope**2 / (4 * least * m.ball) - FLOOR, shift, spread)
+    value -= error + slope**2 / (4 * least * m.ball) + FLOOR
+    return Certain(value, error, shift, spread)
 
 
-def _definite(ball: Ball, weights: Array, curved: Array) -> float:
+def _definite(ball: Ball, weights: Array, curved: Flags) -> float:
     """Find sigma > 0 with I - W_N^T diag(weights) W_N >= sigma I, or 0."""
     from scipy.linalg import lapack  # on first use: importing it takes longer than refimpl itself
 
@@ -195,10 +229,14 @@ def _cut(ball: Ball, found: Step, certain: Certain, lo: Array, up: Array) -> Int
     if not math.isfinite(certain.value) or found.bound.value >= 0:
         return new
     bound, r = found.bound, found.neurons
-    below = max(-certain.value, 0.0) + FLOOR
+    below = max(-certain.value, 0.0) + _ERRORS * certain.error
     center, half = (found.lo + found.up) / 2, (found.up - found.lo) / 2
     spread = np.square(half) / max(-bound.value, FLOOR) + certain.spread[r]
-    half = np.sqrt(below * spread) * (1 + _PAD) + certain.shift[r] + _PAD * 1e-3 * ball.reach[r]
+    half = (
+        np.sqrt(below * spread) * (1 + _PAD)
+        + certain.shift[r]
+        + _ERRORS * ball.geometry.rounding * ball.reach[r]
+    )
     mu = np.sqrt(spread / below) / 2
     higher, lower = center - half > lo[r], center + half < up[r]
     new.lo[0, r[higher]], new.mu_lo[0, r[higher]] = (center - half)[higher], mu[higher]

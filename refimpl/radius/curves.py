@@ -20,9 +20,9 @@ from refimpl.radius.solve import RobustRadius
 class AttackGap:
     """An attack beside the exact radii of n samples.
 
-    flips (n,): whether x_adv is adversarial; norm (n,): ||x_adv - x||; ratio (n,): norm / lower,
-    at least the truth's 1 where the radius is exact and the attack flips; inf where it does not, 1
-    where the sample was adversarial from the start and the attack left it alone.
+    flips (n,): whether x_adv is adversarial, and in the box; norm (n,): ||x_adv - x||; ratio (n,):
+    norm / lower, at least the truth's 1 where the radius is exact and the attack flips; inf where
+    it does not, 1 where the sample was adversarial from the start and the attack left it alone.
     """
 
     flips: Flags
@@ -88,7 +88,15 @@ def _bounds(radii: Any) -> tuple[Array, Array]:
 
 
 def attack_gap(
-    radii: Any, net: TwoLayerReLU, x: Any, y: Any, x_adv: Any, *, decision: Decision = "sign"
+    radii: Any,
+    net: TwoLayerReLU,
+    x: Any,
+    y: Any,
+    x_adv: Any,
+    *,
+    decision: Decision = "sign",
+    norm: float = 2,
+    box: Any = None,
 ) -> AttackGap:
     """How far an attack is above the truth, sample by sample.
 
@@ -100,6 +108,10 @@ def attack_gap(
         The samples and what the attack made of them.
     y : (n,) array
     decision : {"sign", "argmax"}, GroupMax or GroupSum
+    norm : 1, 2 or numpy.inf
+        Of the lengths; the radii are to be in it too.
+    box : pair (lo, hi), optional
+        Numbers or (d,) arrays, infinities allowed. A point outside the box does not flip.
 
     Returns
     -------
@@ -109,7 +121,7 @@ def attack_gap(
     Raises
     ------
     ValueError
-        Bad shapes or values, as everywhere.
+        Bad shapes or values, as everywhere; a sample x outside the box.
 
     Examples
     --------
@@ -125,8 +137,11 @@ def attack_gap(
     lower, _ = _bounds(radii)
     if len(lower) != len(x):
         check.fail("radii", f"{len(x)} radii", len(lower))
+    limits = check.check_box(box, x)
+    lengths = np.linalg.norm(x_adv - x, ord=check.check_norm(norm), axis=1)
     flips = decisions.adversarial(net.outputs(x_adv), y, decision, "adversarial")
-    norm = np.linalg.norm(x_adv - x, axis=1)
+    if limits is not None:
+        flips &= ((limits[0] <= x_adv) & (x_adv <= limits[1])).all(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(norm == lower, 1.0, norm / lower)
-    return AttackGap(flips, norm, np.where(flips, ratio, np.inf))
+        ratio = np.where(lengths == lower, 1.0, lengths / lower)
+    return AttackGap(flips, lengths, np.where(flips, ratio, np.inf))

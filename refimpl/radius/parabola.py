@@ -39,7 +39,7 @@ import numpy as np
 from refimpl._validation import Array, IntArray
 
 _STEPS = 80  # Newton steps at most; 10 to 30 are usual
-_SHRINK = 0.2  # of the barrier, where its minimiser is followed closely
+_SHRINK = 0.1  # of the barrier, where its minimiser is followed closely
 _INSIDE = 0.95  # of the way to the boundary at most
 _ROUNDING = 1e-13  # of the sum of absolute values behind F: gains below this are noise
 
@@ -63,15 +63,18 @@ class Part:
         radius: float,
     ) -> None:
         """Take gamma = sum_i w_i alpha_i and beta = sum_i w_i beta_i, all (M,); radius is R."""
-        free = (lo < 0) & (up > 0)
-        N, P, V = np.flatnonzero(free & (gamma < 0)), np.flatnonzero(free & (gamma > 0)), signs
+        width = up - lo
+        N = np.flatnonzero((lo < 0) & (up > 0) & (gamma < 0))
+        # A cut may end next to a kink that the minimum needs: tau stays free there.
+        P = np.flatnonzero((lo < width) & (up > -width) & (gamma > 0))
         V = np.flatnonzero(signs)
         self.n, self.p, self.radius = len(N), len(P), radius
         self.index = np.concatenate((N, P, V))
         self.factor = np.concatenate((-gamma[N], gamma[P], -signs[V]))
         self.z, self.gram = z[self.index], gram[np.ix_(self.index, self.index)]
-        self.width = (up - lo)[self.index]
+        self.width = width[self.index]
         self.q = np.where(lo >= 0, gamma, 0.0)
+        self.q[P] = 0.0
         self.value = beta + self.q @ z
         product = gram @ self.q
         self.q_square, self.q_gram = float(self.q @ product), product[self.index]
@@ -203,19 +206,20 @@ def climb(part: Part, start: Bound) -> Iterator[Step]:
     The caller stops when F > 0, when intervals are narrow, or when `most` is negative: F cannot
     become positive then. Ends by itself where F is at its maximum up to rounding.
     """
-    bound, mu = start, 0.0
+    bound, mu, most = start, 0.0, math.inf
     count = len(part.index) + part.p + 1  # of the barrier's terms: mu count bounds what is left
     for _ in range(_STEPS):
         inner, spread = bound.inverse()
-        gap = mu * count if mu else math.inf
-        yield _step(bound, spread, bound.value + gap)
+        yield _step(bound, spread, most)
         mu = mu or (0.1 * abs(bound.value) + 1e-3 * abs(part.value)) / count + part.noise
         direction, gain = _newton(bound, mu, inner, spread)
         found = _line_search(bound, mu, direction, gain)
         if found is None:
             break
         bound, length = found
-        if gain < mu * count:
+        most = math.inf
+        if gain < mu * count:  # near the central path, where F is within mu count of its maximum
+            most = bound.value + 2 * mu * count
             if mu * count < part.noise:
                 break
             mu *= _SHRINK if length > 0.5 else 0.5

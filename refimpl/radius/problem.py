@@ -19,6 +19,8 @@ from refimpl.radius.geometry import Target
 from refimpl.radius.leaf import Multipliers
 from refimpl.radius.relaxation import Planes
 
+_SMALLER = 0.7
+
 
 @dataclass(eq=False)
 class Small:
@@ -62,7 +64,7 @@ class Problem:
             self.ball.resize(radius)
         return self.ball
 
-    def full(self, values: Array, others: Array | float = 0.0) -> Array:
+    def full(self, values: Any, others: Any = 0) -> Any:
         """Values (m,) of this problem's neurons as values (M,) of all; the rest are `others`."""
         if self.small is None:
             return values
@@ -71,7 +73,7 @@ class Problem:
         found[self.small.kept] = values[: len(self.small.kept)]
         return found
 
-    def take(self, values: Array) -> Array:
+    def take(self, values: Any) -> Any:
         """Values (M,) of all neurons as values (m,) of this problem's; affine terms have 0."""
         if self.small is None:
             return values
@@ -99,6 +101,12 @@ class Problem:
         return neurons if self.small is None else self.small.kept[neurons]
 
 
+def worth_reducing(problem: Problem, signs: IntArray, lo: Array, up: Array) -> bool:
+    """Tell whether a node has so few neurons left that a problem on these costs less."""
+    used = (signs != 0) | ((lo < 0) & (up > 0))
+    return bool(used.sum() < _SMALLER * len(used))
+
+
 def reduce(
     problem: Problem, signs: IntArray, lo: Array, up: Array
 ) -> tuple[Problem, IntArray, Array, Array]:
@@ -124,6 +132,7 @@ def reduce(
     ones = np.eye(len(raised))
     alpha = np.hstack((target.alpha[:, kept], ones))
     negative = np.minimum(alpha, 0.0)
+    branching = np.flatnonzero((negative < 0).any(axis=0))
     small_target = replace(
         target,
         alpha=alpha,
@@ -131,8 +140,8 @@ def reduce(
         size=np.hstack((target.size[:, kept], ones)),
         positive=np.maximum(alpha, 0.0),
         negative=negative,
-        is_branching=(negative < 0).any(axis=0),
-        branching=np.flatnonzero((negative < 0).any(axis=0)),
+        is_branching=np.isin(np.arange(alpha.shape[1]), branching),
+        branching=branching,
     )
     small = Problem.of(whole.index, small_target, small_ball, Small(whole, kept, phase, lo, up))
     signs, lo, up = small.take(signs), small.take(lo), small.take(up)

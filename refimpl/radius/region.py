@@ -101,7 +101,8 @@ class Region(Ball):
             self.spread = np.where(W != 0, np.abs(W) * self.wide, 0.0).sum(axis=1)
         self.spread *= 1 + (d + 8) * UNIT
         self.whole = _WHOLE * float(np.linalg.norm(self.wide, self.norm))
-        self.per_l2 = math.sqrt(d) if self.norm == 1 else 1.0
+        root = math.sqrt(d)
+        self.per_l2 = (1 / root if self.norm == math.inf else 1.0, root if self.norm == 1 else 1.0)
         self.geometry, self.z, self.size, self.radius = space.geometry, z, size, math.nan
 
     def resize(self, radius: float) -> None:

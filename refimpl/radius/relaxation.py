@@ -159,7 +159,8 @@ def _solve(
     step, points = np.zeros(n_nodes), []
     for b, (start, end) in enumerate(zip(starts, ends, strict=True)):
         path = np.flatnonzero(lines.signs[b])
-        rows = np.concatenate((faces[start:end], lines.signs[b, path, None] * splits[path]))
+        signs = lines.signs[b, path, None].astype(np.float64)
+        rows = np.concatenate((faces[start:end], signs * splits[path]))
         solution, step[b], point = ball.nearest(rows, scale[b])
         points.append(point)
         u[start:end] = solution[: end - start] / sizes[start:end]

@@ -14,10 +14,10 @@ from refimpl._validation import Array, IntArray
 from refimpl.radius import chords, curved
 from refimpl.radius.ball import Ball
 from refimpl.radius.fast import FEW, subsets
-from refimpl.radius.geometry import Geometry, Target
+from refimpl.radius.geometry import FLOOR, UNIT, Geometry, Target
 from refimpl.radius.incumbent import Incumbent, Point
 from refimpl.radius.leaf import Multipliers
-from refimpl.radius.problem import Problem, reduce
+from refimpl.radius.problem import Problem, reduce, worth_reducing
 from refimpl.radius.relaxation import relax
 from refimpl.radius.state import Options, State
 from refimpl.radius.tree import Node
@@ -25,7 +25,11 @@ from refimpl.radius.tree import Node
 # None of these changes what is true of the results, only how fast they come.
 _BATCH = 16  # nodes split at a time
 _GROWTH = (4.0, 2.0**12, 2.0**24)  # search radii where no adversarial point is known
-_MANY = 24  # free neurons of a node that is bounded by parabolas
+_MANY = 100  # free neurons of a node that is bounded by parabolas alone
+_FEW = 20  # and of one that is bounded by chords alone
+_BALLS = 5  # smaller ones that are tried where a limit ends the search
+_POOR = 0.99  # of the ball: a bound below this is worth that
+_CLOSE = 1e-6  # relative: a bound that is as good as the ball's radius
 _TIED = 2.0**-20  # relative: by how much a part without strict points is asked for them
 
 # Multipliers near the given ones that prove, exactly, that a part of a target's set is empty.
@@ -44,7 +48,7 @@ class Search:
         prove_empty: Prover,
         accept: Callable[[Point], bool] | None = None,
     ) -> None:
-        self.length = ball.per_l2 * _length(ball.geometry, targets, ball.z, x_norm)
+        self.length = ball.per_l2[1] * _length(ball.geometry, targets, ball.z, x_norm)
         self.ball, self.prove_empty = ball, prove_empty
         self.incumbent = Incumbent(self.ball, targets, options.ties, accept)
         self.state = State(options, self.incumbent)
@@ -55,10 +59,11 @@ class Search:
         Every exploration proves its own bound, whatever the ball: the least of its radius and of
         the bounds of its leaves. The best one counts.
         """
-        best, incumbent = 0.0, self.incumbent
+        best, incumbent, state = 0.0, self.incumbent, self.state
         for growth in _GROWTH:
             self.ball.resize(growth * self.length)
             incumbent.start(start)
+            self.ball.resize(min(self.ball.radius, state.farthest))
             lower, trees = self.explore()
             if incumbent.points and growth > _GROWTH[0]:  # found with the noise of a ball too large
                 far = incumbent.points.copy()
@@ -66,21 +71,64 @@ class Search:
                 self.ball.resize(2 * self.ball.radius)
                 lower, trees = self.explore()
                 incumbent.points = far + incumbent.points
+            if incumbent.points and lower < _POOR * self.ball.radius and not state.decided():
+                lower, trees = self.smaller(lower, trees)
             if lower >= best:
                 best, best_trees = lower, trees
             if incumbent.points or lower < self.ball.radius or self.ball.is_whole:
                 break
+            if lower > state.options.stop_at:
+                break
         return best, best_trees
+
+    def lipschitz(self) -> float:
+        """Bound the distance by the margins, |g_i(x) - g_i(x')| <= ||alpha_i|| ||W|| ||x - x'||."""
+        bounds, geometry = [], self.ball.geometry
+        for problem in self.incumbent.problems:
+            target = problem.target
+            noise = target.noise(geometry, self.ball.size)
+            slopes = np.linalg.norm(target.size, axis=1) * geometry.spectral + FLOOR
+            bounds.append(np.max((target.values(self.ball.z) - noise) / slopes))
+        rounding = 1 - 64 * len(self.ball.z) * UNIT
+        return max(0.0, float(min(bounds)) * self.ball.per_l2[0] * rounding)
+
+    def smaller(self, lower: float, trees: list[Node]) -> tuple[float, list[Node]]:
+        """Bound the targets in smaller balls, where there is less to lose; return the best bound.
+
+        The first ball is that which the margins prove, for its certificate.
+        """
+        least, radius = self.lipschitz(), self.ball.radius
+        low, high = max(lower, least), radius
+        for attempt in range(_BALLS):
+            if self.state.late() and (attempt > 0 or lower >= least):
+                break
+            known = len(self.incumbent.points)
+            self.ball.resize(least if attempt == 0 and lower < least else (low + high) / 2)
+            size = self.ball.radius
+            roots = [self.root(problem) for problem in self.incumbent.problems]
+            if len(self.incumbent.points) > known:  # a nearer point: the ball has shrunk to it
+                radius = high = self.ball.radius
+            bound = min(self.ball.radius, *(root.end.lower for root in roots))
+            if bound > lower:
+                lower, trees = bound, roots
+            low = max(low, bound)
+            high = high if bound >= size * (1 - _CLOSE) else min(high, size)
+        self.ball.resize(radius)
+        return lower, trees
 
     def explore(self) -> tuple[float, list[Node]]:
         """Branch and bound from scratch within the present ball."""
         state, order = self.state, itertools.count()
         state.least = math.inf
-        trees = [self.root(problem) for problem in self.incumbent.problems]
+        trees = []
+        for problem in self.incumbent.problems:
+            trees.append(self.root(problem))
+            state.report(min(tree.end.lower for tree in trees))
         heap = [(tree.end.lower, next(order), tree.end) for tree in trees]
         heapq.heapify(heap)
+        made = held = 0  # neurons of nodes
         while heap and heap[0][0] < state.goal and not state.decided():
-            room = min(_BATCH, state.room(len(heap)) // 2)
+            room = min(_BATCH, state.room(held) // 2)
             if room == 0:
                 break
             batch: list[Node] = []
@@ -92,6 +140,9 @@ class Search:
                     heapq.heappush(heap, (end.lower, next(order), end))
             for half in self.split(batch):
                 heapq.heappush(heap, (half.end.lower, next(order), half.end))
+            made += sum(len(node.signs) for node in batch)
+            held = made if state.keeps_trees else sum(len(entry[2].signs) for entry in heap)
+            state.report(heap[0][0] if heap else state.goal)
         return min(state.least, self.ball.radius, heap[0][0] if heap else math.inf), trees
 
     def root(self, problem: Problem) -> Node:
@@ -104,7 +155,7 @@ class Search:
         w = np.full(len(problem.target.beta), 1.0)
         multipliers = Multipliers(w, nothing, nothing)
         node = Node(problem, signs, ball.lo, ball.up, 0.0, multipliers, problem.planes)
-        if incumbent.points and len(w) == 1 and curved.free(ball, node) > _MANY:
+        if incumbent.points and len(w) == 1 and curved.free(ball, node) > _FEW:
             return self.bend(node)
         node = self.chords([node])[0]
         if node.lower >= self.state.goal or not incumbent.points:
@@ -116,14 +167,18 @@ class Search:
         end = curved.bound(self.state, node, node.multipliers.weights)
         if end.lower >= self.state.goal or self.state.late():
             return node
+        count = curved.free(end.problem.sized(self.ball.radius), end)
+        if end.neuron >= 0 and count > _MANY:
+            end.curved = True
+            return node
         problem, signs, lo, up = end.problem, end.signs, end.lo, end.up
-        if not self.state.strict:
+        if not self.state.strict and worth_reducing(problem, signs, lo, up):
             problem, signs, lo, up = reduce(problem, signs, lo, up)
         rest = replace(end, problem=problem, signs=signs, lo=lo, up=up, planes=problem.planes)
-        if curved.free(problem.ball, rest) > _MANY and end.neuron >= 0:
-            return node
         end.rest = self.chords([rest])[0]
-        end.rest.end.lower = max(end.lower, end.rest.end.lower)
+        last = end.rest.end
+        last.lower = max(last.lower, end.lower)
+        last.curved = last.neuron >= 0 and last.proved < last.lower and count > _FEW
         return node
 
     def chords(self, nodes: list[Node]) -> list[Node]:
@@ -151,14 +206,11 @@ class Search:
         """Bound both halves of each node."""
         halves: list[Node] = []
         state = self.state
-        for problem in dict.fromkeys(node.problem for node in nodes):
-            parents = [node for node in nodes if node.problem is problem]
+        for problem, bent in dict.fromkeys((node.problem, node.curved) for node in nodes):
+            parents = [n for n in nodes if n.problem is problem and n.curved == bent]
             starts = [half for node in parents for half in self.halves(node)]
             state.nodes += len(starts)
-            if curved.free(problem.sized(self.ball.radius), starts[0]) > _MANY:
-                found = [self.bend(start) for start in starts]
-            else:
-                found = self.chords(starts)
+            found = [self.bend(start) for start in starts] if bent else self.chords(starts)
             for start, half in zip(starts, found, strict=True):
                 half.end.lower = max(half.end.lower, start.lower)
             if state.keeps_trees:
@@ -173,7 +225,7 @@ class Search:
         for sign in (1, -1):
             signs = node.signs.copy()
             signs[node.neuron] = sign
-            half = replace(node, signs=signs, neuron=-1)
+            half = replace(node, signs=signs, neuron=-1, curved=False)
             half.proved = 0.0
             found.append(half)
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,8 @@ class Node:
     multipliers: Multipliers
     planes: IntArray
     neuron: int = -1  # -1 where nothing is left to split
+    curved: bool = False  # whether its halves are bounded by parabolas
+    warm: Multipliers | None = None  # on all neurons, to start the next climb from
     proved: float = 0.0
     children: tuple[Node, Node] | None = None
     excluded: tuple[Node, ...] = ()
@@ -63,14 +66,14 @@ class Rows:
 
     def __init__(self) -> None:
         self.splits: list[int] = []
-        self.nodes: list[Node] = []
+        self.leaves: list[Node] = []
         self.multipliers: list[Multipliers] = []
         self.steps: list[tuple[int, Narrowing]] = []
 
     def leaf(self, node: Node) -> None:
         """Add a node that nothing is below, or the full tree over its pieces."""
         self.splits += full_tree(node.pieces)
-        self.nodes += [node] * 2 ** len(node.pieces)
+        self.leaves += [node] * 2 ** len(node.pieces)
         self.multipliers += [node.problem.multipliers(node.multipliers)] * 2 ** len(node.pieces)
 
     def step(self, node: Node, narrowing: Narrowing) -> None:
@@ -78,7 +81,6 @@ class Rows:
         named = narrowing._replace(neuron=node.problem.name(narrowing.neuron))
         self.steps.append((len(self.multipliers), named))
         self.splits.append(-2)
-        self.nodes.append(node)
         self.multipliers.append(node.problem.multipliers(narrowing.multipliers))
 
 
@@ -106,6 +108,11 @@ def rows(trees: list[Node], lower: float) -> Rows:
             found.splits.append(int(node.problem.name(node.neuron)))
             pending += [(half, 0) for half in reversed(node.children)]
     return found
+
+
+def parts(trees: list[Node]) -> list[Node]:
+    """Nodes that nothing is below: they hold all of the targets' sets within the ball."""
+    return rows(trees, math.inf).leaves
 
 
 def full_tree(neurons: tuple[int, ...]) -> list[int]:
