@@ -160,7 +160,7 @@ def test_a_truncated_file_raises(path: Path) -> None:
     ("changes", "message"),
     [
         ({"radius": np.array([1.5, 2.5, 0.0])}, "digest: expected .* altered"),
-        ({"format_version": np.array(2)}, "format_version: expected 1, got 2"),
+        ({"format_version": np.array(3)}, "format_version: expected 1 or 2, got 3"),
         ({"extra": np.zeros(1)}, "arrays: expected constraints, decision, digest"),
         ({"nu": None}, "arrays: expected"),
         ({"digest": None}, "arrays: expected"),
@@ -325,9 +325,9 @@ def test_bad_arguments_are_refused_and_nothing_is_written(
     [
         ({"splits": np.array(-1)}, r"splits: expected real numbers of shape \(nodes,\)"),
         ({"splits": np.array([], int)}, r"splits: expected .* got shape \(0,\)"),
-        ({"splits": np.array([-0.7])}, "splits: expected integers from -1 to 1, got -0.7"),
-        ({"splits": np.array([2, -1, -1])}, "splits: expected integers from -1 to 1, got 2"),
-        ({"splits": np.array([1e300])}, r"splits: expected integers from -1 to 1, got 1e\+300"),
+        ({"splits": np.array([-0.7])}, "splits: expected integers from -2 to 1, got -0.7"),
+        ({"splits": np.array([2, -1, -1])}, "splits: expected integers from -2 to 1, got 2"),
+        ({"splits": np.array([1e300])}, r"splits: expected integers from -2 to 1, got 1e\+300"),
         ({"splits": None}, "splits: expected an array of real numbers"),
         ({"weights": np.ones(1)}, r"weights: expected real numbers of shape \(leaves, I\)"),
         ({"weights": np.ones((1, 0))}, r"weights: expected .* got shape \(1, 0\)"),

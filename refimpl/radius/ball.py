@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from refimpl._validation import Array, IntArray
-from refimpl.radius.geometry import FLOOR, ROOT_FLOOR, Flags, Geometry, Target
+from refimpl.radius.geometry import FLOOR, ROOT_FLOOR, UNIT, Flags, Geometry, Target
+from refimpl.radius.nearest import EMPTY, least_distance
 
 
 class Lines(NamedTuple):
     """What stands for ReLU(z_r) on B nodes: slope_r z_r + offset_r where its weight is negative.
 
-    Where the weight is positive: z_r, 0, or cuts, by the phase 1 on, -1 off, 0 free. `signs` has
+    Where the weight is positive: z_r, 0, or planes, by the phase 1 on, -1 off, 0 free. `signs` has
     the neurons whose sign is demanded, 1 for z_r >= 0, -1 for z_r <= 0. All are (B,M).
     """
 
@@ -27,11 +29,24 @@ class Lines(NamedTuple):
         return Lines(*(array[index] for array in self))
 
 
+class Least(NamedTuple):
+    """Multipliers u >= 0 of some rows, and the nearest point: `step` times their sum, or itself."""
+
+    u: Array
+    step: float
+    point: Array | None
+
+
 class Ball:
     """One sample seen from inside ||c|| <= radius, where lo <= z(c) <= up.
 
-    `size` (M,) is |W| |x| + |b|, the sums of absolute values behind z at the sample.
+    `size` (M,) is |W| |x| + |b|, the sums of absolute values behind z at the sample. A point c =
+    U^T v is given by v (M,).
     """
+
+    euclidean = True
+    is_whole = False
+    per_l2 = 1.0, 1.0  # how long at least and at most a perturbation of l2 norm 1 is
 
     def __init__(self, geometry: Geometry, z: Array, size: Array, radius: float) -> None:
         self.geometry, self.z, self.size = geometry, z, size
@@ -45,21 +60,52 @@ class Ball:
         width = norms * radius + self.geometry.rounding * self.reach
         self.lo, self.up = self.z - width, self.z + width
         self.stable = np.where(self.lo >= 0, 1, np.where(self.up <= 0, -1, 0))
-        unstable = self.stable == 0
-        self.chord = np.where(unstable, self.up, 0.0) / np.where(unstable, self.up - self.lo, 1.0)
 
-    def nodes(self, signs: IntArray) -> Lines:
-        """Lines above ReLU(z_r) within the ball on nodes of a tree, by their signs (B,M)."""
-        phase = np.where(signs != 0, signs, self.stable)
+    def at(self, v: Array) -> Array:
+        """Preactivations of points v (..., M)."""
+        return self.z + (v @ self.geometry.U) @ self.geometry.U.T
+
+    def length(self, v: Array) -> float:
+        """Norm of a point."""
+        return float(np.linalg.norm(v @ self.geometry.U))
+
+    def perturbation(self, v: Array, W: Array) -> Array:
+        """Perturbation (d,) that a point stands for."""
+        return v @ W
+
+    def start(self, v: Array, targets: list[Target], W: Array) -> Array:
+        """Point to start from: the one of weights v."""
+        return v
+
+    def nearest(self, rows: Array, scale: float) -> Least:
+        """Nearest point with <gradient, c> >= value, for rows (gradient, value) of unit gradients.
+
+        `scale` is about its distance. A point outside the ball is none of this search's: the step
+        is 0 then.
+        """
+        u, missing, scale = least_distance(rows, scale)
+        inside = missing > EMPTY and missing * (1 + (2 * self.radius / scale) ** 2) >= 1
+        return Least(u, -scale / missing if inside else 0.0, None)
+
+    def nodes(self, signs: IntArray, lo: Array, up: Array) -> Lines:
+        """Lines above ReLU(z_r) on nodes of a tree, by their signs and intervals (B,M)."""
+        lo, up = np.maximum(lo, self.lo), np.minimum(up, self.up)
+        phase = np.where(signs != 0, signs, np.where(lo >= 0, 1, np.where(up <= 0, -1, 0)))
         free = phase == 0
-        slope = np.where(free, self.chord, phase > 0)
-        return Lines(signs, phase, slope, np.where(free, -slope * self.lo, 0.0))
+        slope = np.where(free, up, phase > 0) / np.where(free, up - lo, 1.0)
+        return Lines(signs, phase, slope, np.where(free, -slope * lo, 0.0))
 
     def piece(self, on: Flags) -> Lines:
-        """Lines that define the piece of the branching neurons `on`: z_r there, 0 elsewhere."""
-        slope = np.where(self.stable == 0, on, self.stable > 0).astype(np.float64)[None]
+        """Lines of the pieces of the branching neurons `on` (B,M): z_r there, 0 elsewhere."""
+        slope = np.where(self.stable == 0, on, self.stable > 0).astype(np.float64)
         zero = np.zeros_like(slope)
-        return Lines(zero.astype(np.int64), self.stable[None], slope, zero)
+        phase = np.broadcast_to(self.stable, slope.shape)
+        return Lines(zero.astype(np.int64), phase, slope, zero)
+
+    def noise(self, target: Target, w: Array, absolute: Array) -> Array:
+        """Bound the rounding error of an affine minorant's value at the sample (B,)."""
+        rounding = self.geometry.rounding
+        return rounding * (absolute @ self.reach + w @ target.constant) + FLOOR
 
     def lower(self, target: Target, w: Array, q: Array, constant: Any, extra: Any = 0.0) -> Array:
         """Bound ||c|| from below where <q, z(c)> + constant <= 0, for rows of q (B,M).
@@ -68,9 +114,45 @@ class Ball:
         absolute weights w (B,I) times the target's sizes, and `extra` (B,M) beyond that.
         """
         absolute = w @ target.size + extra
-        noise = self.geometry.rounding * (absolute @ self.reach + w @ target.constant) + FLOOR
+        noise = self.noise(target, w, absolute)
         l1 = np.sqrt(np.square(q @ self.geometry.U).sum(axis=-1))
         l1 += self.geometry.factor * (l1 + absolute @ self.geometry.norms) + ROOT_FLOOR
         l0 = np.maximum(q @ self.z + constant - noise, 0.0)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(l0 > 0, l0 / l1, 0.0)  # (E31)
+
+    def distances(self, q: Array, level: Array, step: Array) -> Array:
+        """Distances (M,), but for rounding, of {<q + step_r e_r, z(c) - z> + level_r <= 0}."""
+        U, g = self.geometry.U, q @ self.geometry.U
+        square = g @ g + 2 * step * (U @ g) + np.square(step) * self.geometry.squares
+        with np.errstate(all="ignore"):
+            return np.asarray(level / np.sqrt(square))
+
+    def stretch(self, target: Target, w: Array, q: Array, constant: Array, nu: Array) -> Any:
+        """How many times its l2 distance a half-space is away, about (B,)."""
+        return 1.0
+
+    def slack(self, target: Target, w: Array, absolute: Array, g: Array) -> Array:
+        """Bound the rounding error of an affine minorant anywhere in the ball (B,)."""
+        factor, norms = self.geometry.factor, self.geometry.norms
+        length = np.sqrt(np.square(g).sum(axis=1))
+        gradient = self.radius * factor * (length + absolute @ norms)
+        return self.noise(target, w, absolute) + gradient
+
+    def extremes(self, g: Array, level: Array, free: Flags) -> list[tuple[Array, Array]]:
+        """Largest <u_r, c> and <-u_r, c> where level + <g, c> <= 0, and the mu that show it (E41).
+
+        Both (B,M), inf where `free` is false or nothing is gained, for g (B,p) and level (B,).
+        """
+        geometry, radius = self.geometry, self.radius
+        length = np.sqrt(np.square(g).sum(axis=1))[:, None]
+        with np.errstate(all="ignore"):
+            depth = level[:, None] / length  # of the plane, from the sample
+            root = np.sqrt(np.maximum(np.square(radius) - np.square(depth), 0.0))
+            along = g @ geometry.U.T / length
+            across = geometry.squares - np.square(along) + 8 * geometry.factor * geometry.squares
+            across = np.sqrt(np.maximum(across, 0.0)) + UNIT * geometry.norms
+            top = across * root - along * depth, (along + across * depth / root) / length
+            bottom = across * root + along * depth, (across * depth / root - along) / length
+        free = free & (np.abs(depth) < radius)
+        return [(np.where(free & (mu > 0), most, math.inf), mu) for most, mu in (top, bottom)]

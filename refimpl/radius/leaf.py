@@ -19,11 +19,13 @@ from refimpl.radius.geometry import Target
 
 
 class Multipliers(NamedTuple):
-    """What a certificate's leaf holds: w (I,), tau (M,), nu (M,)."""
+    """A row of a certificate: w (I,), tau (M,), nu (M,); kappa (M,) and lambda with parabolas."""
 
     weights: Array
     tau: Array
     nu: Array
+    kappa: Array | None = None
+    ball: float = 0.0
 
 
 def minorant(
@@ -68,4 +70,4 @@ def probe(
             distance = (a - t * z) / np.sqrt(aa - 2 * t * au + np.square(t) * square)
         lower[half] = np.where((a > 0) & (distance > 0), distance, 0.0)
         weight[half] = np.where(np.isfinite(t), t * sign, 0.0)
-    return lower, weight
+    return lower * np.reshape(ball.stretch(target, w, q, constant, nu), (-1, 1)), weight

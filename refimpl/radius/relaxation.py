@@ -25,12 +25,10 @@ from refimpl.radius.ball import Ball, Lines
 from refimpl.radius.geometry import Flags, Target
 from refimpl.radius.leaf import Multipliers, prove
 
-_EMPTY = 1e-12  # a minimum below this is that of a node without points, up to rounding
 _NOISES = 8  # rounding errors by which a minimiser may miss its constraints: solving has its own
-_FAR = 0.05  # a minimum below this loses digits: the minimiser is farther than its constraints
 
 
-class Cuts:
+class Planes:
     """Linear pieces of one target's constraints, shared by its nodes, which name them by index."""
 
     def __init__(self, target: Target, z: Array) -> None:
@@ -40,7 +38,7 @@ class Cuts:
         self.first = self.row  # every constraint linearised at the sample itself
 
     def add(self, row: IntArray, on: Flags) -> IntArray:
-        """Add cuts, and return their indices."""
+        """Add planes, and return their indices."""
         self.row = np.concatenate((self.row, row))
         self.on = np.concatenate((self.on, on))
         return np.arange(len(self.row) - len(row), len(self.row))
@@ -66,12 +64,12 @@ class Relaxations(NamedTuple):
     v: Array
     z: Array
     feasible: Flags
-    cuts: list[IntArray]
+    planes: list[IntArray]
 
     def take(self, index: Any) -> Relaxations:
         """Return some of the nodes."""
         fields: list[Any] = [array[index] for array in self[:-1]]
-        fields.append([self.cuts[b] for b in index])
+        fields.append([self.planes[b] for b in index])
         return Relaxations(*fields)
 
     def multipliers(self, b: int) -> Multipliers:
@@ -83,19 +81,19 @@ def relax(
     ball: Ball,
     target: Target,
     lines: Lines,
-    pool: Cuts,
-    cuts: list[IntArray],
+    pool: Planes,
+    planes: list[IntArray],
     goal: float,
     shift: Array | float = 0.0,
 ) -> Relaxations:
-    """Bound the distance from x to {g_i <= 0} on B nodes, adding cuts until `goal` or convergence.
+    """Bound the distance from x to {g_i <= 0} on B nodes, with more planes until it is found.
 
     Parameters
     ----------
     lines : Lines
-        Of the nodes, `Ball.nodes(signs)`, or of a piece.
-    pool, cuts : Cuts, list of B index arrays
-        The cuts of each node, at least one for each constraint.
+        Of the nodes, `Ball.nodes`, or of pieces.
+    pool, planes : Planes, list of B index arrays
+        The planes of each node, at least one for each constraint.
     goal : float
         Stop on a node as soon as its bound reaches it.
     shift : (I,) array or float
@@ -103,8 +101,8 @@ def relax(
     """
     noise = target.noise(ball.geometry, ball.reach)
     limit = np.where(shift == 0.0, _NOISES * noise, noise - shift)
-    cuts, left = list(cuts), np.arange(len(cuts))
-    result = _solve(ball, target, lines, pool, cuts, shift)
+    planes, left = list(planes), np.arange(len(planes))
+    result = _solve(ball, target, lines, pool, planes, shift)
     while len(left) > 0:
         z = result.z[left]
         relu = np.maximum(z, 0.0)
@@ -114,56 +112,66 @@ def relax(
         excess = g + gap @ target.negative.T - limit
         worst = excess.argmax(axis=1)
         open_ = (result.lower[left] < goal) & ~result.feasible[left] & (excess.max(axis=1) > 0)
-        more = [k for k in np.flatnonzero(open_) if not pool.has(cuts[left[k]], worst[k], z[k] > 0)]
+        more = [
+            k for k in np.flatnonzero(open_) if not pool.has(planes[left[k]], worst[k], z[k] > 0)
+        ]
         left = left[more]
         for b, index in zip(left, pool.add(worst[more], z[more] > 0), strict=True):
-            cuts[b] = np.append(cuts[b], index)
+            planes[b] = np.append(planes[b], index)
         if len(left) > 0:
-            part = _solve(ball, target, lines.take(left), pool, [cuts[b] for b in left], shift)
+            part = _solve(ball, target, lines.take(left), pool, [planes[b] for b in left], shift)
             for old, new in zip(result[:-1], part[:-1], strict=True):
                 old[left] = new
-    return result._replace(cuts=cuts)
+    return result._replace(planes=planes)
 
 
 def _solve(
-    ball: Ball, target: Target, lines: Lines, pool: Cuts, cuts: list[IntArray], shift: Array | float
+    ball: Ball,
+    target: Target,
+    lines: Lines,
+    pool: Planes,
+    planes: list[IntArray],
+    shift: Array | float,
 ) -> Relaxations:
-    """Solve the least-distance problems of the nodes with the cuts that they have."""
+    """Solve the least-distance problems of the nodes with the planes that they have."""
     n_nodes, n_hidden = lines.slope.shape
     U, z = ball.geometry.U, ball.z
-    counts = np.array([len(index) for index in cuts])
-    owner, index = np.repeat(np.arange(n_nodes), counts), np.concatenate(cuts)
+    counts = np.array([len(index) for index in planes])
+    owner, index = np.repeat(np.arange(n_nodes), counts), np.concatenate(planes)
     row = pool.row[index]
-    own = np.where(lines.phase[owner] == 0, pool.on[index], lines.phase[owner] > 0)
+    # Own neurons are on or off where the ball says so: intervals are narrowed for a node alone.
+    phase = np.where(target.is_branching, lines.phase, ball.stable)[owner]
+    own = np.where(phase == 0, pool.on[index], phase > 0)
     normals = target.negative[row] * lines.slope[owner] + target.positive[row] * own
     values = normals @ z + (target.beta + shift)[row]
     values += (target.negative[row] * lines.offset[owner]).sum(axis=1)
-    planes, sizes = _unit_normals(-normals @ U, values)
-    splits, lengths = _unit_normals(U, -z)
+    faces, sizes = _unit_normals(-normals @ U, values)
+    on_paths = np.flatnonzero(lines.signs.any(axis=0))
+    splits, lengths = np.empty((n_hidden, U.shape[1] + 1)), np.empty(n_hidden)
+    splits[on_paths], lengths[on_paths] = _unit_normals(U[on_paths], -z[on_paths])
     ends = np.cumsum(counts)
     starts = ends - counts
-    nearest = np.maximum.reduceat(planes[:, -1], starts)
+    nearest = np.maximum.reduceat(faces[:, -1], starts)
     scale = np.where((nearest > 0) & (nearest < ball.radius), nearest, ball.radius or 1.0)
 
     u = np.zeros(len(index))
     nu = np.zeros((n_nodes, n_hidden))
-    missing = np.zeros(n_nodes)
+    step, points = np.zeros(n_nodes), []
     for b, (start, end) in enumerate(zip(starts, ends, strict=True)):
         path = np.flatnonzero(lines.signs[b])
-        rows = np.concatenate((planes[start:end], lines.signs[b, path, None] * splits[path]))
-        solution, missing[b], scale[b] = _least_distance(rows, scale[b])
+        signs = lines.signs[b, path, None].astype(np.float64)
+        rows = np.concatenate((faces[start:end], signs * splits[path]))
+        solution, step[b], point = ball.nearest(rows, scale[b])
+        points.append(point)
         u[start:end] = solution[: end - start] / sizes[start:end]
         nu[b, path] = solution[end - start :] / lengths[path]
 
     w = np.zeros((n_nodes, len(target.beta)))
     np.add.at(w, (owner, row), u)
     combined = np.add.reduceat(u[:, None] * normals, starts)
-    # 1/missing = 1 + (||c|| / scale)^2; a minimiser outside the ball is none of this search's.
-    inside = (missing > _EMPTY) & (missing * (1 + np.square(2 * ball.radius / scale)) >= 1)
-    step = np.where(inside, -scale, 0.0) / np.where(inside, missing, 1.0)
-    v = step[:, None] * (combined - lines.signs * nu)
+    v = step[:, None] * (combined - lines.signs * nu) if points[0] is None else np.array(points)
     lower, tau = _prove(ball, target, lines, w, nu, combined)
-    return Relaxations(lower, w, tau, nu, v, z + (v @ U) @ U.T, np.zeros(n_nodes, np.bool_), cuts)
+    return Relaxations(lower, w, tau, nu, v, ball.at(v), np.zeros(n_nodes, np.bool_), planes)
 
 
 def _prove(
@@ -171,12 +179,13 @@ def _prove(
 ) -> tuple[Array, Array]:
     """Complete multipliers by tau, and evaluate what they prove.
 
-    The line tau_r gamma_r z_r, its slope that of the combined cuts clipped to what is valid, is at
-    least as good on the ball as the combined cuts themselves.
+    The line tau_r gamma_r z_r, its slope that of the combined planes clipped to what is valid, is
+    at least as good on the ball as the combined planes themselves.
     """
     gamma = w @ target.alpha
     tau = np.where(gamma > 0, combined, 0.0) / np.where(gamma > 0, gamma, 1.0)
     tau = np.minimum(np.maximum(tau, 0.0), 1.0)
+    tau = np.where(ball.stable > 0, 1.0, tau)
     return prove(ball, target, lines, w, tau, nu), tau
 
 
@@ -185,30 +194,3 @@ def _unit_normals(gradients: Array, values: Array) -> tuple[Array, Array]:
     sizes = np.sqrt(np.square(gradients).sum(axis=1))
     sizes[sizes == 0] = 1.0
     return np.column_stack((gradients, values)) / sizes[:, None], sizes
-
-
-def _least_distance(rows: Array, scale: float) -> tuple[Array, float, float]:
-    """Multipliers u >= 0 of min ||c|| with <gradient, c> >= value, for rows (gradient, value).
-
-    They minimise ||rows^T u - e_last|| with values in units of `scale`; also returns that minimum's
-    square, 1 / (1 + (||c|| / scale)^2), and the scale: the length of c, where the given one was far
-    below it. Where the solver gives up, u = 0 and the square 0: no bound and no minimiser.
-    """
-    u, missing = _non_negative_least_squares(rows, scale)
-    if _EMPTY < missing < _FAR:
-        scale *= math.sqrt((1.0 - missing) / missing)
-        u, missing = _non_negative_least_squares(rows, scale)
-    return u, missing, scale
-
-
-def _non_negative_least_squares(rows: Array, scale: float) -> tuple[Array, float]:
-    from scipy.optimize import nnls  # on first use: importing it takes longer than refimpl itself
-
-    scaled, aim = rows.copy(), np.zeros(rows.shape[1])
-    scaled[:, -1] /= scale
-    aim[-1] = 1.0
-    try:
-        u = nnls(scaled.T, aim)[0]
-    except RuntimeError:  # too many iterations
-        return np.zeros(len(rows)), 0.0
-    return u, 1.0 - float(u @ scaled[:, -1])
