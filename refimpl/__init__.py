@@ -58,7 +58,15 @@ __all__ = [
     "verify_certificate",
 ]
 
-_SUBMODULES = ("conformance", "datasets", "equations", "interop", "strategies", "theory")
+_SUBMODULES = (
+    "conformance",
+    "datasets",
+    "equations",
+    "interop",
+    "strategies",
+    "theory",
+    "truth",
+)
 
 
 def __getattr__(name: str) -> Any:
