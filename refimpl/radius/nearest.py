@@ -80,13 +80,13 @@ def _least_squares(G: Array, h: Array, a: Array, b: Array) -> tuple[Array, Array
         return np.eye(len(h))[row], None
     u = np.zeros(len(h))
     u[row], _ = _line(np.zeros(len(a)), G[row], a, b, float(h[row]), math.inf)
-    held = None
+    met = _MET * float(np.abs(h).max())
     for _ in range(_STEPS):
         v = u @ G
         c, inside = np.clip(v, -a, b), (v > -a) & (v < b)
-        if held is not None and np.array_equal(held, inside):
+        missed = h - G @ c
+        if (np.where(u > 0, np.abs(missed), missed) <= met).all():
             break
-        held = inside
         values = h - G[:, ~inside] @ c[~inside]
         size = float(values.max())
         if size <= 0:
@@ -102,8 +102,6 @@ def _least_squares(G: Array, h: Array, a: Array, b: Array) -> tuple[Array, Array
         if empty and rising:
             return new, None
         u = np.maximum(u + s * step, 0.0)
-        if s < 1 or empty:
-            held = None
     return u, np.clip(u @ G, -a, b)
 
 
