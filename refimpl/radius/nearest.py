@@ -98,7 +98,10 @@ def _least_squares(G: Array, h: Array, a: Array, b: Array) -> tuple[Array, Array
             new = new if empty else new * scale / missing
         step = new if empty else new - u
         slope = float(step @ h)
-        s, rising = _line(v, step @ G, a, b, slope, math.inf if empty else 1.0)
+        q = step @ G
+        if empty:  # a ray leaves coordinates where they are, but for rounding
+            q[np.abs(q) <= _MET * (step @ np.abs(G))] = 0.0
+        s, rising = _line(v, q, a, b, slope, math.inf if empty else 1.0)
         if empty and rising:
             return new, None
         u = np.maximum(u + s * step, 0.0)
