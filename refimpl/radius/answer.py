@@ -79,7 +79,7 @@ def _answer(
     matrices = decisions.targets(int(y), question.decision, net.n_outputs)
 
     def prove_empty(target: int, signs: IntArray, near: Multipliers) -> Multipliers | None:
-        return empty.prove_empty(net, matrices[target], signs, near, strict=strict)
+        return empty.prove_empty(net, matrices[target], signs, near, strict=strict, box=space.box)
 
     def attained(point: Point) -> bool:
         return _attain(question, space, search.incumbent, [point], x, y) is not None

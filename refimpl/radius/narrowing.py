@@ -55,7 +55,8 @@ def affine(
     q, constant = minorant(ball, target, lines, w, tau, nu)
     g = q @ geometry.U
     noise = ball.slack(target, w, w @ target.size + nu, g)[:, None]
-    top, bottom = ball.extremes(g, q @ ball.z + constant, (lo < 0) & (up > 0))
+    free = (lo < 0) & (up > 0) & (ball.euclidean | target.is_branching)
+    top, bottom = ball.extremes(g, q @ ball.z + constant, free)
     pad = _PADS * (geometry.rounding * ball.reach + radius * geometry.factor * geometry.norms)
     cut: list[Array] = []
     for extreme, mu in (top, bottom):

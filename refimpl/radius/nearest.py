@@ -80,13 +80,13 @@ def _least_squares(G: Array, h: Array, a: Array, b: Array) -> tuple[Array, Array
         return np.eye(len(h))[row], None
     u = np.zeros(len(h))
     u[row], _ = _line(np.zeros(len(a)), G[row], a, b, float(h[row]), math.inf)
-    held = None
+    met = _MET * float(np.abs(h).max())
     for _ in range(_STEPS):
         v = u @ G
         c, inside = np.clip(v, -a, b), (v > -a) & (v < b)
-        if held is not None and np.array_equal(held, inside):
+        missed = h - G @ c
+        if (np.where(u > 0, np.abs(missed), missed) <= met).all():
             break
-        held = inside
         values = h - G[:, ~inside] @ c[~inside]
         size = float(values.max())
         if size <= 0:
@@ -98,12 +98,13 @@ def _least_squares(G: Array, h: Array, a: Array, b: Array) -> tuple[Array, Array
             new = new if empty else new * scale / missing
         step = new if empty else new - u
         slope = float(step @ h)
-        s, rising = _line(v, step @ G, a, b, slope, math.inf if empty else 1.0)
+        q = step @ G
+        if empty:  # a ray leaves coordinates where they are, but for rounding
+            q[np.abs(q) <= _MET * (step @ np.abs(G))] = 0.0
+        s, rising = _line(v, q, a, b, slope, math.inf if empty else 1.0)
         if empty and rising:
             return new, None
         u = np.maximum(u + s * step, 0.0)
-        if s < 1 or empty:
-            held = None
     return u, np.clip(u @ G, -a, b)
 
 

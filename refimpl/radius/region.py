@@ -27,7 +27,6 @@ from refimpl.radius.nearest import nearest
 from refimpl.radius.support import distance, dual_norm, support
 
 _WHOLE = 4.0  # times the farthest corner of a box: a radius of all of it
-_ANGLES = 7  # tried for the multiplier of a cut
 _MULTIPLES = np.arange(1.0, 9.0)  # of the nearest point without a box, to start from
 
 
@@ -204,20 +203,64 @@ class Region(Ball):
         Any mu >= 0 bounds it by H(w - mu g) - mu level; a good one is where the maximiser of w - mu
         g has level + <g, c> = 0.
         """
-        n = len(W)
-        with np.errstate(all="ignore"):
-            unit = np.linalg.norm(W, axis=1) / np.linalg.norm(g, axis=1)
-        best, best_mu = np.full(n, math.inf), np.zeros(n)
-        low, high = np.zeros(n), np.full(n, math.pi / 2)
-        for _ in range(_ANGLES):
-            angle = (low + high) / 2
-            mu = unit * np.tan(angle)
-            v = W - mu[:, None] * g
+        best, best_mu = np.full(len(W), math.inf), np.zeros(len(W))
+        rows = W, g, level
+        guess = _Cap(*rows, self.radius) if self.norm == 2 else _Bisection(*rows)
+        for _ in range(guess.steps):
+            v = W - guess.mu[:, None] * g
             size, cap = np.abs(v), np.where(v > 0, self.b, self.a)
             value, delta = support(self.norm, size, cap, self.radius)
-            value -= mu * level
+            value -= guess.mu * level
             better = value < best
-            best, best_mu = np.where(better, value, best), np.where(better, mu, best_mu)
-            beyond = level + (g * np.copysign(delta, v)).sum(axis=1) > 0
-            low, high = np.where(beyond, angle, low), np.where(beyond, high, angle)
+            best, best_mu = np.where(better, value, best), np.where(better, guess.mu, best_mu)
+            guess.improve(np.copysign(delta, v), delta < cap)
         return best, best_mu
+
+
+class _Bisection:
+    """Multipliers mu (F,) for which the maximisers c of w - mu g come close to level + <g, c> = 0.
+
+    The left side falls as mu rises; mu is the tangent of an angle, in units of ||w|| / ||g||.
+    """
+
+    steps = 7
+
+    def __init__(self, W: Array, g: Array, level: Array) -> None:
+        self.g, self.level = g, level
+        self.unit = np.linalg.norm(W, axis=1) / np.linalg.norm(g, axis=1)
+        self.low, self.high = np.zeros(len(W)), np.full(len(W), math.pi / 2)
+        self.mu = self.unit
+
+    def improve(self, c: Array, free: Flags) -> None:
+        """Take half of the interval."""
+        angle = (self.low + self.high) / 2
+        beyond = self.level + (self.g * c).sum(axis=1) > 0
+        self.low, self.high = np.where(beyond, angle, self.low), np.where(beyond, self.high, angle)
+        self.mu = self.unit * np.tan((self.low + self.high) / 2)
+
+
+class _Cap:
+    """The same for p = 2: in the coordinates that are not clipped there is a cap of a ball.
+
+    There the multiplier has a closed form. It is found for the last maximiser's clipped ones.
+    """
+
+    steps = 3
+
+    def __init__(self, W: Array, g: Array, level: Array, radius: float) -> None:
+        self.W, self.g, self.level, self.radius = W, g, level, radius
+        self.mu = np.zeros(len(W))
+        self.improve(np.zeros_like(W), np.ones(W.shape, np.bool_))
+
+    def improve(self, c: Array, free: Flags) -> None:
+        """Take the multiplier of the cap that is left when all but the free coordinates are held."""
+        w, g, held = self.W * free, self.g * free, np.where(free, 0.0, c)
+        length = np.sqrt(np.einsum("ij,ij->i", g, g))
+        square = self.radius**2 - np.einsum("ij,ij->i", held, held)
+        with np.errstate(all="ignore"):
+            depth = (self.level + np.einsum("ij,ij->i", self.g, held)) / length
+            root = np.sqrt(square - np.square(depth))
+            along = np.einsum("ij,ij->i", w, g) / length
+            across = np.sqrt(np.maximum(np.einsum("ij,ij->i", w, w) - np.square(along), 0.0))
+            mu = (along + across * depth / root) / length
+        self.mu = np.where(np.isfinite(mu) & (mu > 0), mu, 1.5 * self.mu)
