@@ -20,7 +20,10 @@ _STATUSES = """Exit status: 0 success; 1 a claim or a check failed; 2 bad usage 
 with one line on standard error; 130 after Ctrl-C, with what was finished written whole. refimpl
 COMMAND --help says what a command takes, with an example."""
 
-COMMANDS = ("reproduce", "radius", "verify", "data", "prove", "sweep", "check", "vectors")
+COMMANDS = (
+    *("reproduce", "radius", "verify", "judge", "gap"),
+    *("data", "prove", "sweep", "check", "vectors"),
+)
 
 
 class Parser(argparse.ArgumentParser):

@@ -138,21 +138,16 @@ def _again(args: argparse.Namespace) -> str:
 
 
 def load(name: str | None) -> Any:
-    """Import an adapter, with the current directory on the import path."""
+    """Import an adapter."""
     from refimpl.conformance import Adapter, Reference
 
     if name is None:
         return Reference()
-    module, separator, attribute = name.partition(":")
-    if not (module and separator and attribute):
-        raise ValueError(f"{name}: expected PACKAGE.MODULE:ADAPTER, as in mine:Mine")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
+    found = imported(name, "ADAPTER", "mine:Mine")
+    is_class = isinstance(found, type) and issubclass(found, Adapter)
     try:
-        found = getattr(import_module(module), attribute)
-        is_class = isinstance(found, type) and issubclass(found, Adapter)
         adapter = found() if is_class else found
-    except (Exception, SystemExit) as error:  # whatever the user's module raises
+    except (Exception, SystemExit) as error:  # whatever the user's class raises
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"{name}: expected an adapter to import, got {reason}") from error
     if not isinstance(adapter, Adapter):
@@ -161,6 +156,21 @@ def load(name: str | None) -> Any:
             f"{name}: expected {expected}, got an object of type {type(found).__name__}"
         )
     return adapter
+
+
+def imported(name: str, what: str, example: str) -> Any:
+    """Import what PACKAGE.MODULE:NAME says, with the current directory on the import path."""
+    module, separator, attribute = name.partition(":")
+    if not (module and separator and attribute):
+        raise ValueError(f"{name}: expected PACKAGE.MODULE:{what}, as in {example}")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        return getattr(import_module(module), attribute)
+    except (Exception, SystemExit) as error:  # whatever the user's module raises
+        reason = f"{type(error).__name__}: {error}"
+        kind = f"an {what.lower()}"
+        raise ValueError(f"{name}: expected {kind} to import, got {reason}") from error
 
 
 def _examples(args: argparse.Namespace) -> dict[str, Any]:

@@ -1,0 +1,27 @@
+"""The attacks of refimpl, in the form that `judge` takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from refimpl._validation import Array, IntArray
+from refimpl.decisions import Decision
+from refimpl.network import TwoLayerReLU
+from refimpl.pgd import pgd_attack
+
+
+def pgd(
+    net: TwoLayerReLU,
+    x: Array,
+    y: IntArray,
+    *,
+    norm: float,
+    box: Any,
+    epsilon: float,
+    decision: Decision,
+    rng: int,
+) -> Array:
+    """`pgd_attack` with 40 steps and 5 starts; it takes budgets."""
+    options: dict[str, Any] = {"norm": norm, "box": box, "decision": decision, "rng": rng}
+    return pgd_attack(net, x, y, epsilon=epsilon, restarts=5, **options)
+
