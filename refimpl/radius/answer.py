@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from refimpl.radius.state import Listener, Options
 from refimpl.radius.tree import Node, certificate, parts
 
 _WIDE = 48  # hidden neurons: exact proofs take longer than the search
+_SPLITS = 6  # more of them to prove a leaf empty
 _POINTS = 4  # incumbents tried, the nearest first
 
 
@@ -144,12 +146,28 @@ def _raised(
 
 def _all_empty(trees: list[Node], prove_empty: Prover) -> bool:
     """Whether every leaf is proved empty at every radius; the leaves take the proofs."""
-    for leaf in parts(trees):
-        found = prove_empty(leaf.problem.index, leaf.signs, leaf.multipliers)
-        if found is None:
-            return False
+    return all(_is_empty(leaf, prove_empty, _SPLITS) for leaf in parts(trees))
+
+
+def _is_empty(leaf: Node, prove_empty: Prover, depth: int) -> bool:
+    """Whether a leaf is proved empty at every radius, if need be after more splits.
+
+    A chord proves nothing at every radius, though it may do for the ball that was searched.
+    """
+    found = prove_empty(leaf.problem.index, leaf.signs, leaf.multipliers)
+    if found is not None:
         leaf.multipliers = found
-    return True
+        return True
+    free = np.flatnonzero(leaf.problem.target.is_branching & (leaf.signs == 0))
+    if leaf.problem.small is not None or depth == 0 or len(free) == 0:
+        return False
+    halves = []
+    for sign in (1, -1):
+        signs = leaf.signs.copy()
+        signs[free[0]] = sign
+        halves.append(replace(leaf, signs=signs, excluded=(), narrowing=(), pieces=()))
+    leaf.neuron, leaf.children, leaf.proved = int(free[0]), (halves[0], halves[1]), 0.0
+    return all(_is_empty(half, prove_empty, depth - 1) for half in halves)
 
 
 def _certify(
