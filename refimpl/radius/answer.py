@@ -106,8 +106,10 @@ def _answer(
         nearest = _attain(question, space, search.incumbent, points[: -_POINTS - 1 : -1], x, y)
     if nearest is None and trees and strict and space.plain:
         nearest = interior.nearest(question, search, parts(trees), x, int(y))
-    if nearest is None and not points and (
-        (ball.is_whole and lower >= ball.radius) or _all_empty(trees, prove_empty)
+    if (
+        nearest is None
+        and not points
+        and ((ball.is_whole and lower >= ball.radius) or _all_empty(trees, prove_empty))
     ):
         lower = math.inf
     if nearest and trees and space.plain and lower < nearest[0] * (1 - options.tol):

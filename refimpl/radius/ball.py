@@ -44,8 +44,8 @@ class Ball:
     U^T v is given by v (M,).
     """
 
-    euclidean = True
-    is_whole = False
+    euclidean = True  # whether it is an l2 ball without a box
+    is_whole = False  # whether it is all of a box
     per_l2 = 1.0, 1.0  # how long at least and at most a perturbation of l2 norm 1 is
 
     def __init__(self, geometry: Geometry, z: Array, size: Array, radius: float) -> None:

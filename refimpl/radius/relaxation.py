@@ -15,7 +15,6 @@ Nodes are relaxed several at a time, (B,M) arrays, since a node alone is too sma
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
