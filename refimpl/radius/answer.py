@@ -21,6 +21,7 @@ from refimpl.radius.state import Listener, Options
 from refimpl.radius.tree import Node, certificate, parts
 
 _WIDE = 48  # hidden neurons: exact proofs take longer than the search
+_DOWNS: tuple[float, ...] = (0.0, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2)
 _POINTS = 4  # incumbents tried, the nearest first
 
 

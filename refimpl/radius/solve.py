@@ -175,10 +175,8 @@ def robust_radius(
         tasks = [hard[i : i + _TASK] for i in range(0, len(hard), _TASK)]
         samples = [draft.samples.take(task) for task in tasks]  # Dask and others want a list
         work = partial(answers, question, draft.geometry, draft.targets, options)
-        if executor is None:
-            results = map(partial(work, listener=counter.tell_search), samples)
-        else:
-            results = executor.map(work, samples)
+        heard = partial(work, listener=counter.tell_search)
+        results = map(heard, samples) if executor is None else executor.map(work, samples)
         for task, found in zip(tasks, results, strict=True):
             draft.record(task, found)
             counter.advance(len(task))
