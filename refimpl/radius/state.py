@@ -60,7 +60,8 @@ class State:
     def report(self, lower: float) -> None:
         """Tell how far this sample's search is, given the least bound of what is open."""
         if self.listener is not None:
-            self.listener(self.nodes, max(1 - lower / self.incumbent.ball.radius, 0.0))
+            radius = self.incumbent.ball.radius
+            self.listener(self.nodes, 1 - lower / radius if lower < radius else 0.0)
 
     def late(self) -> bool:
         """Tell whether the search is out of time."""
