@@ -55,7 +55,8 @@ class State:
     @property
     def farthest(self) -> float:
         """Radius of the ball in which `stop_at` is decided."""
-        return self.options.stop_at * (1 + _CLOSE) / (1 - self.options.tol / 2)
+        stop_at = self.options.stop_at or math.inf  # at 0 any bound decides
+        return stop_at * (1 + _CLOSE) / (1 - self.options.tol / 2)
 
     def report(self, lower: float) -> None:
         """Tell how far this sample's search is, given the least bound of what is open."""
