@@ -105,7 +105,7 @@ def _answer(
     if nearest is None and not points and _all_empty(trees, prove_empty):
         lower = math.inf
     if nearest is not None and trees and lower < nearest[0] * (1 - options.tol):
-        lower = _raised(net, matrices, parts(trees), x, nearest, lower)
+        lower = _raised(net, matrices, trees, x, nearest, lower, search.ball.radius)
     upper, perturbation = nearest or (math.inf, np.full_like(x, np.nan))
     lower, proof = min(lower, upper), None
     if options.certificates and lower > 0:
@@ -118,13 +118,17 @@ def _answer(
 def _raised(
     net: TwoLayerReLU,
     matrices: Array,
-    found: list[Node],
+    trees: list[Node],
     x: Array,
     nearest: tuple[float, Array],
     lower: float,
+    radius: float,
 ) -> float:
-    """Lower bound that rationals prove where floats do not; the leaves take the proofs."""
-    proofs = []
+    """Lower bound that rationals prove where floats do not; the leaves take the proofs.
+
+    What the other leaves prove holds within the ball of the search alone.
+    """
+    proofs, found = [], parts(trees)
     for part in found:
         if part.lower < nearest[0]:
             D, end = matrices[part.problem.index], x + nearest[1]
@@ -135,7 +139,8 @@ def _raised(
     for part, proof in proofs:
         part.lower, part.multipliers = proof
         part.proved = part.lower
-    return min((part.lower for part in found), default=lower)
+    raised_to = min((part.lower for part, _ in proofs), default=lower)
+    return min(raised_to, radius) if len(proofs) < len(found) else raised_to
 
 
 def _all_empty(trees: list[Node], prove_empty: Prover) -> bool:

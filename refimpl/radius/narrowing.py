@@ -60,7 +60,8 @@ def affine(
     noise = noise + radius * geometry.factor * (length + (absolute @ geometry.norms)[:, None])
     with np.errstate(all="ignore"):
         depth = (q @ ball.z + constant)[:, None] / length  # of the plane l = 0, from the sample
-        root = np.sqrt(np.maximum(np.square(radius) - np.square(depth), 0.0))
+        # Rounding of R^2 - depth^2 is paid for under the root, where both are nearly equal.
+        root = radius * np.sqrt(np.maximum(1 - np.square(depth / radius), 0.0) + 8 * UNIT)
         along = g @ geometry.U.T / length
         across = geometry.squares - np.square(along) + 8 * geometry.factor * geometry.squares
         across = np.sqrt(np.maximum(across, 0.0)) + UNIT * geometry.norms
