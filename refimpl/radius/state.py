@@ -60,7 +60,7 @@ class State:
 
     def report(self, lower: float) -> None:
         """Tell how far this sample's search is, given the least bound of what is open."""
-        if self.listener is not None:
+        if self.listener is not None and self.nodes > 0:
             radius = self.incumbent.ball.radius
             self.listener(self.nodes, 1 - lower / radius if lower < radius else 0.0)
 
