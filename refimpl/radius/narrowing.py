@@ -65,6 +65,7 @@ def affine(
         along = g @ geometry.U.T / length
         across = geometry.squares - np.square(along) + 8 * geometry.factor * geometry.squares
         across = np.sqrt(np.maximum(across, 0.0)) + UNIT * geometry.norms
+        # The extremes over the cap, and the mu that show them. (E41)
         top = across * root - along * depth, (along + across * depth / root) / length
         bottom = across * root + along * depth, (across * depth / root - along) / length
     free = (lo < 0) & (up > 0) & (np.abs(depth) < radius)
