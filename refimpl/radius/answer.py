@@ -24,6 +24,7 @@ from refimpl.radius.tree import Node, certificate, parts
 
 _WIDE = 48  # hidden neurons: exact proofs take longer than the search
 _SPLITS = 6  # more of them to prove a leaf empty
+_DOWNS: tuple[float, ...] = (0.0, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2)
 _POINTS = 4  # incumbents tried, the nearest first
 
 
@@ -113,7 +114,7 @@ def _answer(
     ):
         lower = math.inf
     if nearest and trees and space.plain and lower < nearest[0] * (1 - options.tol):
-        lower = _raised(net, matrices, parts(trees), x, nearest, lower)
+        lower = _raised(net, matrices, trees, x, nearest, lower, ball.radius)
     upper, perturbation = nearest or (math.inf, np.full_like(x, np.nan))
     lower, proof = min(lower, upper), None
     if options.certificates and lower > 0:
@@ -126,13 +127,17 @@ def _answer(
 def _raised(
     net: TwoLayerReLU,
     matrices: Array,
-    found: list[Node],
+    trees: list[Node],
     x: Array,
     nearest: tuple[float, Array],
     lower: float,
+    radius: float,
 ) -> float:
-    """Lower bound that rationals prove where floats do not; the leaves take the proofs."""
-    proofs = []
+    """Lower bound that rationals prove where floats do not; the leaves take the proofs.
+
+    What the other leaves prove holds within the ball of the search alone.
+    """
+    proofs, found = [], parts(trees)
     for part in found:
         if part.lower < nearest[0]:
             D, end = matrices[part.problem.index], x + nearest[1]
@@ -143,7 +148,8 @@ def _raised(
     for part, proof in proofs:
         part.lower, part.multipliers = proof
         part.proved = part.lower
-    return min((part.lower for part in found), default=lower)
+    raised_to = min((part.lower for part, _ in proofs), default=lower)
+    return min(raised_to, radius) if len(proofs) < len(found) else raised_to
 
 
 def _all_empty(trees: list[Node], prove_empty: Prover) -> bool:

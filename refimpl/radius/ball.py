@@ -148,7 +148,8 @@ class Ball:
         length = np.sqrt(np.square(g).sum(axis=1))[:, None]
         with np.errstate(all="ignore"):
             depth = level[:, None] / length  # of the plane, from the sample
-            root = np.sqrt(np.maximum(np.square(radius) - np.square(depth), 0.0))
+            # Rounding of R^2 - depth^2 is paid for under the root, where both are nearly equal.
+            root = radius * np.sqrt(np.maximum(1 - np.square(depth / radius), 0.0) + 8 * UNIT)
             along = g @ geometry.U.T / length
             across = geometry.squares - np.square(along) + 8 * geometry.factor * geometry.squares
             across = np.sqrt(np.maximum(across, 0.0)) + UNIT * geometry.norms

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -186,11 +185,8 @@ def robust_radius(
         tasks = [hard[i : i + _TASK] for i in range(0, len(hard), _TASK)]
         samples = [draft.samples.take(task) for task in tasks]  # Dask and others want a list
         work = partial(answers, question, space, draft.targets, options)
-        results: Iterator[list[Answer]]
-        if executor is None:
-            results = map(partial(work, listener=counter.tell_search), samples)
-        else:
-            results = executor.map(work, samples)
+        heard = partial(work, listener=counter.tell_search)
+        results = map(heard, samples) if executor is None else executor.map(work, samples)
         for task, found in zip(tasks, results, strict=True):
             draft.record(task, found)
             counter.advance(len(task))
