@@ -56,7 +56,7 @@ def distance(a: Any, k: Any, lo: Any, hi: Any, norm: float) -> float:
     if found.status == 2:
         return math.inf
     assert found.status == 0
-    if norm != 2:
+    if norm != 2 or found.fun == 0:
         return float(found.fun)
     size = np.linalg.norm(a, axis=1)
     a, k = a[size > 0] / size[size > 0, None], k[size > 0] / size[size > 0]

@@ -32,9 +32,9 @@ def expected(norm: float, G: Any, h: Any, a: Any, b: Any) -> float:
         except ValueError:  # it finds sets that touch empty
             found = quadprog.solve_qp(np.eye(d), np.zeros(d), C.T, limits - 1e-10)
         return float(np.linalg.norm(found[0]))
-    I, m = np.eye(d), d if norm == 1 else 1
+    one, m = np.eye(d), d if norm == 1 else 1
     t = np.eye(d) if norm == 1 else np.ones((d, 1))
-    A = np.block([[-G, np.zeros((k, m))], [I, -t], [-I, -t]])
+    A = np.block([[-G, np.zeros((k, m))], [one, -t], [-one, -t]])
     costs = np.append(np.zeros(d), np.ones(m))
     limits = np.append(-h, np.zeros(2 * d))
     return float(linprog(costs, A, limits, bounds=bounds + [(0, None)] * m).fun)
@@ -74,6 +74,7 @@ def test_nearest_point_and_its_multipliers(norm: float, seed: int, whole: bool) 
         return
     assert c is not None
     assert (G @ c >= h - 1e-10).all()
-    assert (-a <= c).all() and (c <= b).all()
+    assert (-a <= c).all()
+    assert (c <= b).all()
     assert np.linalg.norm(c, norm) == pytest.approx(want, rel=1e-7, abs=1e-9)
     assert proved == pytest.approx(want, rel=1e-7, abs=1e-9)

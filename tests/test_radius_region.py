@@ -35,7 +35,7 @@ def case(seed: int) -> Any:
     net = network(rng, d, M, K, whole)
     x = rng.integers(-2, 3, d) / 2 if whole else rng.normal(size=d)
     labels = np.where(np.arange(K) % 2, 1, -1)
-    decision = {"max": GroupMax, "sum": GroupSum}[kind](labels) if kind in ("max", "sum") else str(kind)
+    decision: Any = {"max": GroupMax, "sum": GroupSum}.get(kind, lambda _: str(kind))(labels)
     y = int(rng.integers(K)) if kind == "argmax" else int(rng.choice([-1, 1]))
     lo, hi = (x + side * rng.choice([0.0, 0.5, 1.0, 3.0, math.inf], d) for side in (-1, 1))
     box = [None, (lo, hi), (float(x.min()), float(x.max()) + 1), (lo, math.inf)][rng.integers(4)]
@@ -57,7 +57,8 @@ def test_radius_is_that_of_the_nearest_piece(norm: float, ties: str, seed: int) 
     if math.isfinite(upper):
         assert upper >= np.linalg.norm(p, norm)
         if box is not None:
-            assert (box[0] <= x + p).all() and (x + p <= box[1]).all()
+            assert (box[0] <= x + p).all()
+            assert (x + p <= box[1]).all()
     if found.status[0] == "exact":
         assert upper - lower <= 1e-9 * upper
     if found.status[0] == "unreachable":

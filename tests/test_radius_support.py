@@ -17,7 +17,9 @@ from refimpl.radius.support import distance, support
 NORMS = (1.0, 2.0, math.inf)
 CLOSE = 1e-7  # HiGHS and quadprog meet their constraints to about that, relative to sizes of 1
 
-sizes = strategies.lists(strategies.sampled_from([0.0, 0.25, 1.0, 1.5, 3.0]), min_size=5, max_size=5)
+sizes = strategies.lists(
+    strategies.sampled_from([0.0, 0.25, 1.0, 1.5, 3.0]), min_size=5, max_size=5
+)
 caps = strategies.lists(
     strategies.sampled_from([0.0, 0.5, 1.0, 2.0, math.inf]), min_size=5, max_size=5
 )

@@ -153,6 +153,28 @@ def add_decision(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_norm(parser: argparse.ArgumentParser) -> None:
+    """Add ``--norm`` and ``--box``."""
+    parser.add_argument(
+        "--norm",
+        type=_norm,
+        default=2,
+        metavar="{1,2,inf}",
+        help="the p of the l_p norm of perturbations (default: 2)",
+    )
+    text = "limits of every coordinate, as in --box 0,1 for images (default: none)"
+    parser.add_argument("--box", type=_box, metavar="LO,HI", help=text)
+
+
+def norm_and_box(norm: float, box: tuple[float, float] | None) -> str:
+    """Name a norm, and a box where there is one.
+
+    >>> norm_and_box(float("inf"), (0.0, 1.0)), norm_and_box(2, None)
+    ('linf in [0, 1]', 'l2')
+    """
+    return f"l{norm:g}" + ("" if box is None else f" in [{box[0]:g}, {box[1]:g}]")
+
+
 def decision(args: argparse.Namespace, n_outputs: int) -> Decision:
     """Read the decision that `add_decision` let the user name."""
     name: str = args.decision or ("sign" if n_outputs == 1 else "argmax")
@@ -212,3 +234,19 @@ def comma_list(kind: Callable[[str], Any], example: str = "1,2") -> Callable[[st
             raise argparse.ArgumentTypeError(message) from None
 
     return read
+
+
+def _norm(text: str) -> float:
+    if text not in ("1", "2", "inf"):
+        raise argparse.ArgumentTypeError(f"expected 1, 2 or inf, got {text!r}")
+    return float(text)
+
+
+def _box(text: str) -> tuple[float, float]:
+    try:
+        lo, hi = map(float, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected two numbers as 0,1, got {text!r}") from None
+    if not lo <= hi:
+        raise argparse.ArgumentTypeError(f"expected no lower limit above the upper, got {text!r}")
+    return lo, hi

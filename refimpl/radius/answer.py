@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,8 @@ from refimpl.radius.state import Listener, Options
 from refimpl.radius.tree import Node, certificate, parts
 
 _WIDE = 48  # hidden neurons: exact proofs take longer than the search
+_SPLITS = 6  # more of them to prove a leaf empty
+_DOWNS: tuple[float, ...] = (0.0, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2)
 _POINTS = 4  # incumbents tried, the nearest first
 
 
@@ -104,12 +107,14 @@ def _answer(
         nearest = _attain(question, space, search.incumbent, points[: -_POINTS - 1 : -1], x, y)
     if nearest is None and trees and strict and space.plain:
         nearest = interior.nearest(question, search, parts(trees), x, int(y))
-    if nearest is None and not points and (
-        (ball.is_whole and lower >= ball.radius) or _all_empty(trees, prove_empty)
+    if (
+        nearest is None
+        and not points
+        and ((ball.is_whole and lower >= ball.radius) or _all_empty(trees, prove_empty))
     ):
         lower = math.inf
     if nearest and trees and space.plain and lower < nearest[0] * (1 - options.tol):
-        lower = _raised(net, matrices, parts(trees), x, nearest, lower)
+        lower = _raised(net, matrices, trees, x, nearest, lower, ball.radius)
     upper, perturbation = nearest or (math.inf, np.full_like(x, np.nan))
     lower, proof = min(lower, upper), None
     if options.certificates and lower > 0:
@@ -122,13 +127,17 @@ def _answer(
 def _raised(
     net: TwoLayerReLU,
     matrices: Array,
-    found: list[Node],
+    trees: list[Node],
     x: Array,
     nearest: tuple[float, Array],
     lower: float,
+    radius: float,
 ) -> float:
-    """Lower bound that rationals prove where floats do not; the leaves take the proofs."""
-    proofs = []
+    """Lower bound that rationals prove where floats do not; the leaves take the proofs.
+
+    What the other leaves prove holds within the ball of the search alone.
+    """
+    proofs, found = [], parts(trees)
     for part in found:
         if part.lower < nearest[0]:
             D, end = matrices[part.problem.index], x + nearest[1]
@@ -139,17 +148,34 @@ def _raised(
     for part, proof in proofs:
         part.lower, part.multipliers = proof
         part.proved = part.lower
-    return min((part.lower for part in found), default=lower)
+    raised_to = min((part.lower for part, _ in proofs), default=lower)
+    return min(raised_to, radius) if len(proofs) < len(found) else raised_to
 
 
 def _all_empty(trees: list[Node], prove_empty: Prover) -> bool:
     """Whether every leaf is proved empty at every radius; the leaves take the proofs."""
-    for leaf in parts(trees):
-        found = prove_empty(leaf.problem.index, leaf.signs, leaf.multipliers)
-        if found is None:
-            return False
+    return all(_is_empty(leaf, prove_empty, _SPLITS) for leaf in parts(trees))
+
+
+def _is_empty(leaf: Node, prove_empty: Prover, depth: int) -> bool:
+    """Whether a leaf is proved empty at every radius, if need be after more splits.
+
+    A chord proves nothing at every radius, though it may do for the ball that was searched.
+    """
+    found = prove_empty(leaf.problem.index, leaf.signs, leaf.multipliers)
+    if found is not None:
         leaf.multipliers = found
-    return True
+        return True
+    free = np.flatnonzero(leaf.problem.target.is_branching & (leaf.signs == 0))
+    if leaf.problem.small is not None or depth == 0 or len(free) == 0:
+        return False
+    halves = []
+    for sign in (1, -1):
+        signs = leaf.signs.copy()
+        signs[free[0]] = sign
+        halves.append(replace(leaf, signs=signs, excluded=(), narrowing=(), pieces=()))
+    leaf.neuron, leaf.children, leaf.proved = int(free[0]), (halves[0], halves[1]), 0.0
+    return all(_is_empty(half, prove_empty, depth - 1) for half in halves)
 
 
 def _certify(

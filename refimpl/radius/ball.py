@@ -44,8 +44,8 @@ class Ball:
     U^T v is given by v (M,).
     """
 
-    euclidean = True
-    is_whole = False
+    euclidean = True  # whether it is an l2 ball without a box
+    is_whole = False  # whether it is all of a box
     per_l2 = 1.0, 1.0  # how long at least and at most a perturbation of l2 norm 1 is
 
     def __init__(self, geometry: Geometry, z: Array, size: Array, radius: float) -> None:
@@ -148,7 +148,8 @@ class Ball:
         length = np.sqrt(np.square(g).sum(axis=1))[:, None]
         with np.errstate(all="ignore"):
             depth = level[:, None] / length  # of the plane, from the sample
-            root = np.sqrt(np.maximum(np.square(radius) - np.square(depth), 0.0))
+            # Rounding of R^2 - depth^2 is paid for under the root, where both are nearly equal.
+            root = radius * np.sqrt(np.maximum(1 - np.square(depth / radius), 0.0) + 8 * UNIT)
             along = g @ geometry.U.T / length
             across = geometry.squares - np.square(along) + 8 * geometry.factor * geometry.squares
             across = np.sqrt(np.maximum(across, 0.0)) + UNIT * geometry.norms

@@ -239,6 +239,7 @@ def _cut(ball: Ball, found: Step, certain: Certain, lo: Array, up: Array) -> Int
     )
     mu = np.sqrt(spread / below) / 2
     higher, lower = center - half > lo[r], center + half < up[r]
+    # (E42)
     new.lo[0, r[higher]], new.mu_lo[0, r[higher]] = (center - half)[higher], mu[higher]
     new.up[0, r[lower]], new.mu_up[0, r[lower]] = (center + half)[lower], mu[lower]
     return new

@@ -52,7 +52,10 @@ def _least_maximum(G: Array, h: Array, a: Array, b: Array) -> tuple[Array, Array
     for _ in range(_STEPS):
         if math.isinf(radius):
             return u, None
-        lo, up = np.append(-np.minimum(a, radius), -math.inf), np.append(np.minimum(b, radius), math.inf)
+        lo, up = (
+            np.append(-np.minimum(a, radius), -math.inf),
+            np.append(np.minimum(b, radius), math.inf),
+        )
         if program is None:
             program = Program(A, h, cost, lo, up, basis)
         else:

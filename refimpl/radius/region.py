@@ -109,7 +109,8 @@ class Region(Ball):
         if self.radius == min(radius, self.whole):
             return
         self.radius = min(radius, self.whole)
-        with np.errstate(invalid="ignore"):
+        self.is_whole = self.radius == self.whole
+        with np.errstate(invalid="ignore"):  # of the whole box of a neuron without weights
             self.reach = self.size + np.fmin(self.duals * self.radius, self.spread)
         W, size = self.geometry.U, np.abs(self.geometry.U)
         error = self.geometry.rounding * self.reach + FLOOR
@@ -117,11 +118,6 @@ class Region(Ball):
         down, _ = support(self.norm, size, np.where(W > 0, self.a, self.b), self.radius)
         self.lo, self.up = self.z - down - error, self.z + up + error
         self.stable = np.where(self.lo >= 0, 1, np.where(self.up <= 0, -1, 0))
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the region is all of the box."""
-        return self.radius >= self.whole
 
     def at(self, v: Array) -> Array:
         """Preactivations of points (..., d)."""
@@ -253,7 +249,7 @@ class _Cap:
         self.improve(np.zeros_like(W), np.ones(W.shape, np.bool_))
 
     def improve(self, c: Array, free: Flags) -> None:
-        """Take the multiplier of the cap that is left when all but the free coordinates are held."""
+        """Take the multiplier of the cap that is left when all but free coordinates are held."""
         w, g, held = self.W * free, self.g * free, np.where(free, 0.0, c)
         length = np.sqrt(np.einsum("ij,ij->i", g, g))
         square = self.radius**2 - np.einsum("ij,ij->i", held, held)

@@ -15,7 +15,6 @@ Nodes are relaxed several at a time, (B,M) arrays, since a node alone is too sma
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -146,9 +145,10 @@ def _solve(
     values = normals @ z + (target.beta + shift)[row]
     values += (target.negative[row] * lines.offset[owner]).sum(axis=1)
     faces, sizes = _unit_normals(-normals @ U, values)
-    on_paths = np.flatnonzero(lines.signs.any(axis=0))
+    used = np.flatnonzero(lines.signs.any(axis=0))
     splits, lengths = np.empty((n_hidden, U.shape[1] + 1)), np.empty(n_hidden)
-    splits[on_paths], lengths[on_paths] = _unit_normals(U[on_paths], -z[on_paths])
+    if len(used) > 0:
+        splits[used], lengths[used] = _unit_normals(U[used], -z[used])
     ends = np.cumsum(counts)
     starts = ends - counts
     nearest = np.maximum.reduceat(faces[:, -1], starts)

@@ -63,7 +63,8 @@ class Search:
         for growth in _GROWTH:
             self.ball.resize(growth * self.length)
             incumbent.start(start)
-            self.ball.resize(min(self.ball.radius, state.farthest))
+            if state.farthest < self.ball.radius:
+                self.ball.resize(state.farthest)
             lower, trees = self.explore()
             if incumbent.points and growth > _GROWTH[0]:  # found with the noise of a ball too large
                 far = incumbent.points.copy()

@@ -42,9 +42,13 @@ class Program:
         self.lo = np.concatenate((lo, np.zeros(k)))
         self.up = np.concatenate((up, np.full(k, np.inf)))
         self.x = np.zeros(self.n + k)
-        _, reduced = self.dual(np.linalg.inv(self.columns[:, basis]))
+        _, reduced = self.dual(self.inverse())
         self.x = np.where(reduced > 0, self.lo, np.where(reduced < 0, self.up, self.x))
         self.x[basis] = 0.0
+
+    def inverse(self) -> Array:
+        """Return the inverse of the basis."""
+        return np.asarray(np.linalg.inv(self.columns[:, self.basis]), np.float64)
 
     def dual(self, inverse: Array) -> tuple[Array, Array]:
         """Return the dual point of the basis, and the reduced costs."""
@@ -65,7 +69,7 @@ class Program:
         """Step until every basic variable is within its bounds, or a limit is reached."""
         tolerance = _FEASIBLE * float(np.abs(self.h).max())
         for _ in range(50 + 10 * len(self.h)):
-            inverse = np.linalg.inv(self.columns[:, self.basis])
+            inverse = self.inverse()
             u, reduced = self.dual(inverse)
             values = inverse @ (self.h - self.columns @ self.x)
             below = self.lo[self.basis] - values

@@ -82,9 +82,10 @@ def robust_radius(
 ) -> RobustRadius:
     """Exact robust radii, with proven bounds: how near to x there is an adversarial point.
 
-    r(x) = inf{||delta||_p : lo <= x + delta <= hi, x + delta is adversarial}. The set of adversarial points is a union of convex polyhedra, one for each target and each set
-    of active neurons that enter negatively. A fast path bounds all of them at once; where that
-    does not settle a sample, branch and bound over the neurons' phases does.
+    r(x) = inf{||delta||_p : lo <= x + delta <= hi, x + delta is adversarial}. The set of
+    adversarial points is a union of convex polyhedra, one for each target and each set of active
+    neurons that enter negatively. A fast path bounds all of them at once; where that does not
+    settle a sample, branch and bound over the neurons' phases does.
 
     Parameters
     ----------
@@ -134,10 +135,10 @@ def robust_radius(
 
     Notes
     -----
-    Source: E29 to E32, E37 to E39, derived. Bounds hold in real arithmetic for the float64 weights given:
-    rounding errors are bounded and taken off `lower`. Where r is so far below ||x|| that they
-    exceed tol * r, a sample stays `bounded`. Beyond sizes of 1e45, and where products of weights
-    underflow, nothing is bounded (0 and inf).
+    Source: E29 to E32, E37 to E39, derived. Bounds hold in real arithmetic for the float64 weights
+    given: rounding errors are bounded and taken off `lower`. Where r is so far below ||x|| that
+    they exceed tol * r, a sample stays `bounded`. Beyond sizes of 1e45, and where products of
+    weights underflow, nothing is bounded (0 and inf).
 
     `upper` is the norm of a point that is adversarial as the network's outputs are computed. In
     real arithmetic the point may be adversarial only beside it, so that `upper` can be below r, by
@@ -184,10 +185,8 @@ def robust_radius(
         tasks = [hard[i : i + _TASK] for i in range(0, len(hard), _TASK)]
         samples = [draft.samples.take(task) for task in tasks]  # Dask and others want a list
         work = partial(answers, question, space, draft.targets, options)
-        if executor is None:
-            results = map(partial(work, listener=counter.tell_search), samples)
-        else:
-            results = executor.map(work, samples)
+        heard = partial(work, listener=counter.tell_search)
+        results = map(heard, samples) if executor is None else executor.map(work, samples)
         for task, found in zip(tasks, results, strict=True):
             draft.record(task, found)
             counter.advance(len(task))
@@ -260,7 +259,7 @@ class _Draft:
             return np.zeros(len(index), np.bool_)
         lo, hi = self.space.box
         ends = self.samples.x[index] + v @ self.question.net.W
-        result: Flags = ((lo <= ends) & (ends <= hi)).all(axis=1)
+        result: Flags = np.asarray(((lo <= ends) & (ends <= hi)).all(axis=1))
         return result
 
     def reach(self, index: IntArray, radius: Array | float) -> Array:

@@ -55,12 +55,14 @@ class State:
     @property
     def farthest(self) -> float:
         """Radius of the ball in which `stop_at` is decided."""
-        return self.options.stop_at * (1 + _CLOSE) / (1 - self.options.tol / 2)
+        stop_at = self.options.stop_at or math.inf  # at 0 any bound decides
+        return stop_at * (1 + _CLOSE) / (1 - self.options.tol / 2)
 
     def report(self, lower: float) -> None:
         """Tell how far this sample's search is, given the least bound of what is open."""
-        if self.listener is not None:
-            self.listener(self.nodes, max(1 - lower / self.incumbent.ball.radius, 0.0))
+        if self.listener is not None and self.nodes > 0:
+            radius = self.incumbent.ball.radius
+            self.listener(self.nodes, 1 - lower / radius if lower < radius else 0.0)
 
     def late(self) -> bool:
         """Tell whether the search is out of time."""

@@ -81,10 +81,10 @@ def _split(norm: float, size: Array, kept: Array, cap: Array) -> tuple[Array, Ar
 
 
 def _reach(size: Array, rate: Array, cap: Array, level: Array) -> Array:
-    """Least t (B,) with sum_j size_j min(rate_j t, cap_j) >= level, about; where all are capped if
-    there is none.
+    """Least t (B,) with sum_j size_j min(rate_j t, cap_j) >= level, about.
 
-    The sum is concave in t: Newton's method climbs from below, and never beyond.
+    Where there is none, t is such that all are capped. The sum is concave in t: Newton's method
+    climbs from below, and never beyond.
     """
     slope, value, t = (size * rate).sum(axis=1), np.zeros(len(size)), np.zeros(len(size))
     steps = size * rate
