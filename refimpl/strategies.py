@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refimpl import _validation as check
+from refimpl import _validation
 from refimpl import decisions as _decisions
 from refimpl._extras import install
 from refimpl._validation import Array, IntArray
@@ -277,7 +277,7 @@ def inputs(
     margin : float
         Below 1.
     """
-    check.choice("kinks", kinks, KINKS)
+    _validation.choice("kinks", kinks, KINKS)
     min_rows, max_rows = (1, max_rows) if n is None else (n, n)
     x = draw(_matrices(min_rows, max_rows, net.dim))
     if kinks == "on":
