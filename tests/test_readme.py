@@ -106,8 +106,10 @@ def test_the_numbers_under_what_holds_are_those_that_prove_prints():
     for figures, root in ((non_robust, "sqrt(d/k)"), (optimal, "sqrt(d/2)")):
         share = figures[f"|median radius / {root} - 1|, largest over seeds"]
         assert f"within {100 * share:.3g} % of {root}" in text
-    (pgd,) = (figure for what, figure in readout.items() if "by PGD" in what)
-    assert f"robust accuracy of {pgd:.0f} %" in text
+    ((what, pgd),) = ((what, figure) for what, figure in readout.items() if "by PGD" in what)
+    (radius,) = re.findall(r"at radius ([\d.]+)", what)
+    assert f"At a radius of {radius}, where the robust accuracy is 0," in text
+    assert f"reports {pgd:.0f} %." in text
     assert readout["  the truth, from exact radii, %"] == 0
 
 
@@ -115,7 +117,7 @@ def test_the_numbers_under_what_holds_are_those_that_prove_prints():
 def test_pgd_is_above_the_truth_by_what_the_readme_says(tmp_path, capsys):
     main(["reproduce", "synthetic", "--out", str(tmp_path)])
     gaps = [float(gap) for gap in re.findall(r" \+([\d.]+)$", capsys.readouterr().out, re.M)]
-    assert f"reports up to {max(gaps):.0f} points too much" in README
+    assert f"up to {max(gaps):.0f} points too high" in README
     assert {path.name for path in tmp_path.iterdir()} == {
         "summary.json",
         "cosines.png",
