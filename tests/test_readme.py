@@ -30,7 +30,8 @@ def section(title):
 
 
 def test_the_readme_is_short():
-    prose = [line for line in README.splitlines() if not line.startswith("|")]
+    lines = re.sub("<!--.*?-->", "", README, flags=re.DOTALL).splitlines()
+    prose = [line for line in lines if not line.startswith(("|", "["))]  # tables, targets of links
     assert len(" ".join(prose).split()) <= 1200
 
 
