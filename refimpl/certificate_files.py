@@ -2,8 +2,8 @@
 
 Format, version 1
 -----------------
-A plain .npz archive (zip of .npy) without pickle. Integers are int64, hashes uint8, radii and
-multipliers float64, all little-endian. For n samples and M hidden neurons it holds exactly
+A plain .npz archive (zip of .npy) without pickle or compression. Integers are int64, hashes uint8,
+radii and multipliers float64, all little-endian. For n samples and M neurons it holds exactly
 
 - ``format_version`` (): 1.
 - ``decision`` (): text, ``sign``, ``argmax``, ``group_max`` or ``group_sum``; ``labels`` (K,): the
@@ -273,7 +273,7 @@ def load_certificates(path: str | os.PathLike[str]) -> CertificateFile:
     ...     file = load_certificates(path)
     >>> verify_certificate(net, [2.0], 1, file.certificates[0], radius=file.radius[0])
     """
-    arrays = read_npz(path)
+    arrays = read_npz(path, stored=True)
     try:
         version = arrays.get("format_version", FORMAT_VERSION)
         if not np.array_equal(version, FORMAT_VERSION):
