@@ -97,7 +97,7 @@ def test_the_extras_are_those_of_the_package():
 
 @pytest.mark.slow
 def test_the_numbers_under_what_holds_are_those_that_prove_prints():
-    text = section("What holds, and what does not")
+    text = " ".join(section("What holds, and what does not").split())
     averaging, non_robust, optimal, readout = (
         {check.what: check.figure for check in prove(claim, Size()).checks}
         for claim in ("averaging", "non-robust", "optimal-robustness", "readout")
