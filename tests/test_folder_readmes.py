@@ -47,7 +47,7 @@ def test_lines_are_short(path):
 def test_links_lead_somewhere(path):
     text = path.read_text()
     defined = dict(re.findall(r"^\[([^]]+)\]: (\S+)$", text, re.MULTILINE))
-    used = set(re.findall(r"\[[^][`]+\]\[([^]]+)\]", text))
+    used = {*re.findall(r"\]\[([^]]+)\]", text), *re.findall(r"\| \[([\w/]+)\] \|", text)}
     assert used <= set(defined)
     for target in [*re.findall(r"\]\(([^)]+)\)", text), *defined.values()]:
         if target.startswith("https://"):
