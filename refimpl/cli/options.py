@@ -137,14 +137,16 @@ def add_labels(parser: Any, text: str, name: str = "--labels") -> None:
     parser.add_argument(name, type=kind, metavar="LIST", help=f"{text}, as in {name} 1,1,-1")
 
 
-def add_decision(parser: argparse.ArgumentParser) -> None:
-    """Add ``--decision``, ``--labels`` and ``--ties``."""
+def add_decision(parser: argparse.ArgumentParser, *, ties: bool = True) -> None:
+    """Add ``--decision``, ``--labels`` and, unless they are not asked for, ``--ties``."""
     parser.add_argument(
         "--decision",
         choices=("sign", "argmax", *GROUPED),
         help="how outputs decide (default: sign for one output, else argmax)",
     )
     add_labels(parser, "groups of the outputs for group_max and group_sum")
+    if not ties:
+        return
     parser.add_argument(
         "--ties",
         choices=("adversarial", "robust"),

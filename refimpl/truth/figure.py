@@ -69,3 +69,22 @@ def _curve(norms: Array, last: float) -> tuple[Array, Array]:
 
 def _cycled(count: int) -> list[dict[str, Any]]:
     return [_LOOKS[i % len(_LOOKS)] for i in range(count)]
+
+
+def draw_ratios(
+    path: Path, attacks: Sequence[str], problems: Sequence[str], ratios: Array
+) -> None:
+    """Draw ratios (attacks, problems) to the truth as a table; NaN: no result, inf: no points."""
+    figure = new_figure(1.8 + 0.62 * len(problems), 1.2 + 0.24 * len(attacks))
+    ax = figure.subplots()
+    shade = np.log10(np.clip(np.where(np.isnan(ratios), 1.0, ratios), 1.0, 10.0))
+    ax.imshow(shade, cmap="Oranges", vmin=0.0, vmax=1.3, aspect="auto")
+    for (i, j), value in np.ndenumerate(ratios):
+        if not np.isnan(value):
+            text = "none" if np.isinf(value) else f"{value:.3f}" if value < 10 else f"{value:.0f}"
+            weight = "bold" if value <= 1.0005 else "normal"
+            ax.text(j, i, text, ha="center", va="center", fontsize=7, fontweight=weight)
+    ax.set_xticks(range(len(problems)), problems, rotation=40, ha="right", fontsize=8)
+    ax.set_yticks(range(len(attacks)), attacks, fontsize=8)
+    ax.set_title("Median norm of the attack's points over the exact radius", fontsize=9)
+    save(figure, path)

@@ -68,6 +68,11 @@ class Problem:
         decision, norm, box = self.setting[3:]
         return {"decision": decision, "norm": norm, "box": box}
 
+    @property
+    def plain(self) -> bool:
+        """Whether it is in l2 without a box."""
+        return self.setting.norm == 2 and self.setting.box is None
+
     @cached_property
     def radii(self) -> RobustRadius:
         """Robust radii of all samples, found when they are first asked for."""

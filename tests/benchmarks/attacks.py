@@ -1,0 +1,405 @@
+"""Runs the attacks that people use on the suite of `refimpl.truth`, and ours beside them.
+
+    python tests/benchmarks/attacks.py --out attacks.jsonl
+    python tests/benchmarks/attacks.py --libraries refimpl,foolbox --out attacks.jsonl
+    python tests/benchmarks/attacks.py --show attacks.jsonl --figure attacks.png
+
+Each library runs in a virtual environment of its own below --environments, which sees the packages
+of the Python that runs this script (PyTorch is needed there) and gets the pinned versions of
+`REQUIREMENTS` besides. A library that does not install or import is named and left out. Threads: 1.
+
+Attacks see a float64 module that takes points u in [0, 1], x = lo + (hi - lo) u with one lo and one
+hi for all coordinates, since their authors set their defaults for [0, 1]. These are the box where
+the problem has one, else the range of the samples and its width more on both sides. One output f
+becomes the logits (-f, f); groups of outputs become the largest of each. Settings are the defaults
+of each version, or what its README calls with, but where a comment says otherwise. A run of an
+attack on one problem ends after --limit seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+os.environ.update(dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1"))
+
+import numpy as np  # noqa: E402  # the number of threads is read on import
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from refimpl import truth  # noqa: E402
+from refimpl.decisions import GroupMax  # noqa: E402
+from refimpl.truth import figure, report  # noqa: E402
+
+# Without dependencies: PyTorch and NumPy are there, and torchattacks pins an old requests.
+REQUIREMENTS: dict[str, tuple[str, ...]] = {
+    "refimpl": (),
+    "foolbox": (),  # an extra of refimpl, crosscheck, has it
+    "torchattacks": ("torchattacks==3.5.1", "requests", "urllib3", "certifi", "idna", "tqdm",
+                     "charset-normalizer"),
+    "adv-lib": ("adv-lib==0.2.8", "tqdm"),
+    "pyautoattack": ("pyautoattack==0.2.0",),
+    "adversarial-robustness-toolbox": ("adversarial-robustness-toolbox==1.20.1",
+                                       "scikit-learn", "six", "tqdm"),
+}  # fmt: skip
+TWO, MANY = "l2", "linf"
+Call = Callable[..., Any]  # (module, u, classes, epsilon) -> points in [0, 1]
+
+
+class Model:
+    """One problem as these libraries see it: a module of points u in [0, 1], and classes."""
+
+    def __init__(self, each: truth.Problem) -> None:
+        import torch
+
+        from refimpl.interop import to_torch
+
+        inner, decision = to_torch(each.net), each.setting.decision
+        low, high = float(each.x.min()), float(each.x.max())
+        box = each.setting.box or (2 * low - high, 2 * high - low)
+        self.each, (self.lo, self.hi) = each, box
+        lo, width = self.lo, self.hi - self.lo
+        positive = torch.tensor(decision.labels > 0) if isinstance(decision, GroupMax) else None
+
+        class Module(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.inner = inner
+
+            def forward(self, u: Any) -> Any:
+                out = self.inner(lo + width * u)
+                if positive is not None:
+                    return torch.stack(
+                        [out[:, ~positive].amax(dim=1), out[:, positive].amax(dim=1)], dim=1
+                    )
+                return torch.cat([-out, out], dim=1) if out.shape[1] == 1 else out
+
+        self.module = Module().eval()
+        for parameter in self.module.parameters():
+            parameter.requires_grad_(False)
+        classes = each.y if decision == "argmax" else (each.y > 0).astype(np.int64)
+        self.classes = torch.tensor(classes)
+        self.n_classes = each.net.n_outputs if decision == "argmax" else 2
+        self.u = torch.tensor((each.x - lo) / width)
+
+    def points(self, found: Any) -> Any:
+        """Points of the problem; those that did not move are the samples themselves."""
+        found = np.asarray(getattr(found, "detach", lambda: found)(), dtype=np.float64)
+        x = np.clip(self.lo + (self.hi - self.lo) * found, self.lo, self.hi)
+        return np.where(found == self.u.numpy(), self.each.x, x)
+
+
+def foolbox_attacks() -> dict[str, tuple[dict[str, Call], bool]]:
+    import foolbox as fb
+
+    def run(attack: Any, model: Model, epsilon: float | None) -> Any:
+        wrapped = fb.PyTorchModel(model.module, bounds=(0, 1), device="cpu")
+        return attack(wrapped, model.u, model.classes, epsilons=epsilon)[1]
+
+    attacks = fb.attacks
+    return {
+        "DDN": ({TWO: partial(run, attacks.DDNAttack())}, False),
+        # 9 searches of 10,000 steps by default, which takes minutes: 1000 here
+        "CW": ({TWO: partial(run, attacks.L2CarliniWagnerAttack(steps=1000))}, False),
+        "DeepFool": ({TWO: partial(run, attacks.L2DeepFoolAttack()),
+                      MANY: partial(run, attacks.LinfDeepFoolAttack())}, False),
+        "FMN": ({TWO: partial(run, attacks.L2FMNAttack()),
+                 MANY: partial(run, attacks.LInfFMNAttack())}, False),
+        "BrendelBethge": ({TWO: partial(run, attacks.L2BrendelBethgeAttack()),
+                           MANY: partial(run, attacks.LinfinityBrendelBethgeAttack())}, False),
+        "PGD": ({TWO: partial(run, attacks.L2PGD()), MANY: partial(run, attacks.LinfPGD())}, True),
+    }  # fmt: skip
+
+
+def torchattacks_attacks() -> dict[str, tuple[dict[str, Call], bool]]:
+    _stand_in("torchvision")
+    import torchattacks as ta
+
+    def run(make: Call, model: Model, epsilon: float | None) -> Any:
+        model.module.dummy = next(iter(model.module.inner.parameters()))
+        attack = make(model.module) if epsilon is None else make(model.module, epsilon)
+        return attack(model.u, model.classes)
+
+    def steps(kind: Any, model: Any, eps: float) -> Any:
+        return kind(model, eps=eps, alpha=eps / 4, steps=10)  # the README's 8/255 and 2/255
+
+    return {
+        "CW": ({TWO: partial(run, ta.CW)}, False),
+        "DeepFool": ({TWO: partial(run, ta.DeepFool)}, False),
+        "PGD": ({TWO: partial(run, partial(steps, ta.PGDL2)),
+                 MANY: partial(run, partial(steps, ta.PGD))}, True),
+    }  # fmt: skip
+
+
+def adv_lib_attacks() -> dict[str, tuple[dict[str, Call], bool]]:
+    _stand_in("torchvision")  # for LPIPS, which none of these uses
+    _stand_in("visdom")
+    from adv_lib import attacks as al
+
+    def run(attack: Call, model: Model, epsilon: None) -> Any:
+        return attack(model=model.module, inputs=model.u, labels=model.classes)
+
+    return {
+        "DDN": ({TWO: partial(run, partial(al.ddn, steps=100))}, False),
+        "ALMA": ({TWO: partial(run, partial(al.alma, distance="l2"))}, False),
+        "PDGD": ({TWO: partial(run, al.pdgd)}, False),
+        "PDPGD": ({MANY: partial(run, partial(al.pdpgd, norm=float("inf")))}, False),
+        "FMN": ({TWO: partial(run, partial(al.fmn, norm=2)),
+                 MANY: partial(run, partial(al.fmn, norm=float("inf")))}, False),
+    }  # fmt: skip
+
+
+def pyautoattack_attacks() -> dict[str, tuple[dict[str, Call], bool]]:
+    from pyautoattack import AutoAttack
+
+    def run(kind: str, norm: str, model: Model, epsilon: float) -> Any:
+        options = {} if kind == "standard" else {"version": "custom", "attacks": [kind]}
+        attack = AutoAttack(model.module, norm=norm, eps=epsilon, seed=0, **options)
+        return attack.run_standard_evaluation(model.u, model.classes, batch_size=len(model.u))
+
+    names = {"standard": "standard", "APGD-CE": "apgd-ce", "FAB": "fab", "Square": "square"}
+    return {
+        name: ({TWO: partial(run, kind, "L2"), MANY: partial(run, kind, "Linf")}, True)
+        for name, kind in names.items()
+    }
+
+
+def art_attacks() -> dict[str, tuple[dict[str, Call], bool]]:
+    import torch
+    from art.attacks import evasion
+    from art.estimators.classification import PyTorchClassifier
+
+    def run(make: Call, model: Model, epsilon: float | None) -> Any:
+        classifier = PyTorchClassifier(
+            model=model.module.float(),  # ART computes in float32
+            loss=torch.nn.CrossEntropyLoss(),
+            input_shape=(model.u.shape[1],),
+            nb_classes=model.n_classes,
+            clip_values=(0.0, 1.0),
+            device_type="cpu",
+        )
+        attack = make(classifier) if epsilon is None else make(classifier, epsilon)
+        found = attack.generate(model.u.numpy().astype(np.float32), y=model.classes.numpy())
+        model.module.double()
+        return found
+
+    def steps(norm: float, classifier: Any, eps: float) -> Any:
+        kind = evasion.ProjectedGradientDescent
+        return kind(classifier, norm=norm, eps=eps, eps_step=eps / 3, verbose=False)
+
+    quiet = {"verbose": False, "batch_size": 32}
+    return {
+        "CW": ({TWO: partial(run, partial(evasion.CarliniL2Method, **quiet))}, False),
+        "DeepFool": ({TWO: partial(run, partial(evasion.DeepFool, **quiet))}, False),
+        "PGD": ({TWO: partial(run, partial(steps, 2)),
+                 MANY: partial(run, partial(steps, np.inf))}, True),
+    }  # fmt: skip
+
+
+LIBRARIES: dict[str, Call] = {
+    "foolbox": foolbox_attacks,
+    "torchattacks": torchattacks_attacks,
+    "adv-lib": adv_lib_attacks,
+    "pyautoattack": pyautoattack_attacks,
+    "adversarial-robustness-toolbox": art_attacks,
+}
+
+
+def _stand_in(name: str) -> None:
+    """Let a library import what its attacks do not use."""
+    from unittest.mock import MagicMock
+
+    sys.modules.setdefault(name, MagicMock())
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in what takes longer."""
+
+    def late(*_: object) -> None:
+        raise TimeoutError(f"took more than {seconds:g} s")
+
+    old = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+
+
+def wrapped(calls: dict[str, Call], model: Model, limit: float) -> Call:
+    """Attack of the form that `judge` takes."""
+
+    def attack(net: Any, x: Any, y: Any, *, norm: float, box: Any, epsilon: Any, decision: Any):  # type: ignore[no-untyped-def]
+        import torch
+
+        torch.manual_seed(0)
+        np.random.seed(0)  # noqa: NPY002  # what these libraries draw from
+        # The way back to x rounds: budgets are smaller by more than that.
+        inner = epsilon if epsilon is None else epsilon * (1 - 1e-9) / (model.hi - model.lo)
+        with limited(limit):
+            return model.points(calls[MANY if norm == np.inf else TWO](model, inner))
+
+    return attack
+
+
+def work(library: str, limit: float, problems: list[str], write: Callable[[Any], None]) -> None:
+    """Judge all attacks of one library, in its environment."""
+    if library == "refimpl":
+        from refimpl.truth import ours
+
+        for name in ("minimum_norm", "pgd"):
+            for problem in problems:
+                (verdict,) = truth.judge(getattr(ours, name), [problem], budget=name == "pgd")
+                write({"attack": f"refimpl {name}", "version": version_of("refimpl"),
+                       **report.as_json([verdict])[0]})  # fmt: skip
+        return
+    import torch
+
+    torch.set_num_threads(1)
+    attacks = LIBRARIES[library]()
+    short = {"adversarial-robustness-toolbox": "ART", "pyautoattack": "AutoAttack"}
+    for problem in problems:
+        each = truth.problem(problem)
+        model = Model(each)
+        for name, (calls, budget) in attacks.items():
+            if (MANY if each.setting.norm == np.inf else TWO) not in calls:
+                continue
+            runs = 10 if budget else 1
+            call = wrapped(calls, model, limit / runs)
+            (verdict,) = truth.judge(call, [problem], budget=budget)
+            label = f"{short.get(library, library)} {name}"
+            write({"attack": label, "version": version_of(library),
+                   **report.as_json([verdict])[0]})  # fmt: skip
+
+
+def version_of(library: str) -> str:
+    if library == "refimpl":
+        import refimpl
+
+        return refimpl.__version__
+    return version(library)
+
+
+def environment(library: str, folder: Path) -> Path:
+    """Python of the library's environment, which is made where it is not there yet."""
+    if not REQUIREMENTS[library]:
+        return Path(sys.executable)
+    home = folder / library
+    python = home / "bin" / "python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
+        where = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
+        site, parent = (
+            subprocess.run([each, "-c", where], check=True, capture_output=True, text=True).stdout
+            for each in (str(python), sys.executable)
+        )
+        (Path(site.strip()) / "parent.pth").write_text(parent)
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", *REQUIREMENTS[library]]
+    subprocess.run(pip, check=True, stdout=sys.stderr)
+    return python
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--libraries", default=",".join(REQUIREMENTS))
+    parser.add_argument("--problems", default=",".join(truth.names()))
+    parser.add_argument("--environments", type=Path, default=Path(tempfile.gettempdir(), "attacks"))
+    parser.add_argument("--limit", type=float, default=60.0, help="seconds of a run")
+    parser.add_argument("--out", type=Path, help="results, a JSON object a line, appended")
+    parser.add_argument("--show", type=Path, nargs="*", help="print the tables of such files")
+    parser.add_argument("--figure", type=Path)
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.show:
+        show(args.show, args.figure)
+        return
+
+    def write(row: Any) -> None:
+        line = json.dumps(row)
+        print(f"{row['attack']:<24} {row['problem']:<14} {summary(row)}", flush=True)
+        if args.out:
+            with args.out.open("a") as file:
+                file.write(f"{line}\n")
+
+    if args.worker:
+        work(args.worker, args.limit, args.problems.split(","), write)
+        return
+    for library in args.libraries.split(","):
+        try:
+            python = environment(library, args.environments)
+        except (OSError, subprocess.CalledProcessError) as error:
+            print(f"{library}: not installed, left out ({error})")
+            continue
+        command = [str(python), __file__, "--worker", library, "--problems", args.problems]
+        command += ["--limit", str(args.limit), *(["--out", str(args.out)] if args.out else [])]
+        if subprocess.run(command, check=False).returncode:
+            print(f"{library}: stopped, what is missing is left out")
+
+
+def summary(row: Any) -> str:
+    """Flips, median and largest ratio, or the complaint."""
+    if row["complaint"]:
+        return str(row["complaint"])[:90]
+    ratios = [np.inf if value is None else value for value in row["ratios"]]
+    told = f"{np.mean(row['flips']):4.0%} {np.median(ratios):.3f} {np.max(ratios):.3f} "
+    told += f"{row['above']:.0f} {1e3 * row['seconds']:.2f} ms"
+    return told + (f" ({len(row['complaints'])} complaints)" if row["complaints"] else "")
+
+
+def show(paths: list[Path], image: Path | None) -> None:
+    """Print the tables of the README, and draw its figure."""
+    rows = [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+    latest = {(row["attack"], row["problem"]): row for row in rows}
+    attacks = list(dict.fromkeys(row["attack"] for row in rows))
+    problems = [name for name in truth.names() if any(key[1] == name for key in latest)]
+    half = [[p for p in problems if latest[attacks[0], p]["box"] is None]]
+    half.append([p for p in problems if p not in half[0]])
+    for columns in half:
+        for title, cell in (("median ratio", np.median), ("largest ratio", np.max)):
+            print(f"\n| {title} | {' | '.join(columns)} |\n|{' --- |' * (1 + len(columns))}")
+            for attack in attacks:
+                cells = [_cell(latest.get((attack, p)), cell) for p in columns]
+                print(f"| {attack} | {' | '.join(cells)} |")
+        print(f"\n| ms a sample | {' | '.join(columns)} |\n|{' --- |' * (1 + len(columns))}")
+        for attack in attacks:
+            found = [latest.get((attack, p)) for p in columns]
+            cells = ["" if r is None else f"{1e3 * r['seconds']:.3g}" for r in found]
+            print(f"| {attack} | {' | '.join(cells)} |")
+    print()
+    for row in latest.values():
+        if row["complaint"]:
+            print(f"- {row['attack']}, {row['problem']}: {row['complaint'][:200]}")
+    print({row["attack"].split()[0]: row["version"] for row in rows})
+    if image:
+        values = [[_value(latest.get((a, p)), np.median) for p in problems] for a in attacks]
+        figure.draw_ratios(image, attacks, problems, np.array(values))
+
+
+def _value(row: Any, cell: Call) -> float:
+    if row is None or row["complaint"]:
+        return np.nan
+    return float(cell([np.inf if value is None else value for value in row["ratios"]]))
+
+
+def _cell(row: Any, cell: Call) -> str:
+    if row is None:
+        return ""
+    return "fails" if row["complaint"] else report.ratio(_value(row, cell))
+
+
+if __name__ == "__main__":
+    main()
