@@ -85,7 +85,7 @@ def _answer(
         return empty.prove_empty(net, matrices[target], signs, near, strict=strict, box=space.box)
 
     def attained(point: Point) -> bool:
-        return _attain(question, space, search.incumbent, [point], x, y) is not None
+        return attain(question, space, search.incumbent, [point], x, y) is not None
 
     size, x_norm = np.abs(net.W) @ np.abs(x) + space.geometry.bias, float(np.linalg.norm(x))
     ball = space.around(x, z, size)
@@ -94,7 +94,7 @@ def _answer(
     search.state.listener = listener
     lower, trees = search.run(start)
     points = search.incumbent.points
-    nearest = _attain(question, space, search.incumbent, points[: -_POINTS - 1 : -1], x, y)
+    nearest = attain(question, space, search.incumbent, points[: -_POINTS - 1 : -1], x, y)
     if points and nearest is None:
         # No more than near the target, it seems: search on, and take no point on trust.
         deadline = search.state.deadline  # one for both
@@ -104,7 +104,7 @@ def _answer(
         if again >= lower:
             lower, trees = again, more
         points = search.incumbent.points
-        nearest = _attain(question, space, search.incumbent, points[: -_POINTS - 1 : -1], x, y)
+        nearest = attain(question, space, search.incumbent, points[: -_POINTS - 1 : -1], x, y)
     if nearest is None and trees and strict and space.plain:
         nearest = interior.nearest(question, search, parts(trees), x, int(y))
     if (
@@ -208,7 +208,7 @@ def _certify(
     return lower, None
 
 
-def _attain(
+def attain(
     question: Question, space: Space, incumbent: Incumbent, points: list[Point], x: Array, y: Any
 ) -> tuple[float, Array] | None:
     """Length of and perturbation to the first of the points that the network finds adversarial.

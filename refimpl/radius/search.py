@@ -48,7 +48,7 @@ class Search:
         prove_empty: Prover,
         accept: Callable[[Point], bool] | None = None,
     ) -> None:
-        self.length = ball.per_l2[1] * _length(ball.geometry, targets, ball.z, x_norm)
+        self.length = length_in_sight(ball, targets, x_norm)
         self.ball, self.prove_empty = ball, prove_empty
         self.incumbent = Incumbent(self.ball, targets, options.ties, accept)
         self.state = State(options, self.incumbent)
@@ -259,10 +259,12 @@ class Search:
         return None
 
 
-def _length(geometry: Geometry, targets: list[Target], z: Array, x_norm: float) -> float:
+def length_in_sight(ball: Ball, targets: list[Target], x_norm: float) -> float:
     """Largest length in sight, a few times which is searched where nothing else is known."""
+    geometry, z = ball.geometry, ball.z
     norms = np.where(geometry.norms > 0, geometry.norms, math.inf)
     slopes = [np.abs(target.alpha) @ geometry.norms for target in targets]
     values = [np.abs(target.values(z)) for target in targets]
     lengths = [v / np.where(s > 0, s, math.inf) for v, s in zip(values, slopes, strict=True)]
-    return (x_norm + float((np.abs(z) / norms).max() + np.max(lengths))) or 1.0
+    longest = x_norm + float((np.abs(z) / norms).max() + np.max(lengths))
+    return ball.per_l2[1] * (longest or 1.0)

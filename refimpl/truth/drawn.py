@@ -14,13 +14,15 @@ from refimpl.training import gradient_descent
 from refimpl.truth.problem import Setting
 
 _N = 20  # samples of a problem
+_SCALE = 2.0**-7  # a power of two, so that no decision changes by rounding
 
 
 def averaging() -> Setting:
     """Binary network of the paper's synthetic setting, which averages the features of a class.
 
-    Nothing hides the gradient here: an attack that fails has a fault, or takes steps that are too
-    long or too few.
+    At most samples the neurons of one class are inactive, so that the gradient there is but a part
+    of the direction to the other class: an attack that stops at the first adversarial point along
+    it pays up to sqrt(2). Nothing else hides the way.
 
     d = 3072, 10 clusters, 1000 samples, 100 steps; radii are near sqrt(d/k) = 17.5.
     """
@@ -40,7 +42,7 @@ def group_sum() -> Setting:
     """
     dist = ClusterDistribution.orthogonal(10, 128, rng=10)
     labels = dist.labels
-    net = TwoLayerReLU.feature_decoupling(dist, bias=-0.3 * dist.dim).group_sum(labels)
+    net = _small(TwoLayerReLU.feature_decoupling(dist, bias=-0.3 * dist.dim).group_sum(labels))
     return Setting(net, *_correct(net, dist.sample(2 * _N, rng=11)))
 
 
@@ -51,7 +53,7 @@ def group_max() -> Setting:
     one that is largest at the sample may take a longer way than to another.
     """
     dist = ClusterDistribution.orthogonal(10, 128, rng=20)
-    net = TwoLayerReLU.feature_decoupling(dist)
+    net = _small(TwoLayerReLU.feature_decoupling(dist))
     decision = GroupMax(dist.labels)
     return Setting(net, *_correct(net, dist.sample(2 * _N, rng=21), decision), decision)
 
@@ -127,7 +129,7 @@ def corner() -> Setting:
     """
     rng, d = np.random.default_rng(70), 10
     scale = rng.integers(1, 9, d) / 4.0
-    net = TwoLayerReLU(-np.diag(scale), scale, np.ones((1, d)))
+    net = TwoLayerReLU(-np.diag(scale), scale, np.full((1, d), 0.125))
     x = rng.integers(0, 65, (_N, d)) / 64.0
     return Setting(net, x, np.ones(_N, np.int64), box=(0.0, 1.0))
 
@@ -161,7 +163,7 @@ def mixed_classes() -> Setting:
     """
     rng = np.random.default_rng(100)
     W, A = rng.standard_normal((24, 20)), rng.standard_normal((5, 24))
-    net = TwoLayerReLU(W, rng.standard_normal(24), A)
+    net = _small(TwoLayerReLU(W, rng.standard_normal(24), A))
     x = np.round(rng.uniform(-1, 1, (_N, 20)) * 1.2, 3).clip(-1, 1)
     return Setting(net, x, net.predict(x, "argmax"), "argmax", box=(-1.0, 1.0))
 
@@ -169,9 +171,14 @@ def mixed_classes() -> Setting:
 def _random(seed: int, n_hidden: int, d: int) -> tuple[TwoLayerReLU, Array, IntArray]:
     rng = np.random.default_rng(seed)
     W, A = rng.standard_normal((n_hidden, d)), rng.standard_normal((1, n_hidden))
-    net = TwoLayerReLU(W, rng.standard_normal(n_hidden), A)
+    net = _small(TwoLayerReLU(W, rng.standard_normal(n_hidden), A))
     x = rng.uniform(-1, 1, (_N, d))
     return net, x, net.predict(x, "sign")
+
+
+def _small(net: TwoLayerReLU) -> TwoLayerReLU:
+    """Return the network with outputs so small that softmax does not hide them; radii stay."""
+    return TwoLayerReLU(net.W, net.b, net.A * _SCALE)
 
 
 def _directions(rng: np.random.Generator, n: int, d: int) -> Array:
