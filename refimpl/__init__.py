@@ -18,6 +18,7 @@ from refimpl.decisions import GroupMax, GroupSum
 from refimpl.decomposition import Decomposition, cosine_matrix, decompose
 from refimpl.distribution import ClusterDistribution, Sample
 from refimpl.gradients import Gradients, input_gradient, loss_and_gradients
+from refimpl.minimum_norm import minimum_norm_attack
 from refimpl.network import TwoLayerReLU
 from refimpl.pgd import pgd_attack
 from refimpl.radius import AttackGap, RobustRadius, attack_gap, robust_accuracy, robust_radius
@@ -50,6 +51,7 @@ __all__ = [
     "linear_region_attack",
     "load_certificates",
     "loss_and_gradients",
+    "minimum_norm_attack",
     "pgd_attack",
     "robust_accuracy",
     "robust_radius",

@@ -94,7 +94,7 @@ def test_nearest_points_of_the_slivers_lie_in_them():
     each = truth.problem("slivers")
     ends = each.x + each.radii.perturbation
     slabs = each.net.W[1:18:3]
-    assert (np.abs(ends @ slabs.T - 1).min(axis=1) <= 0.5e-2 * (1 + 1e-6)).all()
+    assert (np.abs(ends @ slabs.T - 1).min(axis=1) < 1e-2).all()
 
 
 def test_nearest_points_lie_on_several_kinks():

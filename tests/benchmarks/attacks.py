@@ -106,7 +106,8 @@ def foolbox_attacks() -> dict[str, tuple[dict[str, Call], bool]]:
 
     def run(make: Call, model: Model, epsilon: float | None) -> Any:
         wrapped = fb.PyTorchModel(model.module, bounds=(0, 1), device="cpu")
-        return make()(wrapped, model.u, model.classes, epsilons=epsilon)[1]
+        _, found, success = make()(wrapped, model.u, model.classes, epsilons=epsilon)
+        return np.where(success.numpy()[:, None], found.numpy(), model.u.numpy())
 
     attacks = fb.attacks
     return {
@@ -162,12 +163,21 @@ def adv_lib_attacks() -> dict[str, tuple[dict[str, Call], bool]]:
 
 
 def pyautoattack_attacks() -> dict[str, tuple[dict[str, Call], bool]]:
+    import torch
     from pyautoattack import AutoAttack
 
     def run(kind: str, norm: str, model: Model, epsilon: float) -> Any:
+        # It computes in float32, and takes images; budgets are smaller by that rounding.
         options = {} if kind == "standard" else {"version": "custom", "attacks": [kind]}
-        attack = AutoAttack(model.module, norm=norm, eps=epsilon, seed=0, **options)
-        return attack.run_standard_evaluation(model.u, model.classes, batch_size=len(model.u))
+        module = torch.nn.Sequential(torch.nn.Flatten(), model.module.float())
+        attack = AutoAttack(module, norm=norm, eps=epsilon * (1 - 1e-6), seed=0, **options)
+        u = model.u.float()[:, None, None, :]
+        try:
+            found = attack.run_standard_evaluation(u, model.classes, batch_size=len(u))
+        finally:
+            model.module.double()
+        still = (found == u).flatten(1)
+        return torch.where(still, model.u, found.flatten(1).double())
 
     names = {"standard": "standard", "APGD-CE": "apgd-ce", "FAB": "fab", "Square": "square"}
     return {
