@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -168,5 +167,5 @@ def _around(ball: Ball, radius: float, rng: np.random.Generator) -> Array:
     """Preactivations (M,) of a random point, from one to many times this distance in l2."""
     direction = rng.standard_normal(ball.geometry.U.shape[1])
     far = 2 ** rng.uniform(0, _FARTHEST) * radius / ball.per_l2[0]
-    direction *= far / math.sqrt(direction @ direction)
+    direction *= far / float(np.linalg.norm(direction))
     return np.asarray(ball.z + ball.geometry.U @ direction)

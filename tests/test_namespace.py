@@ -11,7 +11,7 @@ import pytest
 
 import refimpl
 
-LAZY = {"conformance", "datasets", "equations", "interop", "strategies", "theory"}
+LAZY = {"conformance", "datasets", "equations", "interop", "strategies", "theory", "truth"}
 
 
 def test_dir_shows_public_names_and_nothing_else():

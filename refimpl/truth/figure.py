@@ -10,8 +10,17 @@ from typing import Any
 import numpy as np
 
 from refimpl._validation import Array
-from refimpl.experiments.figures import BLACK, BLUE, GREEN, OLIVE, ORANGE, PINK, PURPLE
-from refimpl.experiments.figures import new_figure, save
+from refimpl.experiments.figures import (
+    BLACK,
+    BLUE,
+    GREEN,
+    OLIVE,
+    ORANGE,
+    PINK,
+    PURPLE,
+    new_figure,
+    save,
+)
 from refimpl.truth.verdict import Verdict
 
 _COLUMNS = 4
@@ -38,7 +47,7 @@ def draw(path: Path, attacks: Mapping[str, Sequence[Verdict]]) -> None:
             for one in verdicts:
                 if one.problem.name == each.problem.name and not one.complaint:
                     ax.step(*_curve(one.norm, last), where="post", label=name, **look)
-        norm = {1: r"\ell_1", 2: r"\ell_2"}.get(each.problem.setting.norm, r"\ell_\infty")
+        norm = {1.0: r"\ell_1", 2.0: r"\ell_2"}.get(each.problem.setting.norm, r"\ell_\infty")
         boxed = "" if each.problem.setting.box is None else ", box"
         ax.set_title(f"{each.problem.name} (${norm}${boxed})", fontsize=9)
         ax.tick_params(labelsize=7)
@@ -71,9 +80,7 @@ def _cycled(count: int) -> list[dict[str, Any]]:
     return [_LOOKS[i % len(_LOOKS)] for i in range(count)]
 
 
-def draw_ratios(
-    path: Path, attacks: Sequence[str], problems: Sequence[str], ratios: Array
-) -> None:
+def draw_ratios(path: Path, attacks: Sequence[str], problems: Sequence[str], ratios: Array) -> None:
     """Draw ratios (attacks, problems) to the truth as a table; NaN: no result, inf: no points."""
     figure = new_figure(1.8 + 0.62 * len(problems), 1.2 + 0.24 * len(attacks))
     ax = figure.subplots()

@@ -27,7 +27,6 @@ def pgd(
     return pgd_attack(net, x, y, epsilon=epsilon, restarts=5, **options)
 
 
-
 def minimum_norm(
     net: TwoLayerReLU,
     x: Array,

@@ -248,4 +248,4 @@ def _take(record: _Record, points: Array, epsilon: float | None) -> None:
             record.complaints.setdefault(i, text.format(amount[i]))
         wrong |= rows
     taken = gap.flips & ~wrong
-    record.norm[taken] = np.minimum(record.norm, gap.norm)[taken]
+    record.norm[taken] = np.minimum(record.norm[taken], gap.norm[taken])

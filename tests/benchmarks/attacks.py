@@ -10,7 +10,8 @@ of the Python that runs this script (PyTorch is needed there) and gets the pinne
 
 Attacks see a float64 module that takes points u in [0, 1], x = lo + (hi - lo) u with one lo and one
 hi for all coordinates, since their authors set their defaults for [0, 1]. These are the box where
-the problem has one, else the range of the samples and its width more on both sides. One output f
+the problem has one, else limits that leave room: beyond the samples by four times the largest
+coordinate of any way to a nearest adversarial point. One output f
 becomes the logits (-f, f); groups of outputs become the largest of each. Settings are the defaults
 of each version, or what its README calls with, but where a comment says otherwise. A run of an
 attack on one problem ends after --limit seconds of processor time.
@@ -34,7 +35,7 @@ from typing import Any
 
 os.environ.update(dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1"))
 
-import numpy as np  # noqa: E402  # the number of threads is read on import
+import numpy as np  # the number of threads is read on import
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -67,8 +68,8 @@ class Model:
         from refimpl.interop import to_torch
 
         inner, decision = to_torch(each.net), each.setting.decision
-        low, high = float(each.x.min()), float(each.x.max())
-        box = each.setting.box or (2 * low - high, 2 * high - low)
+        room = 4 * float(np.abs(each.radii.perturbation).max())
+        box = each.setting.box or (float(each.x.min()) - room, float(each.x.max()) + room)
         self.each, (self.lo, self.hi) = each, box
         lo, width = self.lo, self.hi - self.lo
         positive = torch.tensor(decision.labels > 0) if isinstance(decision, GroupMax) else None
@@ -157,8 +158,8 @@ def adv_lib_attacks() -> dict[str, tuple[dict[str, Call], bool]]:
         "ALMA": ({TWO: partial(run, partial(al.alma, distance="l2"))}, False),
         "PDGD": ({TWO: partial(run, al.pdgd)}, False),
         "PDPGD": ({MANY: partial(run, partial(al.pdpgd, norm=float("inf")))}, False),
-        "FMN": ({TWO: partial(run, partial(al.fmn, norm=2)),
-                 MANY: partial(run, partial(al.fmn, norm=float("inf")))}, False),
+        "FMN": ({TWO: partial(run, partial(al.fmn, norm=2, steps=100)),
+                 MANY: partial(run, partial(al.fmn, norm=float("inf"), steps=100))}, False),
     }  # fmt: skip
 
 
@@ -176,6 +177,7 @@ def pyautoattack_attacks() -> dict[str, tuple[dict[str, Call], bool]]:
             found = attack.run_standard_evaluation(u, model.classes, batch_size=len(u))
         finally:
             model.module.double()
+        found = found[0] if isinstance(found, tuple) else found
         still = (found == u).flatten(1)
         return torch.where(still, model.u, found.flatten(1).double())
 
