@@ -26,6 +26,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -56,6 +57,7 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
                                        "scikit-learn", "six", "tqdm"),
 }  # fmt: skip
 TWO, MANY = "l2", "linf"
+_COLUMNS = 3  # of a table
 Call = Callable[..., Any]  # (module, u, classes, epsilon) -> points in [0, 1]
 
 
@@ -127,12 +129,15 @@ def foolbox_attacks() -> dict[str, tuple[dict[str, Call], bool]]:
 
 def torchattacks_attacks() -> dict[str, tuple[dict[str, Call], bool]]:
     _stand_in("torchvision")
+    import torch
     import torchattacks as ta
 
     def run(make: Call, model: Model, epsilon: float | None) -> Any:
-        model.module.dummy = next(iter(model.module.inner.parameters()))
-        attack = make(model.module) if epsilon is None else make(model.module, epsilon)
-        return attack(model.u, model.classes)
+        module = torch.nn.Sequential(torch.nn.Flatten(), model.module)  # it takes images
+        for parameter in module.parameters():  # one of which it asks for its device
+            parameter.requires_grad_(False)
+        attack = make(module) if epsilon is None else make(module, epsilon)
+        return attack(model.u[:, None, None, :], model.classes).flatten(1)
 
     def steps(kind: Any, model: Any, eps: float) -> Any:
         return kind(model, eps=eps, alpha=eps / 4, steps=10)  # the README's 8/255 and 2/255
@@ -388,24 +393,25 @@ def show(paths: list[Path], image: Path | None) -> None:
     latest = {(row["attack"], row["problem"]): row for row in rows}
     attacks = list(dict.fromkeys(row["attack"] for row in rows))
     problems = [name for name in truth.names() if any(key[1] == name for key in latest)]
-    half = [[p for p in problems if latest[attacks[0], p]["box"] is None]]
-    half.append([p for p in problems if p not in half[0]])
-    for columns in half:
-        for title, cell in (("median ratio", np.median), ("largest ratio", np.max)):
-            print(f"\n| {title} | {' | '.join(columns)} |\n|{' --- |' * (1 + len(columns))}")
-            for attack in attacks:
-                cells = [_cell(latest.get((attack, p)), cell) for p in columns]
-                print(f"| {attack} | {' | '.join(cells)} |")
-        print(f"\n| ms a sample | {' | '.join(columns)} |\n|{' --- |' * (1 + len(columns))}")
+    for start in range(0, len(problems), _COLUMNS):
+        columns = problems[start : start + _COLUMNS]
+        print(
+            f"\n| median, largest, ms | {' | '.join(columns)} |\n|{' --- |' * (1 + len(columns))}"
+        )
         for attack in attacks:
-            found = [latest.get((attack, p)) for p in columns]
-            cells = ["" if r is None else f"{1e3 * r['seconds']:.3g}" for r in found]
-            print(f"| {attack} | {' | '.join(cells)} |")
+            if any((attack, p) in latest for p in columns):
+                cells = [_cell(latest.get((attack, p))) for p in columns]
+                print(f"| {attack} | {' | '.join(cells)} |")
     print()
+    failures: dict[tuple[str, str], list[str]] = {}
     for row in latest.values():
         if row["complaint"]:
-            print(f"- {row['attack']}, {row['problem']}: {row['complaint'][:200]}")
-    print({row["attack"].split()[0]: row["version"] for row in rows})
+            failures.setdefault((row["attack"], row["complaint"]), []).append(row["problem"])
+    for (attack, complaint), where in failures.items():
+        print(textwrap.fill(f"- {attack}: {complaint[:160]} ({', '.join(where)})", 96,
+                            subsequent_indent="  "))  # fmt: skip
+    versions = {row["attack"].split()[0]: row["version"] for row in latest.values()}
+    print(f"\nVersions: {', '.join(f'{name} {number}' for name, number in versions.items())}.")
     if image:
         values = [[_value(latest.get((a, p)), np.median) for p in problems] for a in attacks]
         figure.draw_ratios(image, attacks, problems, np.array(values))
@@ -417,10 +423,13 @@ def _value(row: Any, cell: Call) -> float:
     return float(cell([np.inf if value is None else value for value in row["ratios"]]))
 
 
-def _cell(row: Any, cell: Call) -> str:
+def _cell(row: Any) -> str:
     if row is None:
         return ""
-    return "fails" if row["complaint"] else report.ratio(_value(row, cell))
+    if row["complaint"]:
+        return "fails"
+    ratios = ", ".join(report.ratio(_value(row, cell)) for cell in (np.median, np.max))
+    return f"{ratios}, {1e3 * row['seconds']:.3g}"
 
 
 if __name__ == "__main__":
