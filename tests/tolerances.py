@@ -202,3 +202,16 @@ SCIP = 1e-5
 SCIP meets constraints up to 1e-6: y f, whose slope at images is of the order of 1, and squares
 alike, for radii of about 1.
 """
+
+
+def moved_weights(net: TwoLayerReLU, x: Array, epsilon: float, steps: int, rate: float) -> float:
+    """Error of W(0) + C^T x + shift against W after adversarial training.
+
+    Both sum the same products of a coefficient's change and a sample, moved by epsilon at most:
+    over n samples and T steps, one a subtraction x' - x more. The changes of a neuron's
+    coefficients in a step are rate max|A| 2/n at most each, the derivative of cross-entropy being
+    below 2/n in l1, which bounds the sum of all terms.
+    """
+    moved = np.abs(x).max() + 2 * epsilon
+    terms = np.abs(net.W).max() + steps * rate * np.abs(net.A).max() * 2 * moved
+    return gamma(2 * (len(x) + steps) + 4) * terms
