@@ -32,18 +32,17 @@ from dataclasses import replace
 import numpy as np
 
 from proofs_numeric.evidence import (
-    BALANCE,
     RADIUS,
     Check,
     Evidence,
     Run,
     Size,
-    cluster_sizes,
     features_averaged,
     problem,
     scaled,
     start,
 )
+from proofs_numeric.participation import least_participation
 from refimpl import gradient_descent, robust_radius, theory
 from refimpl._progress import track
 from refimpl._validation import Array
@@ -128,7 +127,7 @@ def judge(runs: Trained, plain: Sequence[Run]) -> Evidence:
         Check.at_most("no budget: change of W against gradient descent", change, 0.0),
         Check.at_least(
             "no budget: features a neuron averages, over the bound",
-            min(float((features_averaged(run) / _bound(run)).min()) for run in plain),
+            min(float((features_averaged(run) / least_participation(run)).min()) for run in plain),
             1.0,
         ),
         Check.at_most(
@@ -170,20 +169,6 @@ def _reported(table: Mapping[tuple[str, float], Mapping[str, float]]) -> list[Ch
         for (attack, share), row in table.items()
         for text, name in what
     ]
-
-
-def _bound(run: Run) -> Array:
-    """Least participation (M,) of a neuron's lambda while the loss is balanced."""
-    labels, counts = (
-        run.problem.dist.labels,
-        cluster_sizes(run.problem.train, run.problem.dist.n_clusters),
-    )
-    least = {}
-    for side in (1, -1):
-        own = counts[labels == side]
-        R = BALANCE * own.max() / own.min()
-        least[side] = 4 * R * len(own) / (1 + R) ** 2
-    return np.array([least[int(sign)] for sign in np.sign(run.net.A[0])])
 
 
 def _radii(run: Run) -> tuple[Array, Array]:

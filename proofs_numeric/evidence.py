@@ -213,10 +213,13 @@ def participation(parts: Array) -> Array:
 
 
 def features_averaged(run: Run) -> Array:
-    """Features of its own class that each neuron averages, by the participation of its lambda."""
+    """How many features each neuron averages (M,): the participation of its positive lambda.
+
+    NaN for a neuron that has taken up none. A neuron is drawn to the features of its own class and
+    pushed away from all others (E16), which have a negative lambda.
+    """
     feature = decompose(run.path, run.problem.train, run.problem.dist).feature
-    own = np.sign(run.net.A[0])[:, None] == run.problem.dist.labels
-    return participation(np.where(own, feature, 0.0))
+    return participation(np.maximum(feature, 0.0))
 
 
 def largest_normal(count: float) -> float:
