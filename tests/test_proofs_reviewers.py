@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from proofs_numeric import adversarial_training as adversarial
-from proofs_numeric import bayes, multiclass, participation, prove
+from proofs_numeric import bayes, multiclass, participation, prove, regime
 from proofs_numeric import evidence as shared
 from proofs_numeric.evidence import Run, binary, problem, scaled
 from proofs_numeric.supervision_alone import averaged_classes
@@ -161,3 +161,23 @@ def test_nearest_cluster_is_the_nearest():
     distances = np.linalg.norm(x[:, None] - dist.features, axis=2)
     net = bayes.nearest_cluster(dist)
     np.testing.assert_array_equal(net.predict(x, "argmax"), distances.argmin(axis=1))
+
+
+def test_regime_holds_and_fails_where_averaging_ends():
+    result = prove("regime", replace(SMALL, seeds=(0,)))
+    assert result.verdict == "holds", [each for each in result.checks if not each.holds]
+    sizes = [scaled(4, d, 64, 2, seeds=(0,)) for d in (256, 512)]
+    large = [replace(size, sigma=0.2) for size in sizes]  # from a large initialisation
+    runs = {size: [binary(size, 0)] for size in large}
+    failed = _failed(regime.judge(runs, regime.at_times(large[0], (25, 400))))
+    assert failed == {
+        "slope of log(1 - alignment) in log d, n ~ d",
+        "alignment over its bound, smallest, all d",
+        "alignment over its bound, T <= 100",
+    }
+
+
+def test_networks_at_several_times_are_those_of_shorter_trainings():
+    found = regime.at_times(TINY, (3, 7))
+    shorter = binary(replace(TINY, steps=3), 0)
+    np.testing.assert_array_equal(found[3].net.W, shorter.net.W)
