@@ -55,7 +55,9 @@ def judge(two: Sequence[Run], many: Sequence[Run]) -> Evidence:
         Check.at_least("2 classes: count over its lower bound, smallest", np.min(over), 1.0),
         Check.at_most("2 classes: count over k_own, largest", np.max(under), 1 + RADIUS),
         Check.at_most(
-            "k classes: |count - 1|, largest", max(np.abs(c - 1).max() for c in single), 0.0
+            "k classes: |count - 1|, largest",
+            max((np.abs(c - 1).max() for c in single), default=0.0),
+            0.0,
         ),
         *(
             Check.reported(f"2 classes: features averaged, median, seed {i}", np.median(c))

@@ -146,7 +146,7 @@ def _step(
     try:
         return gradient_descent(
             net, x, y, learning_rate=learning_rate, steps=0 if last else 1, method="primal"
-        )  # (E13)
+        )
     except FloatingPointError:
         raise FloatingPointError(
             f"training left the range of float64 at step {step} or after it: "
@@ -194,7 +194,7 @@ def _closed_form(
     features: Array, labels: IntArray, net: TwoLayerReLU, x: Array, y: IntArray, epsilon: Array
 ) -> Array:
     signs = y if net.n_outputs == 1 else labels[y]
-    return closed_form_attack(x, signs, features, labels, epsilon=epsilon)  # (E26)
+    return closed_form_attack(x, signs, features, labels, epsilon=epsilon)
 
 
 def _pgd(
@@ -222,4 +222,4 @@ def _nearest(
     delta = np.nan_to_num(nearest.perturbation)
     norm = np.linalg.norm(delta, axis=1)
     share = np.divide(epsilon, norm, out=np.ones_like(norm), where=norm > epsilon)
-    return x + share[:, None] * delta  # (E32)
+    return x + share[:, None] * delta

@@ -158,7 +158,7 @@ EQUATIONS: dict[str, Equation] = {
     "E22": Equation(
         "radius of f_FA at x: min(<v_y, x>/||v_y||, <v_y - v_{-y}, x>/||v_y - v_{-y}||)_+",
         "derived",
-        _at("theory"),
+        _at("theory", "proofs_numeric.feature_sets"),
     ),
     "E23": Equation(
         "law of f_FA's radius: r = min(p/sqrt(k_own), (p - q)/sqrt(k))_+, "
