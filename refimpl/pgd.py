@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import softmax
 
 from refimpl import _validation as check
@@ -25,10 +26,10 @@ OBJECTIVES = ("loss", "margin")
 
 def pgd_attack(
     net: TwoLayerReLU,
-    x: Any,
-    y: Any,
+    x: ArrayLike,
+    y: ArrayLike,
     *,
-    epsilon: Any,
+    epsilon: ArrayLike,
     steps: int = 40,
     step_size: float | None = None,
     restarts: int = 1,
@@ -36,7 +37,7 @@ def pgd_attack(
     objective: str = "margin",
     norm: float = 2,
     box: Any = None,
-    rng: Any,
+    rng: int | np.random.Generator,
 ) -> Array:
     """Search the ball of radius epsilon around each sample for a point that is adversarial.
 
