@@ -126,8 +126,8 @@ class Part:
 class Bound:
     """What given multipliers prove of a part: F = `value`, and Q's minimiser delta*.
 
-    I - root G_NN root, with root^2 = D / lambda, has the Cholesky factor `factored`; p, `product` =
-    G p and `square` = p^T G p hold the linear term, and y the solution of `factored` y = root G_N p.
+    I - root G_NN root, root^2 = D / lambda, has the Cholesky factor `factored`. The linear term is
+    p, with `product` = G p and `square` = p^T G p, and y solves `factored` y = root G_N p.
     """
 
     part: Part
@@ -191,7 +191,7 @@ class Bound:
 
 @dataclass(eq=False)
 class Step:
-    """A bound on the way, the maximum of F that is still possible, and intervals of z (E42)."""
+    """A bound on the way, an estimate of what F can reach, not below it, and intervals (E42)."""
 
     bound: Bound
     most: float
@@ -203,8 +203,9 @@ class Step:
 def climb(part: Part, start: Bound) -> Iterator[Step]:
     """Maximise F from multipliers inside its domain, and yield every step.
 
-    The caller stops when F > 0, when intervals are narrow, or when `most` is negative: F cannot
-    become positive then. Ends by itself where F is at its maximum up to rounding.
+    The caller stops when F > 0, when intervals are narrow, or when `most` is negative: then F will
+    hardly become positive. Ends by itself where F is at its maximum up to rounding. F has none, and
+    grows until the caller stops, where the ball does not reach the path's side of a neuron.
     """
     bound, mu, most = start, 0.0, math.inf
     count = len(part.index) + part.p + 1  # of the barrier's terms: mu count bounds what is left
@@ -218,8 +219,9 @@ def climb(part: Part, start: Bound) -> Iterator[Step]:
             break
         bound, length = found
         most = math.inf
-        if gain < mu * count:  # near the central path, where F is within mu count of its maximum
+        if gain < mu:  # on the central path F is within mu count of its maximum; this is near it
             most = bound.value + 2 * mu * count
+        if gain < mu * count:
             if mu * count < part.noise:
                 break
             mu *= _SHRINK if length > 0.5 else 0.5
