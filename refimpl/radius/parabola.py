@@ -114,7 +114,7 @@ class Part:
         c = self.z[:n] + s
         p = np.concatenate((-2 * D * c, factor[n:] * sides))
         product = gram @ p
-        square = self.q_square + p @ (2 * self.q_gram + product)
+        square = float(self.q_square + p @ (2 * self.q_gram + product))
         product += self.q_gram
         k = self.value + p[n:] @ self.z[n:] - D @ np.square(c) - lam * self.radius**2
         y = _solve(factored, root * product[:n])
@@ -186,7 +186,8 @@ class Bound:
         """How much each parabola (N,) loses at the minimiser: where to branch."""
         n = self.part.n
         t = self.part.z[:n] + self.move[:n]
-        return self.part.factor[:n] * (np.square(t + self.s) / (4 * self.s) - np.maximum(t, 0.0))
+        above = np.square(t + self.s) / (4 * self.s)
+        return np.asarray(self.part.factor[:n] * (above - np.maximum(t, 0.0)), np.float64)
 
 
 @dataclass(eq=False)
@@ -207,12 +208,13 @@ def climb(part: Part, start: Bound) -> Iterator[Step]:
     hardly become positive. Ends by itself where F is at its maximum up to rounding. F has none, and
     grows until the caller stops, where the ball does not reach the path's side of a neuron.
     """
-    bound, mu, most = start, 0.0, math.inf
+    bound, most = start, math.inf
+    mu = 0.0
     count = len(part.index) + part.p + 1  # of the barrier's terms: mu count bounds what is left
     for _ in range(_STEPS):
         inner, spread = bound.inverse()
         yield _step(bound, spread, most)
-        mu = mu or (0.1 * abs(bound.value) + 1e-3 * abs(part.value)) / count + part.noise
+        mu = mu or float(0.1 * abs(bound.value) + 1e-3 * abs(part.value)) / count + part.noise
         direction, gain = _newton(bound, mu, inner, spread)
         found = _line_search(bound, mu, direction, gain)
         if found is None:
@@ -260,7 +262,7 @@ def _newton(bound: Bound, mu: float, inner: Array, spread: Array) -> tuple[Array
 
     slope = np.concatenate((factor[:n] * t[:n] / (2 * np.square(s)), factor[n:]))
     along = inner @ bound.move[:n]
-    hessian = np.empty((m, m))  # of the negative
+    hessian: Array = np.empty((m, m))  # of the negative
     hessian[:-1, :-1] = slope[:, None] * spread * (slope / 2)
     hessian[-1, :-1] = slope * (bound.move + gram[:n].T @ along) / lam
     hessian[-1, -1] = 2 * (bound.length + bound.move[:n] @ along) / lam
@@ -269,11 +271,10 @@ def _newton(bound: Bound, mu: float, inner: Array, spread: Array) -> tuple[Array
     hessian[:n, :n] += mu * weight[:, None] * np.square(scaled) * weight
     curvature = (mixed * mixed.T).sum() / lam**4 + 2 * trace / lam**3 if n else 1 / lam**2
     hessian[-1, -1] += mu * curvature
-    diagonal = np.concatenate(
-        (factor[:n] * np.square(t[:n]) / (2 * s**3), mu / bound.sides**2, [0])
-    )
-    diagonal[own] += mu / np.square(1 - bound.sides[: part.p])
-    hessian.flat[:: m + 1] += diagonal
+    corners: Array = mu / np.square(bound.sides)
+    corners[: part.p] += mu / np.square(1 - bound.sides[: part.p])
+    bends: Array = factor[:n] * np.square(t[:n]) / (2 * np.power(s, 3))
+    hessian[np.arange(m - 1), np.arange(m - 1)] += np.concatenate((bends, corners))
 
     scale = 1 / np.sqrt(np.diag(hessian))
     hessian *= scale[:, None] * scale
