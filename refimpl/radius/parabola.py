@@ -268,7 +268,7 @@ def _newton(bound: Bound, mu: float, inner: Array, spread: Array) -> tuple[Array
     hessian[-1, -1] = 2 * (bound.length + bound.move[:n] @ along) / lam
     hessian[-1, :n] += mu * weight * np.einsum("ij,ij->i", mixed, scaled) / lam**2
     hessian[:-1, -1] = hessian[-1, :-1]
-    hessian[:n, :n] += mu * weight[:, None] * np.square(scaled) * weight
+    hessian[:n, :n] += np.asarray(mu * weight[:, None] * np.square(scaled) * weight, np.float64)
     curvature = (mixed * mixed.T).sum() / lam**4 + 2 * trace / lam**3 if n else 1 / lam**2
     hessian[-1, -1] += mu * curvature
     corners: Array = mu / np.square(bound.sides)
