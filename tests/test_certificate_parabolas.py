@@ -77,7 +77,9 @@ def cases(n: int, seed: int, **options: Any) -> Iterator[tuple[int, Case]]:
 
 def made(one: Case, factor: float, seed: int, **options: Any) -> Certificate:
     R = one.radius * factor
-    return parabolas.certificate(one.net, one.x, one.y, R, decision=one.decision, seed=seed, **options)
+    return parabolas.certificate(
+        one.net, one.x, one.y, R, decision=one.decision, seed=seed, **options
+    )
 
 
 # f = C - ReLU(z_1) - ReLU(z_2) with orthonormal weights at z = 0: kappa = 1/4 (s = 1) and lambda
@@ -89,9 +91,7 @@ PAIR = TwoLayerReLU(np.eye(2), None, [[-1.0, -1.0]], [2.0])
 
 def pair_leaf(kappa: float = 0.25, ball: float = 0.5) -> Certificate:
     one = np.ones((1, 2))
-    return Certificate(
-        np.array([-1]), np.ones((1, 1)), one, 0 * one, kappa * one, np.array([ball])
-    )
+    return Certificate(np.array([-1]), np.ones((1, 1)), one, 0 * one, kappa * one, np.array([ball]))
 
 
 @MODES
