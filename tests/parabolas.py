@@ -116,7 +116,7 @@ def bound(node: Node, m: Multipliers) -> tuple[float, Array, Array]:
     return Q.k - node.R * norm, delta, N
 
 
-def maximise(node: Node, w: Array, parabolas: Array, steps: int = 80) -> Multipliers:
+def maximise(node: Node, w: Array, parabolas: Array, steps: int = 40) -> Multipliers:
     """Multipliers that maximise F for the given w, with parabolas where allowed."""
     M, z, R = len(node.z), node.z, node.R
     norms = np.linalg.norm(node.net.W, axis=1)
@@ -270,7 +270,7 @@ def certificate(
     seed: int = 0,
     share: float = 1.0,
     narrowings: int = 1,
-    max_rows: int = 200,
+    max_rows: int = 40,
 ) -> Certificate:
     """What should prove R: parabolas on about a `share` of the neurons, chords on the others."""
     builder = Builder(np.random.default_rng(seed), share, narrowings, max_rows)
