@@ -283,3 +283,168 @@ def adversarial(one: Case, delta: Any, target: int) -> Any:
     """Which points (n,) of the target's adversarial set."""
     D = np.array(parabolas.constraint_rows(one.y, one.decision, one.net.n_outputs)[target])
     return (one.net.outputs(one.x + delta) @ D.T <= 0).all(axis=1)
+
+
+# f = ReLU(x + 3) - ReLU(x) / 2 at 0: adversarial below -3 only. In the ball of R = 4 the row's
+# minorant is l = 3 + x - (x + 4) / 4 with the chord, so that x <= -8/3 where l <= 0: the cut
+# x <= -8/3 of neuron 1, with mu = 4/3, makes it stable, and f = ReLU(x + 3) > 0 for x > -3.
+STEP = TwoLayerReLU([[1.0], [1.0]], [3.0, 0.0], [[1.0, -0.5]])
+
+
+def narrowed(bound: float, mu: float = 4 / 3) -> Certificate:
+    rows = np.ones((2, 2))
+    cut = (np.array([value]) for value in (0, 1, 1, bound, mu))
+    return Certificate(np.array([-2, -1]), np.ones((2, 1)), rows, 0 * rows, cuts=Cuts(*cut))
+
+
+@MODES
+def test_e41_a_cut_by_hand(exact: bool) -> None:
+    # R = 2.9: l = 3 + x - (x + R) / 4 <= 0 for x <= (R - 12) / 3 = -3.03: an empty region.
+    for R, bound, proved in (
+        (2.9, -2.9, True),
+        (2.9, -9.1 / 3 + 1e-9, True),
+        (2.9, -9.1 / 3 - 1e-9, False),
+        (3.5, -8.5 / 3 + 1e-9, False),
+    ):
+        assert passes(STEP, [0.0], 1, narrowed(bound), radius=R, exact=exact) == proved
+    # Without a multiple of the minorant only the ball itself is proved.
+    for bound, proved in ((2.9 + 1e-9, True), (2.9 - 1e-9, False)):
+        assert passes(STEP, [0.0], 1, narrowed(bound, 0.0), radius=2.9, exact=exact) == proved
+
+
+@MODES
+def test_e42_a_quadratic_cut_by_hand(exact: bool) -> None:
+    # PAIR with kappa = 1/4, lambda = 1/2, R = 2: Q = -1 + ((t_1 - 1)^2 + (t_2 - 1)^2) / 4 <= 0 where
+    # t_1 <= 3; mu = 1 shows it: Q + 3 - t_1 = ((t_1 - 3)^2 + (t_2 - 1)^2) / 4.
+    leaf = pair_leaf()
+    rows = {n: np.repeat(getattr(leaf, n), 2, axis=0) for n in ("weights", "tau", "nu", "kappa")}
+    empty = Certificate(np.array([-2, -1]), **rows, ball=np.array([0.5, 0.5]))
+    for bound, mu, proved in (
+        (3.0 + 1e-9, 1.0, True),
+        (3.0 - 1e-9, 1.0, False),
+        (3.1, 1.0, True),
+        (3.1, 0.2, False),
+        (9.0, 0.0, False),
+    ):
+        cuts = Cuts(*(np.array([value]) for value in (0, 0, 1, bound, mu)))
+        # The leaf below proves nothing at R = 2: its error tells that the step was proved.
+        with pytest.raises(CertificateError, match="leaf 1" if proved else "narrowing step 0"):
+            step = replace(empty, cuts=cuts)
+            verify_certificate(PAIR, [0.0, 0.0], 1, step, radius=2.0, exact=exact)
+
+
+@MODES
+def test_cuts_count_in_their_subtree_and_target_only(exact: bool) -> None:
+    # F = (ReLU(x), 0, 1/2) at x = 2, class 0: targets 1 and 2 are 2 and 1.5 away. A proved cut that
+    # contradicts the ball closes target 0, at R = 1.9; target 1 has to be proved by itself.
+    net = TwoLayerReLU([[1.0]], None, [[1.0], [0.0], [0.0]], [0.0, 0.0, 0.5])
+    one = np.ones((3, 1))
+    cuts = Cuts(*(np.array([value]) for value in (0, 0, 1, -1.0, 100.0)))
+    proof = Certificate(np.array([-2, -1, -1]), one, one, 0 * one, cuts=cuts)
+    assert passes(net, [2.0], 0, proof, radius=1.4, decision="argmax", exact=exact)
+    with pytest.raises(CertificateError, match="target 1, leaf 2"):
+        verify_certificate(net, [2.0], 0, proof, radius=1.9, decision="argmax", exact=exact)
+
+
+def two_rows() -> Certificate:
+    return narrowed(-2.9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"splits": [-2, -2]}, "splits: the tree of target 0 is not complete"),
+        ({"splits": [-1, -2]}, "splits: the trees end before node 1"),
+        ({"splits": [-2, -3]}, "splits: expected -2, -1 or a neuron in 0..1 .* got -3 at node 1"),
+        ({"kappa": np.ones((1, 2))}, "kappa: expected real numbers of shape"),
+        ({"kappa": [[0, 0], [0, -1e-9]]}, "leaf 1, .*: kappa: expected numbers of at least 0"),
+        ({"kappa": [[0, 0], [0, math.nan]]}, "kappa: expected finite"),
+        ({"ball": np.ones((2, 1))}, "ball: expected real numbers of shape"),
+        ({"ball": [-1.0, 0.0]}, "narrowing step 0, .*: ball: expected numbers of at least 0"),
+        ({"cuts": [1, 2]}, "cuts: expected Cuts or None, got list"),
+        ({"cuts.row": [1]}, "cuts.row: expected the row of a narrowing step, got 1"),
+        ({"cuts.row": [-1]}, "cuts.row: expected integers of at least 0, ascending, got -1"),
+        ({"cuts.row": [0.5]}, "cuts.row: expected integers of at least 0, ascending, got 0.5"),
+        ({"cuts.row": [0, 0]}, "cuts.neuron: expected real numbers of shape"),
+        ({"cuts.row": 0}, "cuts.row: expected real numbers of shape"),
+        ({"cuts.neuron": [2]}, "cuts.neuron: expected integers from 0 to 1, got 2"),
+        ({"cuts.neuron": [-1]}, "cuts.neuron: expected integers from 0 to 1, got -1"),
+        ({"cuts.side": [0]}, "cuts.side: expected -1 or 1, got 0"),
+        ({"cuts.bound": [math.inf]}, "cuts.bound: expected finite"),
+        ({"cuts.bound": [1.0, 2.0]}, "cuts.bound: expected real numbers of shape"),
+        ({"cuts.mu": [-1e-300]}, "cuts.mu: expected numbers of at least 0, got -1e-300"),
+    ],
+)
+@MODES
+def test_malformed_parabolas_and_cuts_are_refused_by_name(
+    changes: dict[str, Any], message: str, exact: bool
+) -> None:
+    proof = two_rows()
+    assert proof.cuts is not None
+    for name, value in changes.items():
+        field, _, column = name.partition(".")
+        new = proof.cuts._replace(**{column: value}) if column else value
+        proof = replace(proof, **{field: new})
+    with pytest.raises(CertificateError, match=message):
+        verify_certificate(STEP, [0.0], 1, proof, radius=2.9, exact=exact)
+
+
+@MODES
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kappa": np.ones((1, 2))}, "leaf 0, .*: kappa: expected no parabola"),
+        ({"ball": np.ones(1)}, "leaf 0, .*: ball: expected no parabola"),
+        ({"splits": [-2]}, "splits: the tree"),
+        (None, "narrowing step 0, .*: splits: expected no .*narrowing step"),
+    ],
+)
+def test_nothing_of_the_ball_proves_an_infinite_radius(
+    changes: dict[str, Any] | None, message: str, exact: bool
+) -> None:
+    one = np.ones((1, 2))
+    leaf = Certificate(np.array([-1]), np.ones((1, 1)), one, 0 * one)
+    proof = two_rows() if changes is None else replace(leaf, **changes)
+    with pytest.raises(CertificateError, match=message):
+        verify_certificate(STEP, [0.0], 1, proof, radius=math.inf, exact=exact)
+
+
+def test_floats_refuse_what_they_cannot_decide_of_a_large_order_and_say_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("refimpl.certificate.verify._LARGEST_ORDER", 1)
+    with pytest.raises(CertificateError, match=r"not proved for radius 1.5 in floats: pass exact"):
+        verify_certificate(PAIR, [0.0, 0.0], 1, pair_leaf(), radius=1.5)
+    with pytest.raises(CertificateError, match=r"not proved for radius 1.5$"):
+        verify_certificate(PAIR, [0.0, 0.0], 1, pair_leaf(), radius=1.5, exact=True)
+
+
+def test_a_tree_with_more_rows_than_multipliers_is_refused_before_it_takes_memory() -> None:
+    import tracemalloc
+
+    n, M = 200_000, 64
+    net = TwoLayerReLU(np.ones((M, 1)), None, np.ones((1, M)))
+    one = np.ones((1, M))
+    for code in (-1, -2):
+        splits = np.append(np.full(n, code), -1)
+        proof = Certificate(splits, np.ones((1, 1)), one, one * 0)
+        tracemalloc.start()
+        with pytest.raises(CertificateError, match=r"weights|trees end"):
+            verify_certificate(net, [1.0], 1, proof, radius=0.5)
+        assert tracemalloc.get_traced_memory()[1] < 40e6  # 8 bytes a node, some times over
+        tracemalloc.stop()
+
+
+@MODES
+@pytest.mark.parametrize("scale", [2.0**-600, 2.0**-200, 2.0**200, 2.0**600])
+def test_hostile_scales_of_parabolas_neither_overflow_nor_prove_too_much(
+    scale: float, exact: bool
+) -> None:
+    # PAIR with (A, c) times a scale, so that lambda scales too; x and 1/W would scale kappa.
+    net = TwoLayerReLU(np.eye(2), None, [[-scale, -scale]], [2 * scale])
+    leaf = pair_leaf(ball=scale / 2)
+    r = math.sqrt(2)
+    assert passes(net, [0.0, 0.0], 1, leaf, radius=r * (1 - 1e-12), exact=exact)
+    assert not passes(net, [0.0, 0.0], 1, leaf, radius=r * (1 + 1e-12), exact=exact)
+    for kappa in (1e-300, 1e300):
+        assert not passes(net, [0.0, 0.0], 1, pair_leaf(kappa, scale), radius=9.0, exact=exact)
