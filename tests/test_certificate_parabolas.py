@@ -314,8 +314,8 @@ def test_e41_a_cut_by_hand(exact: bool) -> None:
 
 @MODES
 def test_e42_a_quadratic_cut_by_hand(exact: bool) -> None:
-    # PAIR with kappa = 1/4, lambda = 1/2, R = 2: Q = -1 + ((t_1 - 1)^2 + (t_2 - 1)^2) / 4 <= 0 where
-    # t_1 <= 3; mu = 1 shows it: Q + 3 - t_1 = ((t_1 - 3)^2 + (t_2 - 1)^2) / 4.
+    # PAIR with kappa = 1/4, lambda = 1/2, R = 2: Q = -1 + ((t_1 - 1)^2 + (t_2 - 1)^2) / 4 <= 0
+    # where t_1 <= 3; mu = 1 shows it: Q + 3 - t_1 = ((t_1 - 3)^2 + (t_2 - 1)^2) / 4.
     leaf = pair_leaf()
     rows = {n: np.repeat(getattr(leaf, n), 2, axis=0) for n in ("weights", "tau", "nu", "kappa")}
     empty = Certificate(np.array([-2, -1]), **rows, ball=np.array([0.5, 0.5]))
@@ -328,8 +328,8 @@ def test_e42_a_quadratic_cut_by_hand(exact: bool) -> None:
     ):
         cuts = Cuts(*(np.array([value]) for value in (0, 0, 1, bound, mu)))
         # The leaf below proves nothing at R = 2: its error tells that the step was proved.
+        step = replace(empty, cuts=cuts)
         with pytest.raises(CertificateError, match="leaf 1" if proved else "narrowing step 0"):
-            step = replace(empty, cuts=cuts)
             verify_certificate(PAIR, [0.0, 0.0], 1, step, radius=2.0, exact=exact)
 
 
