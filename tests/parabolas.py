@@ -171,6 +171,8 @@ def cuts(node: Node, m: Multipliers) -> list[tuple[int, int, float, float]]:
         Q, _ = quadratic(node, m)
     F, delta, _ = bound(node, m)
     W, found = node.net.W, []
+    if not np.isfinite(F):
+        return []
     for r in np.flatnonzero(np.isnan(node.line())):
         for side in (1, -1):
             if N.any():
