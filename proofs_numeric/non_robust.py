@@ -1,6 +1,7 @@
 """Feature averaging is not robust: the closed-form attack flips all at order sqrt(d/k).
 
-Status: paper, abstract (the order); the constant sqrt(d/k) is derived (E19).
+Status: paper, abstract (the order). Min and Vidal, ICML 2024, have a bound from above; that the
+radius at a centre is sqrt(d/k) is derived (E19).
 
 Bounds. The median is held to 5 % of sqrt(d/k). For all samples: a network with w_s proportional to
 sum_j n_j mu_j (coefficients alike, clusters of n_j samples) flips a sample of cluster j along the
@@ -18,7 +19,7 @@ import numpy as np
 
 from proofs_numeric.evidence import (
     Check,
-    Result,
+    Evidence,
     Run,
     Size,
     binary,
@@ -33,12 +34,12 @@ from refimpl.decisions import margin
 MEDIAN = 0.05
 
 
-def prove(size: Size) -> Result:
+def prove(size: Size) -> Evidence:
     """Judge the binary networks of all seeds."""
     return judge([binary(size, seed) for seed in size.seeds])
 
 
-def judge(runs: Sequence[Run]) -> Result:
+def judge(runs: Sequence[Run]) -> Evidence:
     """Attack in closed form, and find the exact radii."""
     k, d = runs[0].problem.dist.features.shape
     centre = theory.feature_averaging_radius(k, d)
@@ -71,7 +72,7 @@ def judge(runs: Sequence[Run]) -> Result:
         "steps": [each.tolist() for each in steps],
         "budgets": budgets,
     }
-    return Result(
+    return Evidence(
         "non-robust",
         "the closed-form attack flips all samples at a radius of order sqrt(d/k)",
         "paper, abstract; constant derived",

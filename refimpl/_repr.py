@@ -1,10 +1,10 @@
-"""Short texts of objects that hold large arrays."""
+"""What objects that hold large arrays print: sizes instead of entries."""
 
 from __future__ import annotations
 
 
 def sizes(value: object, **numbers: object) -> str:
-    """Class of an object and what is worth knowing of its arrays.
+    """Name of the object's class and the given numbers, for a ``__repr__``.
 
     >>> sizes([3, 4], n=2)
     'list(n=2)'

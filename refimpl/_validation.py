@@ -37,7 +37,7 @@ def real_array(name: str, value: Any, shape: tuple[int | str, ...]) -> Array:
         got != want if isinstance(want, int) else got == 0
         for got, want in zip(array.shape, shape, strict=True)
     ):
-        fail(name, expected, f"shape {array.shape}")
+        fail(name, expected, f"shape {array.shape}" + _flattening(name, array.shape, shape))
     with np.errstate(over="ignore"):  # a long double out of range is refused right below
         result = array.astype(np.float64, copy=False)
     if not _same(array, result):
@@ -46,6 +46,19 @@ def real_array(name: str, value: Any, shape: tuple[int | str, ...]) -> Array:
         bad = tuple(int(i) for i in np.argwhere(~np.isfinite(result))[0])
         fail(name, "finite numbers", f"{result[bad]} at {bad}" if bad else result)
     return result
+
+
+def _flattening(name: str, got: tuple[int, ...], wanted: tuple[int | str, ...]) -> str:
+    """Say how images become the rows that are wanted; in which order, only their user knows."""
+    if len(wanted) != 2 or len(got) < 3:
+        return ""
+    advice = (
+        f"; flatten images to rows in the order of axes that the network was trained with: "
+        f"{name}.reshape(len({name}), -1) for channel, row, column as they are"
+    )
+    if len(got) == 4:
+        advice += f", {name}.transpose(0, 3, 1, 2).reshape(len({name}), -1) for channels last"
+    return advice
 
 
 def extended_array(name: str, value: Any, shape: tuple[int | str, ...]) -> Array:
@@ -70,14 +83,15 @@ def _all_finite(array: Array) -> bool:
     flat = array.ravel()
     with np.errstate(over="ignore"):
         squares = float(np.dot(flat, flat))
-    # A finite dot product proves every entry finite in one pass, and an overflow is looked into.
+    # A finite sum of squares proves every entry finite in one pass. Where it overflows, finite
+    # entries may be large, and each is looked at.
     return math.isfinite(squares) or bool(np.isfinite(flat).all())
 
 
 def _numeric(name: str, value: Any) -> NDArray[Any]:
     try:
         array = np.asarray(value)
-    except (ValueError, TypeError) as error:  # ragged lists
+    except (ValueError, TypeError, RuntimeError) as error:  # ragged lists; tensors with gradients
         fail(name, "an array of real numbers", f"{type(value).__name__} ({error})")
     if array.dtype.kind not in "iuf":
         fail(name, "an array of real numbers", f"dtype {array.dtype}")
@@ -108,7 +122,10 @@ def integer(name: str, value: Any, *, minimum: int) -> int:
 
 
 def signs(name: str, value: Any, n: int | str, of: str = "") -> IntArray:
-    """Labels in {-1, +1}, as int64 of shape (n,); the error says ``of`` what, if that is given."""
+    """Labels in {-1, +1}, as int64 of shape (n,).
+
+    `of` continues the error's "labels in {-1, +1}", as " of the two groups" does.
+    """
     labels = real_array(name, value, (n,))
     if not np.all(np.abs(labels) == 1):
         fail(name, f"labels in {{-1, +1}}{of}", f"{labels[np.abs(labels) != 1][0]:g}")
@@ -138,7 +155,10 @@ def instance(name: str, value: Any, kind: type) -> None:
 
 
 def generator(rng: Any) -> np.random.Generator:
-    """Return the generator itself, or a new one from a non-negative int seed (SPEC 7)."""
+    """Return the generator itself, or a new one from a non-negative int seed or a SeedSequence.
+
+    Scientific Python's SPEC 7 without its default: randomness is always asked for by name.
+    """
     if isinstance(rng, np.random.Generator):
         return rng
     if isinstance(rng, np.random.SeedSequence):

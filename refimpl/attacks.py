@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from refimpl import _validation as check
 from refimpl._validation import Array
@@ -14,7 +14,9 @@ from refimpl.gradients import input_gradient
 from refimpl.network import TwoLayerReLU
 
 
-def closed_form_attack(x: Any, y: Any, features: Any, labels: Any, *, epsilon: Any) -> Array:
+def closed_form_attack(
+    x: ArrayLike, y: ArrayLike, features: ArrayLike, labels: ArrayLike, *, epsilon: ArrayLike
+) -> Array:
     """Move each sample by its budget against the averaged features of its class.
 
     x' = x - epsilon y v / ||v||,  v = v+ - v-,  v_s = sum_{labels_j = s} features_j.
@@ -55,7 +57,7 @@ def closed_form_attack(x: Any, y: Any, features: Any, labels: Any, *, epsilon: A
     return x + budgets(epsilon, len(x))[:, None] * u  # (E26)
 
 
-def closed_form_direction(y: Any, features: Any, labels: Any) -> Array:
+def closed_form_direction(y: ArrayLike, features: ArrayLike, labels: ArrayLike) -> Array:
     """Return the unit direction of E26, u = -y v / ||v|| with v = v+ - v-, row by row.
 
     Parameters
@@ -90,7 +92,7 @@ def closed_form_direction(y: Any, features: Any, labels: Any) -> Array:
     return -y[:, None] * unit_rows(v[None])  # (E26)
 
 
-def linear_region_attack(net: TwoLayerReLU, x: Any, y: Any) -> Array:
+def linear_region_attack(net: TwoLayerReLU, x: ArrayLike, y: ArrayLike) -> Array:
     """Step to the zero of the affine function that f is in the sample's linear region.
 
     x' = argmin{||x' - x|| : f(x) + <grad f(x), x' - x> = 0} = x - f(x) grad f(x)/||grad f(x)||^2.
@@ -140,7 +142,7 @@ def linear_region_attack(net: TwoLayerReLU, x: Any, y: Any) -> Array:
     return result
 
 
-def budgets(epsilon: Any, n: int) -> Array:
+def budgets(epsilon: ArrayLike, n: int) -> Array:
     """Budgets (n,), each at least 0, from one for all samples or one for each."""
     result = per_row("epsilon", epsilon, n)
     if result.min() < 0:
@@ -148,7 +150,7 @@ def budgets(epsilon: Any, n: int) -> Array:
     return result
 
 
-def per_row(name: str, value: Any, n: int, row: tuple[int, ...] = ()) -> Array:
+def per_row(name: str, value: ArrayLike, n: int, row: tuple[int, ...] = ()) -> Array:
     """Array of shape (n, *row), from a value of shape `row` for all rows or one for each."""
     each = True
     with suppress(ValueError):  # a ragged list, which real_array refuses by name

@@ -1,8 +1,12 @@
 """How outputs become a decision, and which outputs are adversarial.
 
 A decision is ``"sign"`` (one output), ``"argmax"``, `GroupMax` or `GroupSum`. Labels y are class
-integers for argmax, -1 or +1 for the others. The set of adversarial outputs is a union over targets
-of polyhedra {F : D F <= 0} (strict ties: D F < 0), and `targets` lists the matrices D.
+integers for argmax, -1 or +1 for the others.
+
+Outputs F can be adversarial in several ways, one for each *target*, such as a wrong class that
+argmax may choose. A target's adversarial outputs are a polyhedron {F : D F <= 0}, or {F : D F < 0}
+where a tie counts as robust; the set of all adversarial outputs is the union of these polyhedra.
+`targets` lists the matrices D.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from refimpl import _validation as check
 from refimpl._validation import Array, IntArray
@@ -18,14 +23,14 @@ from refimpl._validation import Array, IntArray
 TIES = ("adversarial", "robust")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class _Grouped:
     """A decision between two groups of classes, labels (K,) in {-1, +1}, both present."""
 
     labels: IntArray
 
-    def __post_init__(self) -> None:
-        labels = check.signs("labels", self.labels, "K")
+    def __init__(self, labels: ArrayLike) -> None:
+        labels = check.signs("labels", labels, "K")
         if abs(labels.sum()) == len(labels):
             check.fail("labels", "classes in both groups", f"only {labels[0]:+d}")
         object.__setattr__(self, "labels", check.frozen(labels))
@@ -52,7 +57,7 @@ class GroupSum(_Grouped):
 Decision = str | GroupMax | GroupSum
 
 
-def check_decision(decision: Any, n_outputs: int) -> Decision:
+def check_decision(decision: object, n_outputs: int) -> Decision:
     """Return the decision if it fits K = n_outputs, else raise `ValueError`."""
     if isinstance(decision, _Grouped):
         if len(decision.labels) != n_outputs:
@@ -75,7 +80,7 @@ def check_decision(decision: Any, n_outputs: int) -> Decision:
     return decision
 
 
-def check_labels(y: Any, n: int, decision: Decision, n_outputs: int) -> IntArray:
+def check_labels(y: ArrayLike, n: int, decision: Decision, n_outputs: int) -> IntArray:
     """Labels y (n,) of the kind that the decision takes."""
     if decision == "argmax":
         return check.classes("y", y, n, n_outputs)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from refimpl import _validation as check
 from refimpl._validation import Array
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Decomposition:
-    """Coefficients of features (M,k), lambda, and of noise vectors (M,n), sigma."""
+    """Trained weights in terms of the data.
+
+    feature (M,k): lambda_{r,j}, the part of cluster feature j in neuron r; noise (M,n):
+    sigma_{r,i}, the part of sample i's noise in neuron r.
+    """
 
     feature: Array
     noise: Array
@@ -74,9 +79,10 @@ def decompose(trajectory: Trajectory, sample: Sample, dist: ClusterDistribution)
 
 @dataclass(frozen=True, eq=False)
 class IncrementBounds:
-    """Most that one step changes a C_{i,r}, a lambda_{r,j} and a sigma_{r,i}.
+    """Bounds on |C(t+1) - C(t)|, and on the same of lambda and sigma, in one step.
 
-    coefficient: float; feature (k,), by cluster j; noise (n,), by sample i.
+    coefficient: float, for every C_{i,r}; feature (k,): for lambda_{r,j} of cluster j; noise (n,):
+    for sigma_{r,i} of sample i. No bound depends on the neuron r.
     """
 
     coefficient: float
@@ -89,9 +95,13 @@ def increment_bounds(
 ) -> IncrementBounds:
     """Bound what one full-batch step adds to the coefficients of the paper's binary network.
 
-    |C(t+1) - C(t)| <= eta/(n m), of lambda_{r,j}: ||mu_j||^2 n_j eta/(n m), of sigma_{r,i}:
-    ||xi_i||^2 eta/(n m), with n_j the samples of cluster j, eta the learning rate: each sigmoid
-    that an increment contains is below 1, each output weight is 1/m in size.
+    |C_{i,r}(t+1) - C_{i,r}(t)| <= eta/(n m),
+    |lambda_{r,j}(t+1) - lambda_{r,j}(t)| <= ||mu_j||^2 n_j eta/(n m),
+    |sigma_{r,i}(t+1) - sigma_{r,i}(t)| <= ||xi_i||^2 eta/(n m),
+
+    where eta is the learning rate and n_j the number of samples in cluster j. The increment of
+    C_{i,r} is eta/n times a sigmoid, which is below 1, times an output weight, which is 1/m in
+    size.
 
     Parameters
     ----------
@@ -110,9 +120,9 @@ def increment_bounds(
 
     Notes
     -----
-    Source: E16, derived. In signs: with labels constant on clusters and s_r the sign of neuron r's
-    output weight, lambda_{r,j} and the sigma_{r,i} of that cluster's samples never decrease for
-    j in J_{s_r} and never increase for the others.
+    Source: E16, derived, which also has the signs. Let labels be constant on clusters, and s_r be
+    the sign of neuron r's output weight. For j in J_{s_r}, lambda_{r,j} and sigma_{r,i} of the
+    samples i in cluster j never decrease. For the other clusters they never increase.
 
     Examples
     --------
@@ -129,7 +139,7 @@ def increment_bounds(
     return IncrementBounds(coefficient, feature, _squared_norms(noise) * coefficient)  # (E16)
 
 
-def cosine_matrix(features: Any, W: Any) -> Array:
+def cosine_matrix(features: ArrayLike, W: ArrayLike) -> Array:
     """Cosines of the angles between features and weight vectors.
 
     <mu_i, w_r> / (||mu_i|| ||w_r||), as in the paper's Figure 2.

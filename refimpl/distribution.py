@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from refimpl import _repr
 from refimpl import _validation as check
@@ -26,7 +26,7 @@ class Sample:
         return _repr.sizes(self, n=n, dim=dim)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, init=False)
 class ClusterDistribution:
     """Mixture of k Gaussian clusters, each with a binary label.
 
@@ -37,7 +37,7 @@ class ClusterDistribution:
     features : (k,d) array, k >= 2
         Cluster centres mu_j.
     labels : (k,) array in {-1, +1}
-        Both classes have a cluster: J+ = {labels = +1}, J- = {labels = -1}.
+        Classes of the clusters, J+ = {labels = +1} and J- = {labels = -1}, neither empty.
     noise_std : float, at least 0
         Standard deviation of every coordinate of the noise; the paper has 1.
 
@@ -62,25 +62,31 @@ class ClusterDistribution:
 
     features: Array
     labels: IntArray
-    noise_std: float = 1.0
+    noise_std: float
 
-    def __post_init__(self) -> None:
-        features = check.real_array("features", self.features, ("k", "d"))
+    def __init__(self, features: ArrayLike, labels: ArrayLike, noise_std: float = 1.0) -> None:
+        features = check.real_array("features", features, ("k", "d"))
         if len(features) < 2:
             check.fail("features", "at least 2 clusters", len(features))
-        labels = check.signs("labels", self.labels, len(features))
+        labels = check.signs("labels", labels, len(features))
         if abs(labels.sum()) == len(labels):
             check.fail("labels", "clusters of both classes", f"only {labels[0]:+d}")
         object.__setattr__(self, "features", check.frozen(features))
         object.__setattr__(self, "labels", check.frozen(labels))
-        object.__setattr__(self, "noise_std", check.real("noise_std", self.noise_std, minimum=0))
+        object.__setattr__(self, "noise_std", check.real("noise_std", noise_std, minimum=0))
 
     def __repr__(self) -> str:
         return _repr.sizes(self, n_clusters=self.n_clusters, dim=self.dim, noise_std=self.noise_std)
 
     @classmethod
     def orthogonal(
-        cls, n_clusters: int, dim: int, *, labels: Any = None, noise_std: float = 1.0, rng: Any
+        cls,
+        n_clusters: int,
+        dim: int,
+        *,
+        labels: ArrayLike | None = None,
+        noise_std: float = 1.0,
+        rng: int | np.random.Generator,
     ) -> ClusterDistribution:
         """Uniformly random orthogonal features of norm sqrt(d), the paper's setting.
 
@@ -123,14 +129,14 @@ class ClusterDistribution:
         dim: int,
         *,
         cosine: float,
-        labels: Any = None,
+        labels: ArrayLike | None = None,
         noise_std: float = 1.0,
-        rng: Any,
+        rng: int | np.random.Generator,
     ) -> ClusterDistribution:
         """Features of norm sqrt(d) with one common pairwise cosine.
 
-        <mu_i, mu_j> = d for i = j and d * cosine otherwise: the symmetric square root of that Gram
-        matrix, applied to a random orthonormal frame.
+        <mu_i, mu_j> = d for i = j and d * cosine otherwise. The features are the symmetric square
+        root of this Gram matrix, applied to a random orthonormal frame.
 
         Parameters
         ----------
@@ -165,7 +171,7 @@ class ClusterDistribution:
             labels = np.where(np.arange(k) < k // 2, 1, -1)
         gaussian = check.generator(rng).standard_normal((d, k))
         frame, triangle = np.linalg.qr(gaussian)
-        # With R's diagonal made positive the frame is uniform (Haar) whatever QR's sign convention.
+        # With the diagonal of R positive the frame is uniform (Haar), whatever signs QR chooses.
         frame = (frame * np.where(np.diag(triangle) < 0, -1.0, 1.0)).T
         mean = frame.mean(axis=0)
         apart, along = math.sqrt(1 - rho), math.sqrt(max(1 + (k - 1) * rho, 0.0))
@@ -183,17 +189,31 @@ class ClusterDistribution:
         return int(self.features.shape[1])
 
     @property
+    def class_sizes(self) -> tuple[int, int]:
+        """Numbers of clusters |J+| and |J-|."""
+        positive = int((self.labels > 0).sum())
+        return positive, self.n_clusters - positive
+
+    @property
+    def class_sums(self) -> Array:
+        """Sums of the features of each class: the rows v+ and v-, v_s = sum_{j in J_s} mu_j.
+
+        >>> ClusterDistribution([[2, 0], [0, 2], [1, 1]], [1, -1, -1]).class_sums.tolist()
+        [[2.0, 0.0], [1.0, 3.0]]
+        """
+        return np.stack([self.features[self.labels == side].sum(axis=0) for side in (1, -1)])
+
+    @property
     def imbalance(self) -> float:
         """The smallest r >= 1 with 1/r <= |J+|/|J-| <= r; 1 for a balanced partition.
 
         >>> ClusterDistribution(np.eye(4), [1, 1, 1, -1]).imbalance
         3.0
         """
-        positive = int((self.labels > 0).sum())
-        negative = self.n_clusters - positive
+        positive, negative = self.class_sizes
         return max(positive / negative, negative / positive)  # (E3)
 
-    def sample(self, n: int, *, rng: Any) -> Sample:
+    def sample(self, n: int, *, rng: int | np.random.Generator) -> Sample:
         """Draw n independent labelled points.
 
         Parameters

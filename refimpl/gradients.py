@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from refimpl import _validation as check
 from refimpl._validation import Array, IntArray
@@ -21,7 +21,9 @@ class Gradients:
     b: Array | None
 
 
-def loss_and_gradients(net: TwoLayerReLU, x: Any, targets: Any) -> tuple[float, Gradients]:
+def loss_and_gradients(
+    net: TwoLayerReLU, x: ArrayLike, targets: ArrayLike
+) -> tuple[float, Gradients]:
     """Mean loss over the rows of x and its gradient in the hidden layer.
 
     K = 1: L = (1/n) sum_i log(1 + exp(-y_i f(x_i))).
@@ -66,12 +68,15 @@ def loss_and_gradients(net: TwoLayerReLU, x: Any, targets: Any) -> tuple[float, 
 
 
 def hidden_gradient(net: TwoLayerReLU, z: Array, y: IntArray) -> tuple[float, Array]:
-    """Loss and G = (dL/dF A) * 1[Z > 0] (n,M) from preactivations z, not reading W and b."""
+    """Loss and G = (dL/dF A) * 1[Z > 0] (n,M), from preactivations Z = z (n,M).
+
+    Of the network A and c alone are read: z may be that of other W and b, as it is in training.
+    """
     loss, derivative = loss_and_derivative(net.readout(z), y)
     return loss, (derivative @ net.A) * relu_derivative(z)  # (E11)
 
 
-def input_gradient(net: TwoLayerReLU, x: Any, cotangent: Any) -> Array:
+def input_gradient(net: TwoLayerReLU, x: ArrayLike, cotangent: ArrayLike) -> Array:
     """Gradient of <v, F(x)> with respect to x, row by row.
 
     Parameters
@@ -102,8 +107,8 @@ def input_gradient(net: TwoLayerReLU, x: Any, cotangent: Any) -> Array:
     return (relu_derivative(net.preactivations(x)) * (v @ net.A)) @ net.W  # (E12)
 
 
-def check_targets(targets: Any, n: int, n_outputs: int) -> IntArray:
-    """Labels in {-1, +1} for K = 1, class integers for K > 1."""
+def check_targets(targets: ArrayLike, n: int, n_outputs: int) -> IntArray:
+    """Training labels (n,): in {-1, +1} for K = 1, class integers for K > 1."""
     if n_outputs == 1:
         return check.signs("targets", targets, n)
     return check.classes("targets", targets, n, n_outputs)

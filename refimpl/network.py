@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from refimpl import _repr, decisions
 from refimpl import _validation as check
@@ -32,7 +34,7 @@ def relu_derivative(z: Array) -> Array:
     return (z > 0).astype(np.float64)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, init=False)
 class TwoLayerReLU:
     """F(x) = A ReLU(W x + b) + c, from R^d to R^K with M hidden neurons.
 
@@ -41,7 +43,7 @@ class TwoLayerReLU:
     W : (M,d) array
         Hidden weights, a neuron a row.
     b : (M,) array or None
-        Hidden biases. None: the network has none; it is read as zeros and never trained.
+        Hidden biases. A network with None computes as with zeros, and never gets any in training.
     A : (K,M) array
         Output weights.
     c : (K,) array, optional
@@ -68,15 +70,17 @@ class TwoLayerReLU:
     W: Array
     b: Array | None
     A: Array
-    c: Array = None  # type: ignore[assignment]  # __post_init__ makes it zeros
+    c: Array
 
-    def __post_init__(self) -> None:
-        W = check.real_array("W", self.W, ("M", "d"))
-        A = check.real_array("A", self.A, ("K", "M"))
+    def __init__(
+        self, W: ArrayLike, b: ArrayLike | None, A: ArrayLike, c: ArrayLike | None = None
+    ) -> None:
+        W = check.real_array("W", W, ("M", "d"))
+        A = check.real_array("A", A, ("K", "M"))
         if A.shape[1] != len(W):  # either may be transposed
             check.fail("W and A", "shapes (M, d) and (K, M)", f"{W.shape} and {A.shape}")
-        b = None if self.b is None else check.real_array("b", self.b, (len(W),))
-        c = np.zeros(len(A)) if self.c is None else check.real_array("c", self.c, (len(A),))
+        b = None if b is None else check.real_array("b", b, (len(W),))
+        c = np.zeros(len(A)) if c is None else check.real_array("c", c, (len(A),))
         for name, value in (("W", W), ("b", b), ("A", A), ("c", c)):
             object.__setattr__(self, name, None if value is None else check.frozen(value))
 
@@ -85,7 +89,13 @@ class TwoLayerReLU:
 
     @classmethod
     def binary(
-        cls, dim: int, m: int, *, sigma_w: float = 1e-5, sigma_b: float = 1e-5, rng: Any
+        cls,
+        dim: int,
+        m: int,
+        *,
+        sigma_w: float = 1e-5,
+        sigma_b: float = 1e-5,
+        rng: int | np.random.Generator,
     ) -> TwoLayerReLU:
         """Paper's binary network at small initialisation: K = 1, M = 2m, A = [1/m .., -1/m ..].
 
@@ -115,7 +125,13 @@ class TwoLayerReLU:
 
     @classmethod
     def multiclass(
-        cls, dim: int, n_classes: int, h: int = 1, *, sigma_w: float = 1e-5, rng: Any
+        cls,
+        dim: int,
+        n_classes: int,
+        h: int = 1,
+        *,
+        sigma_w: float = 1e-5,
+        rng: int | np.random.Generator,
     ) -> TwoLayerReLU:
         """Paper's multi-class network: F_j(x) = (1/h) sum_r ReLU(<w_{j,r}, x>), without biases.
 
@@ -152,9 +168,7 @@ class TwoLayerReLU:
         >>> TwoLayerReLU.feature_averaging(dist).W.tolist()
         [[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
         """
-        positive = dist.labels > 0
-        v = [dist.features[side].sum(axis=0) for side in (positive, ~positive)]
-        return cls(np.stack(v), None, np.array([[1.0, -1.0]]))  # (E17)
+        return cls(dist.class_sums, None, np.array([[1.0, -1.0]]))  # (E17)
 
     @classmethod
     def feature_decoupling(cls, dist: ClusterDistribution, bias: float = 0.0) -> TwoLayerReLU:
@@ -191,12 +205,12 @@ class TwoLayerReLU:
         """The hidden biases b, zeros where the network has none."""
         return np.zeros(self.n_hidden) if self.b is None else self.b
 
-    def preactivations(self, x: Any) -> Array:
+    def preactivations(self, x: ArrayLike) -> Array:
         """Z = X W^T + b of shape (n,M), for rows x (n,d)."""
         z = check.real_array("x", x, ("n", self.dim)) @ self.W.T
         return z if self.b is None else z + self.b
 
-    def outputs(self, x: Any) -> Array:
+    def outputs(self, x: ArrayLike) -> Array:
         """F(x) = A ReLU(W x + b) + c of shape (n,K), for rows x (n,d)."""
         return self.readout(self.preactivations(x))
 
@@ -204,7 +218,7 @@ class TwoLayerReLU:
         """Return A ReLU(z) + c of shape (n,K), for preactivations z (n,M)."""
         return relu(z) @ self.A.T + self.c  # (E4)
 
-    def predict(self, x: Any, decision: Decision) -> IntArray:
+    def predict(self, x: ArrayLike, decision: Decision) -> IntArray:
         """Decided labels (n,): 0 at a sign tie, the lowest index at an argmax tie.
 
         Whether a sample counts as correct follows `ties` where a function has it, never this.
@@ -216,7 +230,7 @@ class TwoLayerReLU:
             self.outputs(x), decisions.check_decision(decision, self.n_outputs)
         )
 
-    def group_sum(self, labels: Any) -> TwoLayerReLU:
+    def group_sum(self, labels: ArrayLike) -> TwoLayerReLU:
         """Scalar network sum_j labels_j F_j: A' = labels^T A, c' = labels^T c.
 
         Parameters
@@ -227,13 +241,18 @@ class TwoLayerReLU:
         rows = _group_row(labels, self.n_outputs)
         return TwoLayerReLU(self.W, self.b, rows @ self.A, rows @ self.c)
 
-    def fold_input(self, mean: Any, std: Any) -> TwoLayerReLU:
+    def fold_input(
+        self, mean: Any, std: Any, *, shape: tuple[int, ...] | None = None
+    ) -> TwoLayerReLU:
         """Network that takes raw inputs where this one takes (x - mean) / std: radii in raw units.
 
         Parameters
         ----------
-        mean, std : float or (d,) array
+        mean, std : float, or (d,) array, or (channels,) array where `shape` is given
             std > 0.
+        shape : tuple of int, optional
+            Of one image, channels first, such as (3, 32, 32): the rows x are its entries in C
+            order, channel after channel. Each mean and std then holds for its whole channel.
 
         Returns
         -------
@@ -245,21 +264,21 @@ class TwoLayerReLU:
         >>> net = TwoLayerReLU([[1.0]], None, [[1.0]])
         >>> net.fold_input(mean=1.0, std=2.0).outputs([[5.0]]).tolist()
         [[2.0]]
+        >>> net = TwoLayerReLU([[1.0, 1.0, 1.0, 1.0]], None, [[1.0]])
+        >>> net.fold_input([0.0, 1.0], [1.0, 2.0], shape=(2, 1, 2)).W.tolist()
+        [[1.0, 1.0, 0.5, 0.5]]
         """
-        mean, std = (
-            np.broadcast_to(
-                check.real_array(name, value, () if np.ndim(value) == 0 else (self.dim,)),
-                (self.dim,),
-            )
-            for name, value in (("mean", mean), ("std", std))
-        )
+        size = _channel_size(shape, self.dim)
+        mean, std = (_each_input(n, v, self.dim, size) for n, v in (("mean", mean), ("std", std)))
         if not (std > 0).all():
             check.fail("std", "positive numbers", std.min())
         W = self.W / std
         return TwoLayerReLU(W, self.bias - W @ mean, self.A, self.c)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write W, b (if any), A, c and format_version as .npz to exactly `path`, whole or not.
+        """Write W, b (if any), A, c and format_version as .npz to exactly `path`.
+
+        The file appears whole or not at all.
 
         Raises
         ------
@@ -290,9 +309,29 @@ class TwoLayerReLU:
             names = ", ".join(sorted(arrays)) or "none"
             check.fail(str(path), "arrays W, A and optionally b, c", names)
         try:
-            return cls(arrays["W"], arrays.get("b"), arrays["A"], arrays.get("c"))  # type: ignore[arg-type]  # c None is zeros
+            return cls(arrays["W"], arrays.get("b"), arrays["A"], arrays.get("c"))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
+
+
+def _channel_size(shape: Any, dim: int) -> int:
+    """Entries of one channel of images (channels, ...), 1 where no shape is given."""
+    if shape is None:
+        return 1
+    sizes = [check.integer("shape", size, minimum=1) for size in np.atleast_1d(shape).tolist()]
+    if not sizes or math.prod(sizes) != dim:
+        check.fail("shape", f"(channels, ...) with d = {dim} entries", shape)
+    return dim // sizes[0]
+
+
+def _each_input(name: str, value: Any, dim: int, channel_size: int) -> Array:
+    """Value of every input, from one number, one for each channel, or one for each input."""
+    if np.ndim(value) == 0:
+        return np.full(dim, check.real(name, value))
+    channels = dim // channel_size
+    if np.shape(value) == (dim,):
+        channels, channel_size = dim, 1
+    return np.repeat(check.real_array(name, value, (channels,)), channel_size)
 
 
 def _group_row(labels: Any, n_outputs: int) -> Array:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import softmax
 
 from refimpl import _validation as check
@@ -19,16 +18,16 @@ OBJECTIVES = ("loss", "margin")
 
 def pgd_attack(
     net: TwoLayerReLU,
-    x: Any,
-    y: Any,
+    x: ArrayLike,
+    y: ArrayLike,
     *,
-    epsilon: Any,
+    epsilon: ArrayLike,
     steps: int = 40,
     step_size: float | None = None,
     restarts: int = 1,
     decision: Decision = "sign",
     objective: str = "margin",
-    rng: Any,
+    rng: int | np.random.Generator,
 ) -> Array:
     """Search the ball of radius epsilon around each sample for a point that is adversarial.
 

@@ -4,8 +4,8 @@ For property tests of any implementation of the paper's objects. Small arrays ar
 entry, so that a failure shrinks to a few zeros and ones; large ones are drawn from a seed. Ties,
 kinks, duplicate, dead and unread neurons, and scales far from 1 come up often, on purpose.
 
-Needs Hypothesis: ``pip install refimpl[check]``. Sizes are bounds, and every strategy documents its
-own. A strategy that finds its request impossible for a network rejects that example.
+Needs Hypothesis, the extra ``check``. Sizes are bounds, and every strategy documents its own. A
+strategy that finds its request impossible for a network rejects that example.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refimpl import _validation as check
+from refimpl import _validation
 from refimpl import decisions as _decisions
+from refimpl._extras import install
 from refimpl._validation import Array, IntArray
 from refimpl.decisions import Decision, GroupMax, GroupSum
 from refimpl.distribution import ClusterDistribution, Sample
@@ -27,9 +28,7 @@ try:
     from hypothesis import strategies as st
     from hypothesis.extra import numpy as hnp
 except ImportError as error:
-    raise ImportError(
-        "refimpl.strategies needs Hypothesis: install it with pip install refimpl[check]"
-    ) from error
+    raise ImportError(f"refimpl.strategies needs Hypothesis: {install('check')}") from error
 
 KINDS = ("general", "binary", "multiclass", "averaging", "decoupling")
 KINKS = ("any", "on", "off")
@@ -242,7 +241,7 @@ def _general(
     exponent = st.sampled_from([0, -30, 30, -7, 7]) if scales else st.just(0)
     hidden, output = 2.0 ** draw(exponent), 2.0 ** draw(exponent)
     b, c = None if b is None else hidden * b, None if c is None else output * c
-    return TwoLayerReLU(hidden * W, b, output * A, c)  # type: ignore[arg-type]  # c None is zeros
+    return TwoLayerReLU(hidden * W, b, output * A, c)
 
 
 @st.composite
@@ -278,7 +277,7 @@ def inputs(
     margin : float
         Below 1.
     """
-    check.choice("kinks", kinks, KINKS)
+    _validation.choice("kinks", kinks, KINKS)
     min_rows, max_rows = (1, max_rows) if n is None else (n, n)
     x = draw(_matrices(min_rows, max_rows, net.dim))
     if kinks == "on":

@@ -10,15 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import bdtr, gammaincc, gammaln, ndtr, xlogy
 
 from refimpl import _validation as check
-from refimpl._validation import Array
+from refimpl._validation import Array, IntArray
 from refimpl.distribution import ClusterDistribution
 
+KINDS = ("averaging", "group_max", "group_sum")
 _FAR = 1e100  # times 1 + sqrt(d): every law is 0 there, and squares are still finite
 _TAIL = 9.0  # P(|g| > 9) < 3e-19 for a standard normal g
 
@@ -48,7 +49,8 @@ def feature_averaging_radius(k: int, d: int) -> float:
 
     Notes
     -----
-    Source: E19, derived; the paper's abstract states the order.
+    Source: E19. The paper's abstract states the order; as a bound from above it is in Min and
+    Vidal, *Can Implicit Bias Imply Adversarial Robustness?*, ICML 2024; the equality is derived.
 
     Examples
     --------
@@ -62,9 +64,9 @@ def feature_averaging_radius(k: int, d: int) -> float:
 def decoupled_radius(d: int, bias: float = 0.0) -> float:
     """Exact l2 robust radius of f_FD under group_max at a cluster centre.
 
-    sqrt(d/2), the distance to the midpoint of mu_j and a centre of the other class, where their
-    neurons tie; with a negative bias at most sqrt(d) + bias / sqrt(d), where the own neuron is 0
-    and all others are.
+    max(0, min(sqrt(d/2), sqrt(d) + bias / sqrt(d))): sqrt(d/2) is the distance to the midpoint of
+    mu_j and a centre of the other class, where their neurons tie. With a negative bias the own
+    neuron reaches 0, as all others are, at the distance sqrt(d) + bias / sqrt(d).
 
     Parameters
     ----------
@@ -85,8 +87,10 @@ def decoupled_radius(d: int, bias: float = 0.0) -> float:
 
     Notes
     -----
-    Source: E20, derived; the paper's abstract states the order. No classifier does better on
-    both of two classes at once.
+    Source: E20. The paper's abstract states the order. No classifier is robust beyond sqrt(d/2) on
+    the centres of two classes at once, since their midpoint is adversarial for one of them: Min and
+    Vidal, *Gradient Flow Provably Learns Robust Classifiers for Orthonormal GMMs*, ICML 2025,
+    Proposition 1, which also covers noisy samples. The equality for f_FD is derived.
 
     Examples
     --------
@@ -101,9 +105,9 @@ def decoupled_radius(d: int, bias: float = 0.0) -> float:
 def group_sum_radius(k_opposite: int, d: int, bias: float = 0.0) -> float:
     """Exact l2 robust radius of f_FD under group_sum at a cluster centre.
 
-    min over n = 0..k_opposite of (sqrt(d) + (n - 1) |bias| / sqrt(d)) / sqrt(1 + n): n neurons of
-    the other class rise together against the own one. Without bias n = k_opposite is the best, and
-    the radius is sqrt(d / (1 + k_opposite)).
+    min over n = 0..k_opposite of (sqrt(d) + (n - 1) |bias| / sqrt(d)) / sqrt(1 + n): the nearest
+    tie at which n neurons of the other class are active, each with the same output, whose sum is
+    that of the own neuron. Without bias n = k_opposite is nearest, at sqrt(d / (1 + k_opposite)).
 
     Parameters
     ----------
@@ -143,7 +147,42 @@ def group_sum_radius(k_opposite: int, d: int, bias: float = 0.0) -> float:
     return max(0.0, float(np.min((root - (n - 1) * (bias / root)) / np.sqrt(1 + n))))  # (E21)
 
 
-def feature_averaging_radius_at(x: Any, y: Any, dist: ClusterDistribution) -> Array:
+def centre_radius(kind: str, *, k_own: int, k_opposite: int, d: int) -> float:
+    """Exact l2 robust radius of an idealised network without bias at a cluster centre.
+
+    Parameters
+    ----------
+    kind : "averaging", "group_max" or "group_sum"
+        As in `robust_accuracy`.
+    k_own, k_opposite : int, at least 1
+        Clusters of the centre's class and of the other.
+    d : int, at least k_own + k_opposite
+        Input dimension.
+
+    Raises
+    ------
+    ValueError
+        Another kind, or numbers out of range.
+
+    Notes
+    -----
+    Source: E19, E20, E21.
+
+    Examples
+    --------
+    >>> [centre_radius(kind, k_own=1, k_opposite=3, d=36) for kind in ("averaging", "group_sum")]
+    [3.0, 3.0]
+    """
+    kind = check.choice("kind", kind, KINDS)
+    own = check.integer("k_own", k_own, minimum=1)
+    opposite = check.integer("k_opposite", k_opposite, minimum=1)
+    d = check.integer("d", d, minimum=own + opposite)
+    if kind == "averaging":
+        return feature_averaging_radius(own + opposite, d)
+    return decoupled_radius(d) if kind == "group_max" else group_sum_radius(opposite, d)
+
+
+def feature_averaging_radius_at(x: ArrayLike, y: ArrayLike, dist: ClusterDistribution) -> Array:
     """Exact l2 robust radius of f_FA at any samples, for any features.
 
     f_FA is adversarial where <v_y, x'> <= max(<v_-y, x'>, 0), a union of two half-spaces:
@@ -178,7 +217,7 @@ def feature_averaging_radius_at(x: Any, y: Any, dist: ClusterDistribution) -> Ar
     """
     x = check.real_array("x", x, ("n", dist.dim))
     y = check.signs("y", y, len(x))
-    v = np.stack([dist.features[dist.labels == side].sum(axis=0) for side in (1, -1)])
+    v = dist.class_sums
     own, other = v[np.where(y > 0, 0, 1)], v[np.where(y > 0, 1, 0)]
     distances = [_distance(normal, x) for normal in (own, own - other)]
     return np.maximum(np.minimum(*distances), 0.0)  # (E22)
@@ -186,7 +225,7 @@ def feature_averaging_radius_at(x: Any, y: Any, dist: ClusterDistribution) -> Ar
 
 def robust_accuracy(
     kind: str,
-    epsilons: Any,
+    epsilons: ArrayLike,
     *,
     n_positive: int,
     n_negative: int,
@@ -195,14 +234,15 @@ def robust_accuracy(
 ) -> Array:
     """P(r > epsilon) for the robust radius r of an idealised network at a noisy sample.
 
-    With g iid N(0, 1), k_own and k_opp the clusters of the sample's own and of the other class,
-    k = k_own + k_opp, in units of noise_std (where sqrt(d) stands for sqrt(d) / noise_std), r is
-    the positive part of
+    Let g be iid N(0, 1), k_own and k_opp the numbers of clusters of the sample's own and of the
+    other class, and k = k_own + k_opp. For noise_std = 1 the radius r is the positive part of
 
     - averaging: min(p / sqrt(k_own), (p - q) / sqrt(k)), p ~ N(sqrt(d), k_own), q ~ N(0, k_opp);
     - group_max: (sqrt(d) + g_own - max_opp g) / sqrt(2);
     - group_sum: sqrt(N^2 / (1 + k_opp) + sum_{other own} max(g, 0)^2) where N > 0, and 0 elsewhere,
       N = sqrt(d) + g_own - sum_opp g.
+
+    For another noise_std all lengths, sqrt(d) among them, are in units of it.
 
     Parameters
     ----------
@@ -220,8 +260,8 @@ def robust_accuracy(
     Returns
     -------
     (e,) array
-        In [0, 1], never rising with epsilon; 1-dimensional quadrature with an error below 1e-12
-        for up to a hundred clusters.
+        In [0, 1], never rising with epsilon. It is computed by quadrature in one dimension, with an
+        error below 1e-12 for up to a hundred clusters.
 
     Raises
     ------
@@ -241,7 +281,7 @@ def robust_accuracy(
     >>> robust_accuracy("group_max", [2.0], n_positive=1, n_negative=1, d=8).round(12).tolist()
     [0.5]
     """
-    law = _LAWS[check.choice("kind", kind, tuple(_LAWS))]
+    law = _LAWS[check.choice("kind", kind, KINDS)]
     epsilons = check.real_array("epsilons", epsilons, ("e",))
     if epsilons.min() < 0:
         check.fail("epsilons", "numbers of at least 0", epsilons.min())
@@ -261,12 +301,78 @@ def robust_accuracy(
     return result
 
 
+def median_radius(
+    kind: str, *, n_positive: int, n_negative: int, d: int, noise_std: float = 1.0
+) -> float:
+    """Median of the robust radius whose law is `robust_accuracy`: P(r > median) = 1/2.
+
+    Parameters
+    ----------
+    kind, n_positive, n_negative, d, noise_std
+        As in `robust_accuracy`.
+
+    Returns
+    -------
+    float
+        Within 1e-9; 0 where at most half of the samples are decided right.
+
+    Raises
+    ------
+    ValueError
+        As `robust_accuracy`.
+
+    Notes
+    -----
+    Source: E23 to E25, derived.
+
+    Examples
+    --------
+    >>> round(median_radius("group_max", n_positive=1, n_negative=1, d=8), 6)
+    2.0
+    """
+    from scipy.optimize import brentq  # on first use: importing it takes longer than refimpl itself
+
+    def above_half(epsilon: float) -> float:
+        sizes = {"n_positive": n_positive, "n_negative": n_negative}
+        share = robust_accuracy(kind, [epsilon], **sizes, d=d, noise_std=noise_std)
+        return float(share[0]) - 0.5
+
+    if above_half(0.0) <= 0:
+        return 0.0
+    last = math.sqrt(d) + _TAIL * noise_std * math.sqrt(n_positive + n_negative)
+    return float(brentq(above_half, 0.0, last, xtol=1e-9))
+
+
+def law_parameters(dist: ClusterDistribution) -> dict[str, float] | None:
+    """Arguments of `robust_accuracy` and `median_radius` for a distribution, but for the kind.
+
+    Returns
+    -------
+    dict or None
+        None: no law is known, as the features are not orthogonal of norm sqrt(d) (E2), or there is
+        no noise.
+
+    Examples
+    --------
+    >>> law_parameters(ClusterDistribution.orthogonal(3, 9, rng=0))
+    {'n_positive': 1, 'n_negative': 2, 'd': 9, 'noise_std': 1.0}
+    >>> law_parameters(ClusterDistribution.correlated(3, 9, cosine=0.5, rng=0)) is None
+    True
+    """
+    gram = dist.features @ dist.features.T / dist.dim
+    if not (dist.noise_std and np.allclose(gram, np.eye(dist.n_clusters), atol=1e-9)):
+        return None
+    positive, negative = dist.class_sizes
+    sizes = {"n_positive": positive, "n_negative": negative}
+    return {**sizes, "d": dist.dim, "noise_std": dist.noise_std}
+
+
 def _averaging(epsilon: float, root: float, own: int, opp: int) -> float:
     """P(p > epsilon sqrt(own), p - q > epsilon sqrt(own + opp)), p = root + sqrt(own) u."""
     slope = math.sqrt(own / opp)
     offset = (root - epsilon * math.sqrt(own + opp)) / math.sqrt(opp)
     start = max(epsilon - root / math.sqrt(own), -_TAIL)
-    # Panels as long as the steeper of the two normal functions is wide.
+    # A panel is as long as the steeper of the two normal functions is wide.
     u, weights = _panels(start, _TAIL, max(0, math.ceil((_TAIL - start) * max(1.0, slope))))
     return float(weights @ (_normal_density(u) * ndtr(slope * u + offset)))  # (E23)
 
@@ -315,7 +421,7 @@ def _normal_density(u: Array) -> Array:
     return np.exp(-(u**2) / 2) / math.sqrt(2 * math.pi)
 
 
-def _chi_density(s: Array, j: Any) -> Array:
+def _chi_density(s: Array, j: IntArray) -> Array:
     """Density of the root of a chi-squared with j degrees of freedom, (j,s)."""
     j = j[:, None]
     return np.exp(xlogy(j - 1, s) - s**2 / 2 - (j / 2 - 1) * math.log(2) - gammaln(j / 2))

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from refimpl import _repr
 from refimpl import _validation as check
@@ -26,8 +26,8 @@ ALL = slice(None)
 class Trajectory:
     """What gradient descent ends with.
 
-    network: after the last step; losses (steps+1,): from initial to final; coefficients (n,M): C of
-    W = W(0) + C^T x, the part of every sample in every neuron's weights.
+    network: after the last step; losses (steps+1,): from initial to final; coefficients (n,M): C
+    in W = W(0) + C^T x, where C_{i,r} is the multiple of sample i that neuron r has taken up.
     """
 
     network: TwoLayerReLU
@@ -44,17 +44,17 @@ class Trajectory:
 
 def gradient_descent(
     net: TwoLayerReLU,
-    x: Any,
-    targets: Any,
+    x: ArrayLike,
+    targets: ArrayLike,
     *,
     learning_rate: float,
     steps: int,
     method: str = "auto",
     batch_size: int | None = None,
-    rng: Any = None,
+    rng: int | np.random.Generator | None = None,
     callback: Callable[[int, float, Callable[[], TwoLayerReLU]], object] | None = None,
 ) -> Trajectory:
-    """Train W and b, not A and c, by gradient descent with a constant step.
+    """Train W and b, not A and c, by gradient descent with a constant learning rate.
 
     W(t+1) = W(t) - learning_rate dL/dW,  b(t+1) = b(t) - learning_rate dL/db, where L is the mean
     loss over the rows of step t's batch: logistic for K = 1, cross-entropy for K > 1.
@@ -70,10 +70,14 @@ def gradient_descent(
     steps : int, at least 0
         Gradient steps, whatever the batches; 0 returns the network as it is.
     method : "primal", "gram" or "auto"
-        The same iterates up to rounding. "primal" holds W(t): 2 B d M multiply-adds a step, B the
-        rows of a batch. "gram" holds C(t) and Q = x x^T, 8 n^2 bytes: B n M a step, after n^2 d / 2
-        once. "auto" takes the one with fewer; it takes "gram" only for n < 2 d, so that Q is
-        never more than twice the size of x.
+        Both methods have the same iterates up to rounding. With B rows in a batch
+
+        - "primal" holds W(t), and a step costs 2 B d M multiply-adds;
+        - "gram" holds C(t) and the Gram matrix x x^T, which takes 8 n^2 bytes and n^2 d / 2
+          multiply-adds once; a step then costs B n M.
+
+        "auto" takes the method with fewer multiply-adds in all. That is "gram" for n < 2 d only, so
+        that the Gram matrix is never more than twice the size of x.
     batch_size : int from 1 to n, optional
         None: all rows in every step, the paper's setting. Else every epoch starts with one
         ``rng.permutation(n)`` and takes consecutive batches from it; the last batch of an epoch has
@@ -136,7 +140,9 @@ def gradient_descent(
     return Trajectory(iterate.snapshot()(), losses, iterate.C)
 
 
-def _batches(n: int, batch_size: Any, rng: Any) -> Iterator[Rows]:
+def _batches(
+    n: int, batch_size: int | None, rng: int | np.random.Generator | None
+) -> Iterator[Rows]:
     """Rows of every step without end; the arguments are checked here, before the first one."""
     if batch_size is None:
         return repeat(ALL)
@@ -165,7 +171,7 @@ def _cheaper_method(net: TwoLayerReLU, n: int, steps: int, batch: int) -> str:
 
 
 class _Iterate(ABC):
-    """Parameters after some steps; b(t) and C(t) are held by both methods."""
+    """Parameters after t steps. Both methods hold b(t) and C(t)."""
 
     def __init__(self, net: TwoLayerReLU, x: Array) -> None:
         self.net, self.x = net, x
@@ -191,7 +197,7 @@ class _Iterate(ABC):
 
 
 class _Primal(_Iterate):
-    """Holds W(t)."""
+    """Holds W(t) beside C(t)."""
 
     def __init__(self, net: TwoLayerReLU, x: Array) -> None:
         super().__init__(net, x)
@@ -209,7 +215,7 @@ class _Primal(_Iterate):
 
 
 class _Gram(_Iterate):
-    """Holds the Gram matrix, and W(t) only as C(t)."""
+    """Holds the Gram matrix Q = x x^T. W(t) = W(0) + C(t)^T x is formed when it is asked for."""
 
     def __init__(self, net: TwoLayerReLU, x: Array) -> None:
         super().__init__(net, x)
@@ -227,7 +233,7 @@ class _Gram(_Iterate):
 
 
 def _without_warnings() -> np.errstate:
-    """Overflow ends in the error that `_evaluate` raises, and needs no warning before it."""
+    """Silence NumPy on overflow, which `_evaluate` turns into an error."""
     return np.errstate(over="ignore", invalid="ignore")
 
 
