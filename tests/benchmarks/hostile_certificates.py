@@ -1,10 +1,11 @@
 """Certificates of hostile networks: does the checker ever prove more than the exact radius?
 
 Weights up to 1e8 with their negatives beside them, margins near the rounding unit, samples of norm
-1e6; and for three in ten ordinary weights, where parabolas prove more. The exact radius r comes from rational arithmetic (`exact_radius`). Each network's certificate,
-as the multipliers of that enumeration give it, and one with parabolas and narrowing steps
-(`parabolas`), as they are and with numbers altered, are tried in both modes at radii R from far
-below r to just above. No R >= r may pass (strict ties: no R > r).
+1e6; and for three in ten ordinary weights, where parabolas prove more. The exact radius r comes
+from rational arithmetic (`exact_radius`). Each network's certificate, as the multipliers of that
+enumeration give it, and one with parabolas and narrowing steps (`parabolas`), as they are and with
+numbers altered, are tried in both modes at radii R from far below r to just above. No R >= r may
+pass (strict ties: no R > r).
 
     python tests/benchmarks/hostile_certificates.py [--networks 100000] [--jobs 2]
 
