@@ -501,6 +501,8 @@ def test_e33_altering_any_number_never_proves_more_than_the_exact_radius(exact: 
         radius = math.nextafter(math.sqrt(squared or 0), math.inf)
         for field in fields(Certificate):
             array = getattr(proof, field.name)
+            if array is None:  # no parabolas and no cuts
+                continue
             for index in np.ndindex(array.shape):
                 old = array[index]
                 scaled = [old * factor for factor in (-1, 0, 0.5, 1 - 1e-15, 1 + 1e-15, 2)]
@@ -560,7 +562,7 @@ def test_e33_a_certificate_of_something_else_is_refused(exact: bool) -> None:
         ({"splits": [0, -1, -1, -1]}, "splits: the trees end before node 3"),
         ({"splits": [0, 0, -1, -1, -1]}, "has not split, got 0 at node 1"),
         ({"splits": [2, -1, -1]}, "-1 or a neuron in 0..1 .* got 2 at node 0"),
-        ({"splits": [-2, -1, -1]}, "got -2 at node 0"),
+        ({"splits": [-3, -1, -1]}, "got -3 at node 0"),
         ({"splits": [0.5, -1, -1]}, "got 0.5 at node 0"),
         ({"splits": []}, "splits: expected real numbers of shape"),
         ({"splits": [[0, -1, -1]]}, "splits: expected real numbers of shape"),

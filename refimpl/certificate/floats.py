@@ -50,7 +50,7 @@ floats choose near the minimiser,
 
     Q(delta) = Q(delta_0) + <g, e> + <e, H e>,  e = delta - delta_0,  g the gradient at delta_0,
 
-and if no eigenvalue of H is below h = 2^-26 lambda, Q >= Q(delta_0) - ||g||^2 / (4 h). Near the
+and if no eigenvalue of H is below h > 0, Q >= Q(delta_0) - ||g||^2 / (4 h). Near the
 minimiser g is made of rounding errors, and the loss is of their squares. With
 
     eps' = eps + 2 d u,  size'_r = size_r + ||delta_0|| ||w_r||,  f_r = kappa_r t_r + 1/4,
@@ -59,14 +59,15 @@ minimiser g is made of rounding errors, and the loss is of their squares. With
    kappa_r and derivative 2 |gamma_r| f_r, this and all roundings of the value stay below eps' times
    B_r (1 + 2 |f_r| + eps' kappa_r size'_r) (size'_r + s_r), which is S'_r for r in N;
 8. else S'_r = (B_r + nu_r) size'_r, and the ball's term adds lambda (||delta_0||^2 + R^2):
-   with S' = sum_k |v_k c_k| + sum_r S'_r + that, Q(delta_0) is off by less than 4 eps' S';
-9. g = W^T p + 2 lambda delta_0, p = q off N and p_r = -2 |gamma_r| f_r on N: off by less than
-   4 eps' (sum_r |p_r| ||w_r|| + sum_N 4 B_r ||w_r|| (kappa_r size'_r + 1/4) + 4 lambda ||delta_0||).
+   with S' = sum_k |v_k c_k| + sum_r S'_r + that, Q(delta_0) is off by less than 4 eps' S'.
+9. g = W^T p + 2 lambda delta_0, p = q off N and p_r = -2 |gamma_r| f_r on N: off by less than 4
+   eps' (sum_r |p_r| ||w_r|| + sum_N 4 B_r ||w_r|| (kappa_r size'_r + 1/4) + 4 lambda ||delta_0||).
 
 The Hessian
 -----------
-H >= h I is shown through C = (lambda - h) D^-1 - G_NN, G = W W^T, or C = H - h I where d < |N|: one
-is positive semidefinite if and only if the other is, as V^T V and V V^T have the same eigenvalues.
+H >= h I is tried for h = lambda / 4 down to 2^-26 lambda, and shown through the matrix
+C = (lambda - h) D^-1 - G_NN, G = W W^T, or C = H - h I where d < |N|: one is positive semidefinite
+if and only if the other is, as V^T V and V V^T have the same eigenvalues.
 C as computed is off by at most a matrix E >= 0 componentwise: with eps" = (|N| + d + 8) u,
 
 10. E = 2 eps" (nu nu^T + 4 lambda D^-1), nu_r = ||w_r||, or 2 eps" (|W_N|^T D |W_N| + 4 lambda I).
@@ -83,7 +84,7 @@ A cut by Q with mu > 0 holds if mu Q(delta_0) +- (bound - t_r) >= ||mu g -+ w_r|
 That norm is at most sqrt(w_r^T H^-1 w_r) + mu ||g|| / sqrt(h), and
 
     w_r^T H^-1 w_r = (G_rr + G_rN C^-1 G_Nr) / lambda with C = lambda D^-1 - G_NN,
-    v^T C^-1 v = v^T y + y^T e + e^T C^-1 e for every y, with e = v - C y and C >= 2^-26 lambda D^-1
+    v^T C^-1 v = v^T y + y^T e + e^T C^-1 e for every y, with e = v - C y and C >= h D^-1
 
 (or with C = H directly). y is near C^-1 v, so that e is made of rounding errors, which
 
@@ -112,7 +113,7 @@ from refimpl.network import TwoLayerReLU
 _UNIT = 2.0**-53
 _FLOOR = 2.0**-960  # added to every magnitude: pays for underflow
 _ROWS_AT_ONCE = 256  # keeps W^T q of a large tree, and of many cuts, small
-_STIFFNESS = 2.0**-26  # part of lambda that the smallest eigenvalue of H has to reach
+_STIFFNESS = 2.0 ** np.array([-2, -8, -14, -20, -26])  # of H, as parts of lambda, tried in turn
 _HUGE = 2.0**300  # floats leave parabolas with factors beyond it, or below 1 / it, to exact mode
 _STEEPEST = 2.0**50  # of kappa size: beyond it the parabola is a spike that rounding can't see
 
@@ -247,7 +248,7 @@ def _bowl_of(
     if not Q.tame():
         return None
     hessian = _Hessian(net, ball, N, height * kappa, Q.lam)
-    return _bowl(Q, hessian) if hessian.is_definite else None
+    return _bowl(Q, hessian) if hessian.stiffness else None
 
 
 class _Bowl(NamedTuple):
@@ -299,7 +300,7 @@ def _bowl(Q: _Quadratic, hessian: _Hessian) -> _Bowl | None:
     slopes[N] += 4 * Q.B[N] * ball.norms[N] * (Q.kappa * size[N] + 0.25)
     gradient = _norms(g, eps) + 4 * eps * (slopes.sum() + 4 * Q.lam * R0 + _FLOOR)
     fine = (Q.kappa * size[N] < _STEEPEST).all() and np.isfinite([value, gradient]).all()
-    stiffness = Q.lam * _STIFFNESS
+    stiffness = Q.lam * hessian.stiffness
     return _Bowl(value, gradient, stiffness, eps, t, size, hessian) if fine else None
 
 
@@ -327,10 +328,10 @@ class _Hessian:
             self.a = lam / D
             self.gram = _gram(net)
             C = -self.gram[np.ix_(N, N)]
-        softer = C + np.diag(self.a * (1 - _STIFFNESS))
         self.C = C + np.diag(self.a)
-        self.is_definite = _is_definite(softer, self.error)
-        self.inverse = np.linalg.inv(self.C) if self.is_definite else self.C
+        shown = (h for h in _STIFFNESS if _is_definite(C + np.diag(self.a * (1 - h)), self.error))
+        self.stiffness = next(shown, 0.0)  # part of lambda below every eigenvalue of H
+        self.inverse = np.linalg.inv(self.C) if self.stiffness else self.C
 
     def error(self, Y: Array) -> Array:
         """E Y for columns Y >= 0."""
@@ -358,7 +359,7 @@ class _Hessian:
             spread = self.eps * np.outer(self.norms[self.N], self.norms[r])
         Y = self.inverse @ v
         e = np.abs(v - self.C @ Y) + self.error(np.abs(Y)) + spread
-        last = (e**2 / (self.a * _STIFFNESS)[:, None]).sum(axis=0)
+        last = (e**2 / (self.a * self.stiffness)[:, None]).sum(axis=0)
         total = top + (v * Y).sum(axis=0) + (np.abs(Y) * (e + spread)).sum(axis=0) + last
         return (total * (1 + 8 * self.eps) + _FLOOR) / scale
 

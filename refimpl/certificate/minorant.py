@@ -53,7 +53,7 @@ def minorant(rows: Rows, A: Numbers, c: Numbers, lines: Lines) -> Minorant:
     free = rows.phase == 0
     v = (rows.weights[:, None] @ rows.D)[:, 0]
     gamma = v @ A
-    parabola = free & lines.bent & (gamma < 0) & (rows.kappa > 0)
+    parabola = free & lines.bent & (gamma < 0) & (rows.kappa > 0)  # (E34)
     line = np.where(free, lines.slope, np.maximum(rows.phase, 0))
     q = gamma * np.where(gamma >= 0, rows.tau, line) - rows.phase * rows.nu  # (E33)
     chords = np.minimum(gamma, 0) * np.where(free & ~parabola, lines.offset, 0)

@@ -150,7 +150,7 @@ def _bowl_proved(
     bowl = _Bowl.of(rows, m, N, sample)
     signs = exact.schur_signs(bowl.matrices(None if cuts is None else list(_each(cuts))))
     least = 1 if cuts is None and not strict else 0
-    return signs is not None and min(signs) >= least
+    return signs is not None and min(signs) >= least  # (E35, E42)
 
 
 class _Bowl(NamedTuple):
