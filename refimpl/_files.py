@@ -48,8 +48,14 @@ def write_npz(path: str | os.PathLike[str], **arrays: Any) -> None:
         np.savez(file, **arrays)
 
 
-def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, Any]]:
-    """Read every array of an .npz file, never unpickling; a `ValueError` names a bad file."""
+def read_npz(
+    path: str | os.PathLike[str], *, compressed: bool = True
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Read every array of an .npz file, never unpickling; a `ValueError` names a bad file.
+
+    A small file of compressed arrays can need any amount of memory: ``compressed=False`` refuses
+    such a file.
+    """
     # Opened here: np.load leaves a file that is no archive open, and the file system's own errors
     # (missing, a directory, unreadable) pass through as they are.
     with Path(path).open("rb") as file:
@@ -58,6 +64,9 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, Any]]:
         file.seek(0)
         try:
             with np.load(file, allow_pickle=False) as archive:
+                for member in archive.zip.infolist() if not compressed else ():
+                    if member.compress_type != zipfile.ZIP_STORED:
+                        raise ValueError(f"{member.filename}, which is compressed")
                 return {name: _member(archive, name) for name in archive.files}
         except Exception as error:  # zipfile, zlib and numpy.lib.format each raise their own
             reason = str(error) or type(error).__name__

@@ -80,7 +80,7 @@ def test_adversarial_training_is_measured(capsys):
     task = _task(ClusterDistribution.orthogonal(4, 40, rng=0), n=80, test=20)
     real_data._print_attacked(task, steps=3, radii=5)
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["budget", "0", "0.5", "1", "2"]
+    assert [line.split()[0] for line in lines] == ["budget", "0", "0.5", "1", "1.5"]
     assert lines[1].split()[3] == "1.00"
 
 

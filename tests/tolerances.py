@@ -53,6 +53,13 @@ CROSSING = 4 * U
 RAY = 1e6 * gamma(18)
 
 
+# Smallest steps of networks of tenths, relative to 1 + t*: d <= 2, M <= 5 neurons, K <= 3 outputs,
+# entries up to 0.4. The outputs at t are sums of terms of absolute sum at most 3 (1 + t), off by
+# gamma(2 + 5 + 3 + 3) of that at either end of a piece; a slope is a multiple of 0.01 but for
+# rounding, so that the crossing is off by at most 100 times both, and its own three roundings.
+STEP_OF_TENTHS = 100 * 2 * 3 * gamma(16)
+
+
 def descent(net: TwoLayerReLU, x: Array, learning_rate: float, steps: int) -> float:
     """Bound of the difference of W, b, C or a loss between two float64 runs of gradient descent.
 
@@ -202,6 +209,17 @@ SCIP = 1e-5
 SCIP meets constraints up to 1e-6: y f, whose slope at images is of the order of 1, and squares
 alike, for radii of about 1.
 """
+
+
+def folded_error(net: TwoLayerReLU, x: Array) -> Array:
+    """Absolute error (n,K) of outputs into which normalisations were folded, and of the original.
+
+    Both round 10 times as often as a plain network, and means, gains and scales of sizes between
+    1e-2 and 10 for an input, a neuron and an output cancel at most 1e3-fold each in W, b, A and c,
+    of which two can meet: 1e7 in all.
+    """
+    size = output_error(net, np.maximum(np.abs(x), 1.0))
+    return 1e7 * (size + output_error(net, np.ones_like(x)).max())
 
 
 def moved_weights(net: TwoLayerReLU, x: Array, epsilon: float, steps: int, rate: float) -> float:

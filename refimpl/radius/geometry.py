@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from refimpl.network import TwoLayerReLU
 
 UNIT = 2.0**-53
 FLOOR = 2.0**-900  # added to every bound of an error: pays for underflow
+TINY = 2.0**-1000  # of outputs: less may be what underflow has left of more
 ROOT_FLOOR = 2.0**-500  # the same for norms, whose squares underflow
 
 Flags = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
@@ -64,6 +66,37 @@ class Geometry:
             rounding=(net.dim + size) * UNIT,
             factor=size * UNIT + 2 * float(backward + defect) + measuring,
         )
+
+    def combined(self, kept: IntArray, affine: Array, norms: Array) -> Geometry:
+        """Geometry of some neurons, and of combinations `affine` (I,M) with ||row|| <= norms (I,).
+
+        `norms` are those of |affine| times ours, so that errors stay relative to them.
+        """
+        rows = np.concatenate((self.U[kept], affine @ self.U))
+        norms = np.concatenate((self.norms[kept], norms))
+        factor = self.factor
+        if len(rows) < rows.shape[1]:
+            Q, R = np.linalg.qr(rows.T)
+            residual = np.linalg.norm(rows - R.T @ Q.T, axis=1)
+            backward = np.max(residual / np.where(norms > 0, norms, 1.0))
+            defect = np.linalg.norm(Q.T @ Q - np.eye(Q.shape[1]))
+            factor += 2 * float(backward + defect) + rows.shape[1] * UNIT * math.sqrt(len(rows))
+            rows = R.T
+        squares, bias = np.square(rows).sum(axis=1), np.zeros(len(rows))
+        return Geometry(rows, squares, norms, bias, self.rounding, factor)
+
+    @cached_property
+    def spectral(self) -> float:
+        """Spectral norm of W, rounded up."""
+        largest = float(np.linalg.eigvalsh(self.gram)[-1]) if len(self.gram) else 0.0
+        # The eigenvalues' errors are a few M u of the largest, those of the Gram matrix in it.
+        slack = 16 * len(self.gram) * (UNIT + self.factor) * float(np.square(self.norms).sum())
+        return math.sqrt(max(largest, 0.0) + slack) + ROOT_FLOOR
+
+    @cached_property
+    def gram(self) -> Array:
+        """W W^T (M,M)."""
+        return self.U @ self.U.T
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,9 +150,9 @@ def in_range(net: TwoLayerReLU, x: Array) -> Flags:
     with np.errstate(all="ignore"):
         products = A * W
         largest = max(products.max(), (A * np.abs(net.bias)).max(), np.abs(net.c).max())
-    outputs = products.max(axis=1)
+    outputs = products.max(axis=1)[((A > 0) & (W > 0)).any(axis=1)]  # some underflow to 0
     fine = (W < 2.0**400).all() and (W[W > 0] > 2.0**-400).all()
-    fine = fine and largest < 2.0**250 and (outputs[outputs > 0] > 2.0**-250).all()
+    fine = fine and largest < 2.0**250 and (outputs > 2.0**-250).all()
     result: Flags = (np.abs(x).max(axis=1) < 2.0**150) & fine
     return result
 

@@ -18,28 +18,29 @@ from refimpl import (
     robust_radius,
     theory,
 )
-from refimpl.conformance import vector_bounds as bounds
 from refimpl.conformance.adapter import METHODS
+from refimpl.conformance.case import Case
 from refimpl.conformance.oracle import Reference
+from refimpl.conformance.vectors import bounds
 from refimpl.decomposition import decompose, increment_bounds
 
 LABELS = np.array([1, 1, -1])
 
 Arrays = dict[str, Any]
-Draw = Callable[[np.random.Generator], Arrays]
+Draw = Callable[[np.random.Generator], Case]
 
 
 class Vector(NamedTuple):
     """One file: `inputs` draws a case, `outputs` computes it, `bounds` says how far one may be off.
 
-    `outputs` takes the inputs by name, `bounds` the unit roundoff before them; both return a value
+    `outputs` takes the inputs by name, `bounds` the unit roundoff and the case; both return a value
     for each output.
     """
 
     equations: str
     inputs: Draw
     outputs: Callable[..., Arrays]
-    bounds: Callable[..., Arrays]
+    bounds: Callable[[float, Case], Arrays]
 
 
 # Inputs: multiples of 1/8 from a seed, which float32 holds exactly. Scalars are int or float.
@@ -49,130 +50,128 @@ def _eighths(rng: np.random.Generator, *shape: int) -> Any:
     return rng.integers(-16, 17, size=shape) / 8
 
 
-def _network(rng: np.random.Generator, K: int, M: int = 4, d: int = 3) -> Arrays:
-    net = {"W": _eighths(rng, M, d), "b": _eighths(rng, M), "A": _eighths(rng, K, M)}
-    return net | {"c": _eighths(rng, K)}
+def _network(rng: np.random.Generator, K: int, M: int = 4, d: int = 3) -> Case:
+    W, b, A, c = (_eighths(rng, *shape) for shape in ((M, d), (M,), (K, M), (K,)))
+    return Case(W=W, b=b, A=A, c=c)
 
 
-def _forward(rng: np.random.Generator) -> Arrays:
-    return _network(rng, 2) | {"x": _eighths(rng, 5, 3)}
+def _forward(rng: np.random.Generator, K: int = 2) -> Case:
+    return _network(rng, K).replace(x=_eighths(rng, 5, 3))
 
 
-def _cotangents(rng: np.random.Generator) -> Arrays:
-    return _forward(rng) | {"cotangent": _eighths(rng, 5, 2)}
+def _cotangents(rng: np.random.Generator) -> Case:
+    return _forward(rng).replace(cotangent=_eighths(rng, 5, 2))
 
 
 def _supervised(K: int, **more: Any) -> Draw:
     """Network, x and targets, then more scalars."""
 
-    def inputs(rng: np.random.Generator) -> Arrays:
+    def inputs(rng: np.random.Generator) -> Case:
         targets = rng.choice([-1, 1], 5) if K == 1 else rng.integers(K, size=5)
-        return _network(rng, K) | {"x": _eighths(rng, 5, 3), "targets": targets} | more
+        return _forward(rng, K).replace(targets=targets, **more)
 
     return inputs
 
 
-def _clusters(rng: np.random.Generator) -> Arrays:
+def _clusters(rng: np.random.Generator) -> Case:
     """Draw samples of three clusters, labels constant on them, and a binary network with m = 2."""
     features, cluster = 8 * np.eye(3) + _eighths(rng, 3, 3), rng.integers(3, size=5)
-    net = _network(rng, 1) | {"A": np.array([[0.5, 0.5, -0.5, -0.5]]), "c": np.zeros(1)}
-    x = features[cluster] + _eighths(rng, 5, 3)
-    samples = {"x": x, "cluster": cluster, "features": features, "targets": LABELS[cluster]}
-    return net | samples | {"learning_rate": 0.125, "steps": 3}
+    net = _network(rng, 1).replace(A=np.array([[0.5, 0.5, -0.5, -0.5]]), c=np.zeros(1))
+    return net.replace(
+        x=features[cluster] + _eighths(rng, 5, 3),
+        cluster=cluster,
+        features=features,
+        targets=LABELS[cluster],
+        learning_rate=0.125,
+        steps=3,
+    )
 
 
-def _increasing(rng: np.random.Generator) -> Arrays:
+def _increasing(rng: np.random.Generator) -> Case:
     case = _clusters(rng)
-    return {name: case[name] for name in ("x", "cluster", "features", "learning_rate")} | {"m": 2}
+    samples = Case(x=case.x, cluster=case.cluster, features=case.features)
+    return samples.replace(learning_rate=case.learning_rate, m=2)
 
 
-def _attacked(rng: np.random.Generator) -> Arrays:
+def _attacked(rng: np.random.Generator) -> Case:
     case = _clusters(rng)
-    samples = {"x": case["x"], "y": case["targets"], "features": case["features"]}
-    return samples | {"labels": LABELS, "epsilon": rng.integers(0, 17) / 8}
+    samples = Case(x=case.x, y=case.targets, features=case.features)
+    return samples.replace(labels=LABELS, epsilon=rng.integers(0, 17) / 8)
 
 
 def _labelled(K: int = 1) -> Draw:
     """Network, x, and labels of which nearly all are right."""
-
-    def inputs(rng: np.random.Generator) -> Arrays:
-        case = _network(rng, K) | {"x": _eighths(rng, 5, 3)}
-        F = _net(**case).outputs(case["x"])
-        return case | {"y": F.argmax(axis=1) if K > 1 else np.where(F[:, 0] > 0, 1, -1)}
-
-    return inputs
+    return lambda rng: _with_labels(_forward(rng, K))
 
 
-def _grouped(rng: np.random.Generator) -> Arrays:
+def _with_labels(case: Case) -> Case:
+    F = case.net.outputs(case.x)
+    return case.replace(y=F.argmax(axis=1) if F.shape[1] > 1 else np.where(F[:, 0] > 0, 1, -1))
+
+
+def _grouped(rng: np.random.Generator) -> Case:
     case = _labelled(3)(rng)
-    return case | {"y": LABELS[case["y"]], "labels": LABELS}
+    return case.replace(y=LABELS[case.y], labels=LABELS)
 
 
-def _rays(rng: np.random.Generator) -> Arrays:
-    return _labelled()(rng) | {"direction": np.tile([3.0, 0.0, 4.0], (5, 1))}
+def _rays(rng: np.random.Generator) -> Case:
+    return _labelled()(rng).replace(direction=np.tile([3.0, 0.0, 4.0], (5, 1)))
 
 
-def _linear(rng: np.random.Generator) -> Arrays:
+def _linear(rng: np.random.Generator) -> Case:
     """Networks whose gradient is not 0 at the samples: one neuron is on everywhere near."""
-    case = _labelled()(rng)
-    case["W"][0], case["b"][0], case["A"][0, 0] = [4.0, 0.0, 0.0], 64.0, 8.0
-    F = _net(**case).outputs(case["x"])
-    return case | {"y": np.where(F[:, 0] > 0, 1, -1)}
+    case = _forward(rng, 1)
+    case.W[0], case.b[0], case.A[0, 0] = [4.0, 0.0, 0.0], 64.0, 8.0
+    return _with_labels(case)
 
 
-def _angles(rng: np.random.Generator) -> Arrays:
-    return {"features": _eighths(rng, 3, 4) + 3 * np.eye(3, 4)} | {
-        "W": _eighths(rng, 4, 4) + 3 * np.eye(4)
-    }
+def _angles(rng: np.random.Generator) -> Case:
+    features = _eighths(rng, 3, 4) + 3 * np.eye(3, 4)
+    return Case(features=features, W=_eighths(rng, 4, 4) + 3 * np.eye(4))
 
 
-def _centres(rng: np.random.Generator) -> Arrays:
+def _centres(rng: np.random.Generator) -> Case:
     k, d = int(rng.integers(2, 9)), int(rng.integers(9, 65))
     bias = -rng.integers(0, 8 * d) / 8 * rng.integers(0, 2)
-    return {"k": k, "k_opposite": int(rng.integers(1, k)), "d": d, "bias": bias}
+    return Case(k=k, k_opposite=int(rng.integers(1, k)), d=d, bias=bias)
 
 
-def _averaged(rng: np.random.Generator) -> Arrays:
+def _averaged(rng: np.random.Generator) -> Case:
     """Features with norm sqrt(d) = 4, orthogonal, and samples near them."""
     features = 4 * np.eye(4, 16)[rng.permutation(4)]
     labels = np.array([1, 1, -1, -1])
     x = features + _eighths(rng, 4, 16)
-    return {"x": x, "y": labels, "features": features, "labels": labels}
+    return Case(x=x, y=labels, features=features, labels=labels)
 
 
-def _laws(rng: np.random.Generator) -> Arrays:
+def _laws(rng: np.random.Generator) -> Case:
     positive, negative = (int(rng.integers(1, 4)) for _ in range(2))
-    sizes = {"n_positive": positive, "n_negative": negative, "d": 1024}
-    return {"epsilons": np.arange(0, 33) / 1.0} | sizes
+    epsilons = np.arange(0, 33) / 1.0
+    return Case(epsilons=epsilons, n_positive=positive, n_negative=negative, d=1024)
 
 
-def _paper(rng: np.random.Generator) -> Arrays:
-    return {"W": _eighths(rng, 4, 3), "b": _eighths(rng, 4), "x": _eighths(rng, 5, 3)}
+def _paper(rng: np.random.Generator) -> Case:
+    return Case(W=_eighths(rng, 4, 3), b=_eighths(rng, 4), x=_eighths(rng, 5, 3))
 
 
-def _idealised(rng: np.random.Generator) -> Arrays:
+def _idealised(rng: np.random.Generator) -> Case:
     case = _clusters(rng)
-    ideal = {"features": case["features"], "labels": LABELS, "bias": -rng.integers(0, 17) / 8}
-    return ideal | {"x": case["x"]}
+    bias = -rng.integers(0, 17) / 8
+    return Case(features=case.features, labels=LABELS, bias=bias, x=case.x)
 
 
-def _balls(rng: np.random.Generator) -> Arrays:
+def _balls(rng: np.random.Generator) -> Case:
     """Draw a row of 0, rows inside and outside of a ball, and one on its sphere."""
-    delta = np.vstack([_eighths(rng, 5, 3), np.zeros(3), [0.0, 1.5, 2.0]])
-    return {"delta": delta, "epsilon": 2.5}
+    return Case(delta=np.vstack([_eighths(rng, 5, 3), np.zeros(3), [0.0, 1.5, 2.0]]), epsilon=2.5)
 
 
-def _curve(rng: np.random.Generator) -> Arrays:
+def _curve(rng: np.random.Generator) -> Case:
     """Draw radii, one of them inf, and epsilons that they often equal."""
     radius = np.append(rng.integers(0, 9, size=7) / 4, np.inf)
-    return {"radius": radius, "epsilons": np.arange(9) / 4}
+    return Case(radius=radius, epsilons=np.arange(9) / 4)
 
 
 # Outputs.
-
-
-def _net(W: Any, b: Any, A: Any, c: Any, **_: Any) -> TwoLayerReLU:
-    return TwoLayerReLU(W, b, A, c)
 
 
 def _method(method: str, *names: str) -> Callable[..., Arrays]:
@@ -189,7 +188,8 @@ def _radius(decision: Callable[[Any], Any]) -> Callable[..., Arrays]:
     """Robust radii under the decision that these labels of the outputs make, if any."""
 
     def outputs(x: Any, y: Any, labels: Any = None, **net: Any) -> Arrays:
-        return {"radius": robust_radius(_net(**net), x, y, decision=decision(labels)).upper}
+        radii = robust_radius(TwoLayerReLU(**net), x, y, decision=decision(labels))
+        return {"radius": radii.upper}
 
     return outputs
 
@@ -227,10 +227,13 @@ def _robust_accuracy(epsilons: Any, **sizes: Any) -> Arrays:
     return {kind: theory.robust_accuracy(kind, epsilons, **sizes) for kind in kinds}
 
 
-def _decomposition(x: Any, targets: Any, cluster: Any, features: Any, **rest: Any) -> Arrays:
-    steps = {name: rest[name] for name in ("learning_rate", "steps")}
-    path = gradient_descent(_net(**rest), x, targets, **steps)
-    sample, dist = Sample(x, targets, cluster), ClusterDistribution(features, LABELS)
+def _decomposition(**inputs: Any) -> Arrays:
+    case = Case(inputs)
+    path = gradient_descent(
+        case.net, case.x, case.targets, learning_rate=case.learning_rate, steps=case.steps
+    )
+    sample = Sample(case.x, case.targets, case.cluster)
+    dist = ClusterDistribution(case.features, LABELS)
     parts = decompose(path, sample, dist)
     return {"coefficients": path.coefficients, "feature": parts.feature, "noise": parts.noise}
 
@@ -242,21 +245,39 @@ def _increments(x: Any, cluster: Any, features: Any, learning_rate: float, m: in
 
 
 def _linear_step(x: Any, y: Any, **net: Any) -> Arrays:
-    return {"x_adv": linear_region_attack(_net(**net), x, y)}
+    return {"x_adv": linear_region_attack(TwoLayerReLU(**net), x, y)}
 
 
-_TRAINED = ("W_end", "b_end", "A_end", "losses")
+def _gradients(equations: str, K: int) -> Vector:
+    outputs = _method("parameter_gradients", "dW", "db")
+    return Vector(equations, _supervised(K), outputs, bounds.of_gradients)
 
 
 def _trained(K: int) -> Vector:
     inputs = _supervised(K, learning_rate=0.125, steps=3)
-    return Vector("E13", inputs, _method("train", *_TRAINED), bounds.of_training)
+    outputs = _method("train", "W_end", "b_end", "A_end", "losses")
+    return Vector("E13", inputs, outputs, bounds.of_training)
 
 
 def _searched(
-    equations: str, inputs: Draw, decision: Callable[[Any], Any], own: Callable[..., Any]
+    equations: str, inputs: Draw, decision: Callable[[Any], Any], signs: Callable[..., Any]
 ) -> Vector:
-    return Vector(equations, inputs, _radius(decision), bounds.of_radius(decision, own))
+    return Vector(equations, inputs, _radius(decision), bounds.of_radius(decision, signs))
+
+
+# Signs of the outputs for a label: +1 where one speaks for it, -1 where against it.
+
+
+def _sign(label: Any, _: Any) -> Any:
+    return label
+
+
+def _own_class(label: Any, _: Any) -> Any:
+    return 2 * np.eye(3)[label] - 1
+
+
+def _own_group(label: Any, labels: Any) -> Any:
+    return label * labels
 
 
 VECTORS: dict[str, Vector] = {
@@ -264,12 +285,8 @@ VECTORS: dict[str, Vector] = {
     "paper-networks": Vector("E5 E6", _paper, _paper_networks, bounds.of_paper_networks),
     "logistic-loss": Vector("E8", _supervised(1), _method("loss", "loss"), bounds.of_loss),
     "cross-entropy": Vector("E10", _supervised(3), _method("loss", "loss"), bounds.of_loss),
-    "binary-gradients": Vector(
-        "E9 E11", _supervised(1), _method("parameter_gradients", "dW", "db"), bounds.of_gradients
-    ),
-    "multiclass-gradients": Vector(
-        "E10 E11", _supervised(3), _method("parameter_gradients", "dW", "db"), bounds.of_gradients
-    ),
+    "binary-gradients": _gradients("E9 E11", 1),
+    "multiclass-gradients": _gradients("E10 E11", 3),
     "input-gradient": Vector(
         "E12", _cotangents, _method("input_gradient", "gradient"), bounds.of_input_gradient
     ),
@@ -291,19 +308,8 @@ VECTORS: dict[str, Vector] = {
     "robust-accuracy": Vector(
         "E29", _curve, _method("robust_accuracy", "share"), bounds.of_robust_accuracy
     ),
-    "radius-sign": _searched(
-        "E29 E31", _labelled(), lambda labels: "sign", lambda label, labels: label
-    ),
-    "radius-argmax": _searched(
-        "E29 E30",
-        _labelled(3),
-        lambda labels: "argmax",
-        lambda label, labels: 2 * np.eye(3)[label] - 1,
-    ),
-    "radius-group-max": _searched(
-        "E29 E30", _grouped, GroupMax, lambda label, labels: label * labels
-    ),
-    "radius-group-sum": _searched(
-        "E29 E31", _grouped, GroupSum, lambda label, labels: label * labels
-    ),
+    "radius-sign": _searched("E29 E31", _labelled(), lambda labels: "sign", _sign),
+    "radius-argmax": _searched("E29 E30", _labelled(3), lambda labels: "argmax", _own_class),
+    "radius-group-max": _searched("E29 E30", _grouped, GroupMax, _own_group),
+    "radius-group-sum": _searched("E29 E31", _grouped, GroupSum, _own_group),
 }

@@ -78,10 +78,7 @@ no vector has.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import reprlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -89,33 +86,19 @@ from typing import Any
 
 import numpy as np
 
-import refimpl
-from refimpl import _validation as check
-from refimpl._files import output_directory, read_npz, write_json, write_npz
+from refimpl import _validation
 from refimpl.conformance.adapter import Discard
+from refimpl.conformance.case import Case
 from refimpl.conformance.claims import OTHER
-from refimpl.conformance.vector_bounds import DOUBLE, SINGLE
-from refimpl.conformance.vector_cases import VECTORS, Vector
+from refimpl.conformance.vectors import files
+from refimpl.conformance.vectors.bounds import DOUBLE, SINGLE
+from refimpl.conformance.vectors.cases import VECTORS, Vector
+from refimpl.conformance.vectors.files import MANIFEST, SCHEMA, VERSION, Arrays, Entry
 from refimpl.equations import EQUATIONS
 
-SCHEMA = 2  # raise it when the manifest's form changes
-VERSION = 2  # raise it when a value changes, and write tests/vectors anew
-MANIFEST = "manifest.json"
+__all__ = ["MANIFEST", "SCHEMA", "VECTORS", "VERSION", "check_vectors", "write_vectors"]
 
 _STATEMENTS = OTHER | {tag: equation.formula for tag, equation in EQUATIONS.items()}
-_FIELDS = {
-    "file": str,
-    "equations": dict,
-    "inputs": list,
-    "outputs": list,
-    "tolerance": dict,
-    "tolerance_float32": dict,
-    "count": int,
-    "sha256": str,
-}
-_KINDS = {str: "a string", dict: "an object", list: "a list", int: "an integer", float: "a number"}
-
-Arrays = dict[str, Any]
 
 
 def write_vectors(directory: str | os.PathLike[str], *, count: int = 6) -> Path:
@@ -135,39 +118,34 @@ def write_vectors(directory: str | os.PathLike[str], *, count: int = 6) -> Path:
     OSError
         The folder cannot be written to.
     """
-    count = check.integer("count", count, minimum=1)
-    folder = output_directory(directory)
-    entries = [_write_one(folder, name, vector, count) for name, vector in VECTORS.items()]
-    manifest = {"schema": SCHEMA, "version": VERSION, "package_version": refimpl.__version__}
-    write_json(folder / MANIFEST, manifest | {"files": entries})
-    return folder
+    count = _validation.integer("count", count, minimum=1)
+    contents = (_contents(name, vector, count) for name, vector in VECTORS.items())
+    return files.write(directory, contents)
 
 
-def _write_one(folder: Path, name: str, vector: Vector, count: int) -> dict[str, Any]:
+def _contents(name: str, vector: Vector, count: int) -> tuple[Entry, Arrays]:
+    """Return the entry of a file, without its digest, and its arrays."""
     cases = _draw(name, vector, count)
     arrays = {
         f"{i}.{key}": np.ascontiguousarray(value)  # rows first, scalars as (1,)
         for i, case in enumerate(cases)
         for key, value in (case | vector.outputs(**case)).items()
     }
-    path = folder / f"{name}.npz"
-    write_npz(path, **arrays)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return {"file": path.name, **_describe(vector, cases), "count": count, "sha256": digest}
+    return Entry(f"{name}.npz", **_describe(vector, cases), count=count), arrays
 
 
-def _draw(name: str, vector: Vector, count: int) -> list[Arrays]:
+def _draw(name: str, vector: Vector, count: int) -> list[Case]:
     """Draw cases that decide something in float32 too."""
-    rng, cases = np.random.default_rng(sum(map(ord, name))), list[Arrays]()
+    rng, cases = np.random.default_rng(sum(map(ord, name))), list[Case]()
     while len(cases) < count:
-        case = vector.inputs(rng)
+        case = Case(vector.inputs(rng))
         with suppress(Discard):
-            vector.bounds(SINGLE, **case)
+            vector.bounds(SINGLE, case)
             cases.append(case)
     return cases
 
 
-def _describe(vector: Vector, cases: list[Arrays]) -> dict[str, Any]:
+def _describe(vector: Vector, cases: list[Case]) -> dict[str, Any]:
     """Return what the manifest says of these cases."""
     double, single = (_largest(vector, unit, cases) for unit in (DOUBLE, SINGLE))
     return {
@@ -179,8 +157,8 @@ def _describe(vector: Vector, cases: list[Arrays]) -> dict[str, Any]:
     }
 
 
-def _largest(vector: Vector, unit: float, cases: list[Arrays]) -> dict[str, float]:
-    bounds = [vector.bounds(unit, **case) for case in cases]
+def _largest(vector: Vector, unit: float, cases: list[Case]) -> dict[str, float]:
+    bounds = [vector.bounds(unit, case) for case in cases]
     return {key: max(float(np.max(bound[key])) for bound in bounds) for key in bounds[0]}
 
 
@@ -199,111 +177,50 @@ def check_vectors(directory: str | os.PathLike[str]) -> list[str]:
         The folder is not whole: no manifest, a malformed one, another schema or version, a file
         that is missing, changed, or without the arrays that the manifest names.
     """
-    path = Path(directory) / MANIFEST
-    differences = []
-    for entry in _entries(path):
-        vector = VECTORS[Path(entry["file"]).stem]
-        arrays = _read(path, entry)
-        cases = _cases(path, entry, vector, arrays)
-        lines = [*_of_entry(path, entry, vector, cases), *_of_cases(entry, vector, cases, arrays)]
-        differences += [f"{entry['file']}{line}" for line in lines]
+    folder, differences = Path(directory), []
+    for entry in files.read(folder, [f"{name}.npz" for name in VECTORS]):
+        vector, arrays = VECTORS[Path(entry.file).stem], files.read_arrays(folder, entry)
+        cases = _cases(folder, entry, vector, arrays)
+        lines = [*_of_entry(folder, entry, vector, cases), *_of_cases(entry, vector, cases, arrays)]
+        differences += [f"{entry.file}{line}" for line in lines]
     return differences
 
 
-def _entries(path: Path) -> list[dict[str, Any]]:
-    """Return the manifest's entries, well formed, one for each file that there should be."""
-    try:
-        manifest = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise ValueError(f"{path.parent}: expected {MANIFEST}, got none") from None
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: expected JSON, got {error}") from None
-    for key, here in (("schema", SCHEMA), ("version", VERSION)):
-        _demand_fields(path, "the manifest", manifest, {key: int})
-        if manifest[key] != here:
-            check.fail(str(path), f"{key} {here}", manifest[key])
-    _demand_fields(path, "the manifest", manifest, {"files": list})
-    entries: list[dict[str, Any]] = manifest["files"]
-    for i, entry in enumerate(entries):
-        _demand_fields(path, f"files[{i}]", entry, _FIELDS)
-    names, known = [entry["file"] for entry in entries], {f"{name}.npz" for name in VECTORS}
-    if missing := sorted(known - set(names)):
-        check.fail(str(path), f"entries for {missing}", "none")
-    if unknown := sorted(set(names) - known):
-        check.fail(str(path), "files of this version", unknown)
-    if len(names) > len(known):
-        check.fail(str(path), f"{len(known)} entries", len(names))
-    return entries
-
-
-def _demand_fields(path: Path, what: str, value: Any, kinds: dict[str, type]) -> None:
-    if type(value) is not dict:
-        check.fail(str(path), f"{what} to be an object", reprlib.repr(value))
-    for name, kind in kinds.items():
-        if name not in value:
-            check.fail(str(path), f"{what} to have {name!r}", "none")
-        if type(value[name]) is not kind:
-            got = reprlib.repr(value[name])
-            check.fail(str(path), f"{name!r} of {what} to be {_KINDS[kind]}", got)
-
-
-def _read(manifest: Path, entry: dict[str, Any]) -> Arrays:
-    """Return the arrays of a file that is what its entry says."""
-    path = manifest.with_name(entry["file"])
-    if not path.is_file():
-        check.fail(str(path), "a file", "none")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if digest != entry["sha256"]:
-        check.fail(str(path), f"SHA-256 {entry['sha256']}", digest)
-    arrays, count = read_npz(path), check.integer(f"{manifest}: count", entry["count"], minimum=1)
-    keys = [*entry["inputs"], *entry["outputs"]]
-    if len(arrays) != count * len(keys):
-        check.fail(str(path), f"{count} cases of {len(keys)} arrays", f"{len(arrays)} arrays")
-    if odd := arrays.keys() ^ {f"{i}.{key}" for i in range(count) for key in keys}:
-        check.fail(str(path), f"the arrays that {MANIFEST} names", sorted(odd))
-    return arrays
-
-
-def _cases(path: Path, entry: dict[str, Any], vector: Vector, arrays: Arrays) -> list[Arrays]:
+def _cases(folder: Path, entry: Entry, vector: Vector, arrays: Arrays) -> list[Case]:
     """Return the inputs of every case, scalars as numbers."""
     names = vector.inputs(np.random.default_rng(0))
-    if entry["inputs"] != list(names):
-        check.fail(str(path), f"inputs {list(names)} of {entry['file']}", entry["inputs"])
+    files.demand(folder, f"inputs {list(names)} of {entry.file}", entry.inputs, list(names))
     return [
-        {
-            name: arrays[f"{i}.{name}"] if np.ndim(value) else arrays[f"{i}.{name}"].item()
+        Case(
+            (name, arrays[f"{i}.{name}"] if np.ndim(value) else arrays[f"{i}.{name}"].item())
             for name, value in names.items()
-        }
-        for i in range(entry["count"])
+        )
+        for i in range(entry.count)
     ]
 
 
-def _of_entry(
-    path: Path, entry: dict[str, Any], vector: Vector, cases: list[Arrays]
-) -> Iterator[str]:
+def _of_entry(folder: Path, entry: Entry, vector: Vector, cases: list[Case]) -> Iterator[str]:
     """Say how an entry differs from the one that would be written for these cases."""
-    known = _describe(vector, cases)
-    if entry["outputs"] != known["outputs"]:
-        check.fail(str(path), f"outputs {known['outputs']} of {entry['file']}", entry["outputs"])
-    if entry["equations"].keys() != known["equations"].keys():
-        yield f": equations are {[*known['equations']]}, were {[*entry['equations']]}"
+    known = Entry(entry.file, **_describe(vector, cases), count=len(cases))
+    files.demand(folder, f"outputs {known.outputs} of {entry.file}", entry.outputs, known.outputs)
+    if entry.equations.keys() != known.equations.keys():
+        yield f": equations are {[*known.equations]}, were {[*entry.equations]}"
     for field in ("tolerance", "tolerance_float32"):
-        what = f"{field!r} of {entry['file']}"
-        _demand_fields(path, what, entry[field], dict.fromkeys(known["outputs"], float))
-        for output, ours in known[field].items():
+        ours, given = getattr(known, field), getattr(entry, field)
+        kinds: dict[str, type] = dict.fromkeys(known.outputs, float)
+        files.demand_fields(folder, f"{field!r} of {entry.file}", given, kinds)
+        for output in known.outputs:
             # Tolerances of searches are differences of near radii, and round.
-            if not ours / 2 <= (given := entry[field][output]) <= 2 * ours:
-                yield f": {field} of {output} is {ours:.3g}, was {given:.3g}"
+            if not ours[output] / 2 <= given[output] <= 2 * ours[output]:
+                yield f": {field} of {output} is {ours[output]:.3g}, was {given[output]:.3g}"
 
 
-def _of_cases(
-    entry: dict[str, Any], vector: Vector, cases: list[Arrays], arrays: Arrays
-) -> Iterator[str]:
+def _of_cases(entry: Entry, vector: Vector, cases: list[Case], arrays: Arrays) -> Iterator[str]:
     """Name the outputs that are not within their tolerance."""
     tags = ", ".join(vector.equations.split())
     for i, case in enumerate(cases):
         for output, value in vector.outputs(**case).items():
-            frozen, tolerance = arrays[f"{i}.{output}"], entry["tolerance"][output]
+            frozen, tolerance = arrays[f"{i}.{output}"], entry.tolerance[output]
             if difference := _difference(frozen, np.ascontiguousarray(value), tolerance):
                 yield f" case {i}: {output}{difference} ({tags})"
 
