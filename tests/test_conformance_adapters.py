@@ -21,9 +21,9 @@ KNOWN = {
 @pytest.mark.parametrize(
     ("module", "framework", "name", "at_least"),
     [
-        ("torch_autograd", "torch", "Torch", 40),
-        ("torch_autograd", "torch", "TorchSingle", 40),
-        ("torch_autograd", "torch", "TorchSoftplus", 40),
+        ("torch_autograd", "torch", "Torch", 75),
+        ("torch_autograd", "torch", "TorchSingle", 75),
+        ("torch_autograd", "torch", "TorchSoftplus", 75),
         ("jax_grad", "jax", "Jax", 25),
         ("jax_grad", "jax", "JaxSingle", 25),
         ("sklearn_mlp", "sklearn", "Sklearn", 8),

@@ -145,8 +145,10 @@ def test_saved_networks_take_the_saved_samples(folder, tmp_path, capsys):
         folder = tmp_path / f"seed-{seed}"
         assert len(list(folder.iterdir())) == 5
         with np.load(folder / "radii-two_class.npz") as kept:
-            found = robust_radius(TwoLayerReLU.load(folder / "two_class.npz"), x, y)
-            np.testing.assert_array_equal(kept["lower"], found.lower)
+            net = TwoLayerReLU.load(folder / "two_class.npz")
+            found = robust_radius(net, x, y, max_nodes=1000)
+            # Two searches, each within 1e-9; their threads, and with them the bits, may differ.
+            np.testing.assert_allclose(kept["lower"], found.lower, rtol=4e-9)
     capsys.readouterr()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -14,6 +15,9 @@ from refimpl.conformance.adapter import METHODS, Adapter
 from refimpl.conformance.runner import STATUSES, Failure, Result
 
 LITERAL = 400  # arrays with more entries in all are not written out
+LINES, WIDTH = 20, 100  # of data in a failure
+_SMALL = 12  # entries up to which an array is shown whole, and not the row that fails
+CONVENTION = "  convention another method that is right may fail this: leave it out by --exclude {}"
 
 
 def table(results: Sequence[Result]) -> str:
@@ -26,7 +30,7 @@ def table(results: Sequence[Result]) -> str:
             continue
         status = it.status.upper() if it.status == "failed" else it.status.replace("_", " ")
         counts = f"{it.inputs:>6} {it.discarded:>9}  {it.ratio:>11.2g}"
-        lines.append(f"{it.claim:<33} {status:<17} {counts}")
+        lines.append(f"{it.claim:<33} {status:<17} {counts}{'  convention' * it.convention}")
     lines += [
         f"not implemented, {count} claim{'s' * (count > 1)}: {why}" for why, count in absent.items()
     ]
@@ -66,18 +70,43 @@ def explain(result: Result, adapter: Adapter) -> str:
         f"  property   {result.statement}",
         f"  meaning    {result.consequence}",
     ]
+    if result.convention:
+        lines.append(CONVENTION.format(result.claim))
     failure = result.failure
     if failure is None:
         return "\n".join([*lines, f"  finding    {result.detail}"])
     lines += [f"  finding    {failure.message}"]
-    lines += [f"  input      {line}" for line in _assignments(failure)]
-    values = {"expected": failure.expected, "got": failure.got}
-    lines += [f"  {name:<10} {literal(it)}" for name, it in values.items() if it is not None]
-    if failure.expected is not None:
+    lines += _data(failure)
+    if failure.expected is not None and not isinstance(failure.expected, str):
         lines += [f"  error      {_ratio(failure.ratio)}"]
     lines += [f"  | {line}" for line in failure.traceback.rstrip().splitlines()]
     lines += ["  reproduce", *(f"    {line}" for line in snippet(result, adapter).splitlines())]
     return "\n".join(lines)
+
+
+def _data(failure: Failure) -> list[str]:
+    """Lines of input, expected and got, at most `LINES`; of large results the row that fails."""
+    lines = [f"  input      {line}" for line in _assignments(failure)]
+    for name, value in (("expected", failure.expected), ("got", failure.got)):
+        if value is None:
+            continue
+        rows = np.shape(value)[:1]
+        if failure.row is not None and np.size(value) > _SMALL and failure.row < (*rows, 0)[0]:
+            name, value = f"{name}[{failure.row}]", np.asarray(value)[failure.row]
+        lines.append(f"  {name:<10} {literal(value)}")
+    wrapped = [part for line in lines for part in _wrapped(line)]
+    more = len(wrapped) - LINES
+    if more <= 0:
+        return wrapped
+    return [*wrapped[: LINES - 1], f"  ...        {more + 1} lines more, from the code below"]
+
+
+def _wrapped(line: str) -> list[str]:
+    """Break a line after the column of names."""
+    indent = " " * 13
+    return textwrap.wrap(
+        line, WIDTH, subsequent_indent=indent, drop_whitespace=True, break_on_hyphens=False
+    )
 
 
 def _ratio(ratio: float) -> str:
@@ -160,6 +189,7 @@ def as_json(results: Sequence[Result], adapter: Adapter, seed: int) -> dict[str,
 def _record(result: Result, adapter: Adapter) -> dict[str, Any]:
     names = ("claim", "status", "equation", "statement", "detail", "inputs", "discarded", "seconds")
     record = {name: getattr(result, name) for name in names}
+    record["convention"] = result.convention
     record["ratio"] = result.ratio if math.isfinite(result.ratio) else str(result.ratio)
     if result.failure is not None:
         record["failure"] = {
