@@ -232,7 +232,7 @@ class Probe:
         if holds.all():
             return
         where = tuple(int(i) for i in np.argwhere(~holds)[0])
-        at = f" at {list(where)}" if where else ""
+        at = f" in row {where[0]}" if len(where) == 1 else f" at {list(where)}" if where else ""
         seen, wanted = _entry(got, where, holds.shape), _entry(expected, where, holds.shape)
         count = f" ({np.sum(~holds)} of {holds.size} fail)" if where else ""
         message = f"{what}{at} is {seen}, not {wanted}{count}"

@@ -15,7 +15,7 @@ from refimpl.conformance.adapter import METHODS, Adapter
 from refimpl.conformance.runner import STATUSES, Failure, Result
 
 LITERAL = 400  # arrays with more entries in all are not written out
-LINES, WIDTH = 20, 100  # of data in a failure
+LINES, RESULT, WIDTH = 20, 4, 100  # lines of data in a failure, of one result, and their width
 _SMALL = 12  # entries up to which an array is shown whole, and not the row that fails
 CONVENTION = "  convention another method that is right may fail this: leave it out by --exclude {}"
 
@@ -86,27 +86,47 @@ def explain(result: Result, adapter: Adapter) -> str:
 
 def _data(failure: Failure) -> list[str]:
     """Lines of input, expected and got, at most `LINES`; of large results the row that fails."""
-    lines = [f"  input      {line}" for line in _assignments(failure)]
+    results: list[str] = []
     for name, value in (("expected", failure.expected), ("got", failure.got)):
-        if value is None:
+        if isinstance(value, str):
+            results.append(f"  {name:<10} {value}")
+        elif value is not None:
+            results += _cut(f"  {_row(name, value, failure.row)}", RESULT)
+    words = [*_assignments(failure), *_given(failure)]
+    inputs = [part for line in words for part in _cut(f"  input      {line}", LINES)]
+    room = LINES - len(results)
+    if len(inputs) > room:
+        more = f"  ...        {len(inputs) - room + 1} lines more, from the code below"
+        inputs = [*inputs[: room - 1], more]
+    return inputs + results
+
+
+def _row(name: str, value: Any, row: int | None) -> str:
+    """Write a result, or the row that fails where there are more than a few entries."""
+    rows = np.shape(value)[:1]
+    if row is None or np.size(value) <= _SMALL or row >= (*rows, 0)[0]:
+        return f"{name:<10} {literal(value)}"
+    return f"{f'{name}[{row}]':<10} {literal(np.asarray(value)[row])}"
+
+
+def _given(failure: Failure) -> list[str]:
+    """Write what the last call was given beside the case; of samples, the row that fails."""
+    if failure.call is None or failure.case.recipe:
+        return []
+    lines = []
+    for name, value in failure.call[1].items():
+        if name in failure.case:
             continue
-        rows = np.shape(value)[:1]
-        if failure.row is not None and np.size(value) > _SMALL and failure.row < (*rows, 0)[0]:
-            name, value = f"{name}[{failure.row}]", np.asarray(value)[failure.row]
-        lines.append(f"  {name:<10} {literal(value)}")
-    wrapped = [part for line in lines for part in _wrapped(line)]
-    more = len(wrapped) - LINES
-    if more <= 0:
-        return wrapped
-    return [*wrapped[: LINES - 1], f"  ...        {more + 1} lines more, from the code below"]
+        of_row = name in ("x", "y") and failure.row is not None and failure.row < len(value)
+        words = (f"{name}[{failure.row}]", value[failure.row]) if of_row else (name, value)
+        lines.append(f"{words[0]} = {literal(words[1])}")
+    return lines
 
 
-def _wrapped(line: str) -> list[str]:
-    """Break a line after the column of names."""
-    indent = " " * 13
-    return textwrap.wrap(
-        line, WIDTH, subsequent_indent=indent, drop_whitespace=True, break_on_hyphens=False
-    )
+def _cut(line: str, most: int) -> list[str]:
+    """Break a line after the column of names, and leave out what is beyond so many lines."""
+    parts = textwrap.wrap(line, WIDTH, subsequent_indent=" " * 13, break_on_hyphens=False)
+    return parts if len(parts) <= most else [*parts[: most - 1], f"{' ' * 13}..."]
 
 
 def _ratio(ratio: float) -> str:
