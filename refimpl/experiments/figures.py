@@ -27,9 +27,15 @@ BLACK, ORANGE, BLUE, GREEN = "#000000", "#D55E00", "#56B4E9", "#009E73"
 PURPLE, OLIVE, PINK = "#332288", "#999933", "#CC79A7"  # of networks: other than those of attacks
 CONFIDENCE = 0.95  # of what samples say of the distribution they were drawn from
 STYLES: dict[str, dict[str, Any]] = {
-    "law": {"color": BLUE, "linewidth": 5, "alpha": 0.6, "label": "law of the idealised network"},
+    "law": {
+        "color": BLUE,
+        "linewidth": 5,
+        "alpha": 0.6,
+        "zorder": 0.6,
+        "label": "law of the idealised network",
+    },
     "confidence": {
-        **{"color": BLACK, "alpha": 0.2, "zorder": 2},
+        **{"color": BLACK, "alpha": 0.15, "zorder": 0.8},
         "label": f"{100 * CONFIDENCE:g} % confidence",
     },
     "upper": {"color": BLACK, "linewidth": 1, "linestyle": "--", "label": "upper bound"},
