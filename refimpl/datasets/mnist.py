@@ -34,9 +34,9 @@ def load_mnist(
 
     The four IDX files lie in the directory, in ``mnist/`` or in ``MNIST/raw/``, named with
     ``-idx3-ubyte`` or ``.idx3-ubyte``, with or without ``.gz``. Whether they are compressed is told
-    from their contents. Where the four are not there, ``mnist.npz`` of Keras, with x_train, y_train,
-    x_test and y_test, is read and verified in their place. Nothing is downloaded (that is `fetch`)
-    and nothing written.
+    from their contents. Where the four are not there, ``mnist.npz`` of Keras, with x_train,
+    y_train, x_test and y_test, is read and verified in their place. Nothing is downloaded (that is
+    `fetch`) and nothing written.
 
     Parameters
     ----------

@@ -50,7 +50,7 @@ class Growth:
 
     def curves(self) -> dict[str, dict[str, list[float]]]:
         """Curves at `steps`, by the names of `STYLES` and of `EDGES`."""
-        by_part = np.moveaxis(self._seen, 0, 2).tolist()
+        by_part = np.moveaxis(np.array(self._seen), 0, 2).tolist()
         return {
             part: dict(zip(EDGES, of, strict=True))
             for part, of in zip(STYLES, by_part, strict=True)
