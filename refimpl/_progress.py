@@ -35,9 +35,16 @@ class Progress:
     def advance(self, count: int = 1) -> None:
         """Count work as done, and say so if it is time."""
         self.done += count
+        self._show("")
+
+    def tell_search(self, nodes: int, gap: float) -> None:
+        """Say, if it is time, how far the search is that the next item needs."""
+        self._show(f" ({nodes} nodes, gap {gap:.1e})")
+
+    def _show(self, detail: str) -> None:
         if self.enabled and time.monotonic() >= self._next:
             start, end = ("\r\x1b[K", "") if self._terminal else ("", "\n")
-            sys.stderr.write(f"{start}{self.label} {self.done}/{self.total}{end}")
+            sys.stderr.write(f"{start}{self.label} {self.done}/{self.total}{detail}{end}")
             sys.stderr.flush()
             self._shown = True
             self._next = time.monotonic() + (0.2 if self._terminal else 10.0)

@@ -1,11 +1,12 @@
 """Files of certificates, with what they certify and the network and samples they are about.
 
-Format, version 1
------------------
+Format, versions 1 and 2
+------------------------
 A plain .npz archive (zip of .npy) without pickle or compression. Integers are int64, hashes uint8,
-radii and multipliers float64, all little-endian. For n samples and M neurons it holds exactly
+radii and multipliers float64, all little-endian. For n samples and M hidden neurons it holds
+exactly
 
-- ``format_version`` (): 1.
+- ``format_version`` (): 1, or 2 if any certificate has parabolas or narrowing steps.
 - ``decision`` (): text, ``sign``, ``argmax``, ``group_max`` or ``group_sum``; ``labels`` (K,): the
   groups -1 or +1 of the latter two, else empty.
 - ``ties`` (): text, ``adversarial`` or ``robust``.
@@ -14,10 +15,14 @@ radii and multipliers float64, all little-endian. For n samples and M neurons it
 - ``samples`` (n,32): for each sample the hash of x (d,) float64 and y () int64, named so.
 - ``radius`` (n,): the certified radius R > 0, inf included; 0 for a sample without a certificate,
   of which nothing is certified.
-- ``nodes``, ``leaves``, ``constraints`` (n,): how large each certificate is, 0 without one.
+- ``nodes``, ``leaves``, ``constraints`` (n,): how large each certificate is, 0 without one;
+  narrowing steps count as leaves, since both have a row of multipliers.
 - ``splits`` (sum of nodes,), ``weights`` (sum of leaves times constraints,), ``tau`` and ``nu``
   (sum of leaves, M): the certificates one after the other, weights (leaves,constraints) row by row.
   `refimpl.certificate.Certificate` says what they mean, and what order targets and leaves have.
+- version 2 only: ``kappa`` (sum of leaves, M) and ``ball`` (sum of leaves,); ``cuts`` (n,), how
+  many each certificate has, 0 included; ``cut_row``, ``cut_neuron``, ``cut_side`` int64,
+  ``cut_bound`` and ``cut_mu`` (sum of cuts,). Rows count from 0 in each certificate.
 - ``digest`` (32,): hash of all the arrays above, sorted by name.
 
 A hash is the SHA-256 over, array by array: the name; the shape as Python writes a tuple,
@@ -40,11 +45,11 @@ from refimpl import _repr
 from refimpl import _validation as check
 from refimpl._files import read_npz, write_npz
 from refimpl._validation import Array
-from refimpl.certificate import Certificate
+from refimpl.certificate import Certificate, Cuts
 from refimpl.decisions import TIES, Decision, GroupMax, GroupSum, check_decision, check_labels
 from refimpl.network import TwoLayerReLU
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # the newest
 
 _FORM: dict[str, tuple[str, tuple[int | str, ...]]] = {
     "format_version": ("<i8", ()),
@@ -62,6 +67,14 @@ _FORM: dict[str, tuple[str, tuple[int | str, ...]]] = {
     "tau": ("<f8", ("all leaves", "M")),
     "nu": ("<f8", ("all leaves", "M")),
 }
+_CUTS = {f"cut_{name}": "<f8" if name in ("bound", "mu") else "<i8" for name in Cuts._fields}
+_FORM_2 = _FORM | {
+    "kappa": ("<f8", ("all leaves", "M")),
+    "ball": ("<f8", ("all leaves",)),
+    "cuts": ("<i8", ("n",)),
+    **{name: (dtype, ("all cuts",)) for name, dtype in _CUTS.items()},
+}
+_FORMS = {1: _FORM, FORMAT_VERSION: _FORM_2}
 _SIZES = ("nodes", "leaves", "constraints")
 _GROUPED: dict[str, Any] = {"group_max": GroupMax, "group_sum": GroupSum}
 
@@ -214,8 +227,9 @@ def save_certificates(
     none = np.empty((0, net.n_hidden))
     sizes = np.array([_sizes(each) for each in certificates])
     radii = check.extended_array("radius", radius, (len(samples),))
-    values = {
-        "format_version": FORMAT_VERSION,
+    version = max((_version(each) for each in given), default=1)
+    values: dict[str, Any] = {
+        "format_version": version,
         "decision": decision if isinstance(decision, str) else _group_name(decision),
         "labels": [] if isinstance(decision, str) else decision.labels,
         "ties": check.choice("ties", ties, TIES),
@@ -229,8 +243,10 @@ def save_certificates(
         "weights": np.concatenate([none[:, 0], *(each.weights.ravel() for each in given)]),
         "tau": np.concatenate([none, *(each.tau for each in given)]),
         "nu": np.concatenate([none, *(each.nu for each in given)]),
+        **(_newer(certificates, net.n_hidden) if version > 1 else {}),
     }
-    arrays = {name: np.asarray(values[name]).astype(_FORM[name][0]) for name in sorted(values)}
+    form = _FORMS[version]
+    arrays = {name: np.asarray(values[name]).astype(form[name][0]) for name in sorted(values)}
     _check_sizes(arrays)
     write_npz(path, **arrays, digest=_hash(arrays.items()))
 
@@ -273,13 +289,14 @@ def load_certificates(path: str | os.PathLike[str]) -> CertificateFile:
     ...     file = load_certificates(path)
     >>> verify_certificate(net, [2.0], 1, file.certificates[0], radius=file.radius[0])
     """
-    arrays = read_npz(path, stored=True)
+    arrays = read_npz(path, compressed=False)
     try:
-        version = arrays.get("format_version", FORMAT_VERSION)
-        if not np.array_equal(version, FORMAT_VERSION):
-            check.fail("format_version", f"{FORMAT_VERSION}", version)
-        if arrays.keys() != {*_FORM, "digest"}:
-            check.fail("arrays", ", ".join(sorted({*_FORM, "digest"})), ", ".join(sorted(arrays)))
+        version = arrays.get("format_version", np.array(1))
+        if version.tolist() not in tuple(_FORMS):
+            check.fail("format_version", " or ".join(map(str, _FORMS)), version)
+        names = {*_FORMS[int(version)], "digest"}
+        if arrays.keys() != names:
+            check.fail("arrays", ", ".join(sorted(names)), ", ".join(sorted(arrays)))
         digest = arrays.pop("digest")
         if not np.array_equal(digest, _hash(sorted(arrays.items()))):
             check.fail("digest", "the hash of the other arrays", "another: the file was altered")
@@ -300,12 +317,15 @@ def _decode(arrays: dict[str, AnyArray]) -> CertificateFile:
         _cut("weights", arrays["weights"], products),
         _cut("tau", arrays["tau"], leaves),
         _cut("nu", arrays["nu"], leaves),
+        _decode_newer(arrays, leaves),
         strict=True,
     )
     return CertificateFile(
         tuple(
-            Certificate(splits, weights.reshape(len(tau), -1), tau, nu) if len(splits) else None
-            for splits, weights, tau, nu in pieces
+            Certificate(splits, weights.reshape(len(tau), -1), tau, nu, *newer)
+            if len(splits)
+            else None
+            for splits, weights, tau, nu, newer in pieces
         ),
         radius=arrays["radius"],
         decision=_decision(str(arrays["decision"]), arrays["labels"]),
@@ -315,10 +335,30 @@ def _decode(arrays: dict[str, AnyArray]) -> CertificateFile:
     )
 
 
+def _decode_newer(arrays: dict[str, AnyArray], leaves: list[int]) -> list[tuple[Any, ...]]:
+    """kappa, ball and cuts of each certificate, None where it has none."""
+    if "cuts" not in arrays:
+        return [()] * len(leaves)
+    counts = arrays["cuts"].tolist()
+    for i, count in enumerate(counts):
+        if count < 0 or (count > 0 and leaves[i] == 0):
+            check.fail(f"cuts[{i}]", "at least 0, and 0 without a certificate", count)
+    columns = [_cut(name, arrays[name], counts) for name in _CUTS]
+    kappas, balls = (_cut(name, arrays[name], leaves) for name in ("kappa", "ball"))
+    return [
+        (
+            kappa if kappa.any() else None,
+            ball if ball.any() else None,
+            Cuts(*cuts) if len(cuts[0]) else None,
+        )
+        for kappa, ball, *cuts in zip(kappas, balls, *columns, strict=True)
+    ]
+
+
 def _check_form(arrays: dict[str, AnyArray]) -> None:
     """Raise `ValueError` unless types and shapes are those of the format."""
     known: dict[int | str, int] = {}
-    for name, (dtype, dimensions) in _FORM.items():
+    for name, (dtype, dimensions) in _FORMS[int(arrays["format_version"])].items():
         array = arrays[name]
         if not array.dtype.str.startswith(dtype):
             check.fail(name, f"dtype {dtype}", array.dtype.str)
@@ -374,14 +414,73 @@ def _arrays(name: str, certificate: Any, M: int) -> Certificate:
     if not isinstance(certificate, Certificate):
         check.fail(name, "a Certificate or None", type(certificate).__name__)
     splits = check.real_array(f"{name}.splits", certificate.splits, ("nodes",))
-    for wrong in splits[~np.isin(splits, np.arange(-1, M))]:
-        check.fail(f"{name}.splits", f"integers from -1 to {M - 1}", f"{wrong:g}")
+    for wrong in splits[~np.isin(splits, np.arange(-2, M))]:
+        check.fail(f"{name}.splits", f"integers from -2 to {M - 1}", f"{wrong:g}")
     weights = check.real_array(f"{name}.weights", certificate.weights, ("leaves", "I"))
     tau, nu = (
         check.real_array(f"{name}.{part}", getattr(certificate, part), (len(weights), M))
         for part in ("tau", "nu")
     )
-    return Certificate(splits.astype(np.int64), weights, tau, nu)
+    kappa, ball = (
+        None if value is None else check.real_array(f"{name}.{part}", value, shape)
+        for part, value, shape in (
+            ("kappa", certificate.kappa, (len(weights), M)),
+            ("ball", certificate.ball, (len(weights),)),
+        )
+    )
+    cuts = _cut_arrays(f"{name}.cuts", certificate.cuts)
+    return Certificate(splits.astype(np.int64), weights, tau, nu, kappa, ball, cuts)
+
+
+def _cut_arrays(name: str, cuts: Any) -> Cuts | None:
+    if cuts is None:
+        return None
+    if not isinstance(cuts, tuple) or len(cuts) != len(Cuts._fields):
+        check.fail(name, "Cuts or None", type(cuts).__name__)
+    if np.shape(cuts[0]) == (0,):
+        return None
+    size: int | str = "cuts"
+    arrays = []
+    for field, value, dtype in zip(Cuts._fields, cuts, _CUTS.values(), strict=True):
+        array = check.real_array(f"{name}.{field}", value, (size,))
+        size = len(array)
+        if dtype == "<i8" and (array != np.floor(array)).any():
+            check.fail(f"{name}.{field}", "integers", f"{array[array != np.floor(array)][0]:g}")
+        arrays.append(array.astype(dtype))
+    return Cuts(*arrays)
+
+
+def _version(certificate: Certificate) -> int:
+    """Return the oldest version of the format that holds the certificate."""
+    newer = (certificate.kappa, certificate.ball, certificate.cuts)
+    return 2 if any(part is not None for part in newer) or (certificate.splits == -2).any() else 1
+
+
+def _newer(certificates: list[Certificate | None], M: int) -> dict[str, AnyArray]:
+    """Make the arrays that version 2 adds."""
+    none = Cuts(*(np.empty(0, dtype) for dtype in _CUTS.values()))
+    given = [each for each in certificates if each is not None]
+    rows = [len(each.weights) for each in given]
+    kappas = [each.kappa for each in given]
+    balls = [each.ball for each in given]
+    cuts = [each.cuts or none for each in given]
+    counts = [
+        0 if each is None or each.cuts is None else len(each.cuts.row) for each in certificates
+    ]
+    columns = (np.concatenate(column) for column in zip(none, *cuts, strict=True))
+    return {
+        "kappa": np.concatenate(
+            [
+                np.zeros((n, M)) if kappa is None else kappa
+                for n, kappa in zip(rows, kappas, strict=True)
+            ]
+        ),
+        "ball": np.concatenate(
+            [np.zeros(n) if ball is None else ball for n, ball in zip(rows, balls, strict=True)]
+        ),
+        "cuts": np.array(counts),
+        **dict(zip(_CUTS, columns, strict=True)),
+    }
 
 
 def _sizes(certificate: Certificate | None) -> tuple[int, int, int]:

@@ -205,7 +205,7 @@ EQUATIONS: dict[str, Equation] = {
         "g = sum_r alpha_r ReLU(z_r) + beta",
         "derived",
         _at(
-            "certificate",
+            "certificate.form",
             "decisions",
             "radius.geometry",
             "radius.points",
@@ -231,13 +231,19 @@ EQUATIONS: dict[str, Equation] = {
         "leaf of a certificate that r > R: sum_i w_i g_i >= l(delta) = l0 + <l1, delta> on the "
         "leaf for ||delta|| <= R, and l0 > R ||l1||",
         "derived",
-        _at("certificate", "radius.empty", "radius.leaf", "radius.raised"),
+        _at(
+            "certificate.minorant",
+            "certificate.rationals",
+            "radius.empty",
+            "radius.leaf",
+            "radius.raised",
+        ),
     ),
     # Parabolas in place of chords.
     "E34": Equation(
         "ReLU(t) <= (t + s)^2/(4 s) for every t and s > 0, with equality at t = s and t = -s",
         "derived",
-        _at(),
+        _at("certificate.minorant"),
     ),
     "E35": Equation(
         "sum_i w_i g_i >= Q(delta) = l0 + <W^T q, delta> - sum_N D_r (z_r + s_r + <w_r, delta>)^2 "
@@ -246,7 +252,7 @@ EQUATIONS: dict[str, Equation] = {
         "G = W W^T, c = z + s on N, p = q - 2 D c, k = l0 - sum_N D_r c_r^2 - lambda R^2, "
         "h = G_N p",
         "derived; test in floats: Rump, BIT 46, 2006",
-        _at(),
+        _at("certificate.floats", "certificate.rationals", "radius.parabola"),
     ),
     "E36": Equation(
         "F = inf Q at delta*, t_r = z_r + <w_r, delta*>: "
@@ -254,7 +260,7 @@ EQUATIONS: dict[str, Equation] = {
         "dF/dnu_r = -t_r (on) or t_r (off), dF/dlambda = ||delta*||^2 - R^2, "
         "dF/dw_i = g_i(delta*) with the leaf's lines and parabolas",
         "derived",
-        _at(),
+        _at("radius.parabola"),
     ),
     # Norms and boxes.
     "E37": Equation(
@@ -288,12 +294,12 @@ EQUATIONS: dict[str, Equation] = {
     "E41": Equation(
         "where l0 + <v, delta> <= 0: z_r <= z_r(0) - mu l0 + H_R(w_r - mu v) for every mu >= 0",
         "derived",
-        _at(),
+        _at("certificate.floats", "certificate.rationals"),
     ),
     "E42": Equation(
         "where Q <= 0, F = inf Q at delta*: |z_r - z_r(delta*)| <= sqrt(-F w_r^T H^-1 w_r), "
         "H = lambda I - W_N^T D W_N",
         "derived",
-        _at(),
+        _at("certificate.floats", "certificate.rationals", "radius.parabola"),
     ),
 }

@@ -432,7 +432,7 @@ def test_time_limit_is_one_deadline_where_the_search_runs_twice(
     run = Search.run
 
     def recorded(space: Search, start: Any) -> Any:
-        deadlines[space] = space.deadline
+        deadlines[space] = space.state.deadline
         return (0.0, []) if len(deadlines) > 1 else run(space, start)
 
     monkeypatch.setattr(Search, "run", recorded)

@@ -13,11 +13,15 @@ from refimpl.certificate import Certificate, CertificateError, verify_certificat
 from refimpl.network import TwoLayerReLU
 from refimpl.radius import empty, interior, raised, ties
 from refimpl.radius.geometry import Geometry, Target
+from refimpl.radius.incumbent import Incumbent, Point
 from refimpl.radius.leaf import Multipliers
 from refimpl.radius.points import Question, length
-from refimpl.radius.search import Options, Point, Prover, Search
-from refimpl.radius.tree import Node, certificate, leaves
+from refimpl.radius.search import Prover, Search
+from refimpl.radius.state import Listener, Options
+from refimpl.radius.tree import Node, certificate, parts
 
+_WIDE = 48  # hidden neurons: exact proofs take longer than the search
+_DOWNS: tuple[float, ...] = (0.0, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2)
 _POINTS = 4  # incumbents tried, the nearest first
 
 
@@ -50,11 +54,12 @@ def answers(
     targets: dict[int, list[Target]],
     options: Options,
     samples: Samples,
+    listener: Listener | None = None,
 ) -> list[Answer]:
-    """Answer for each of the samples."""
+    """Answer for each of the samples; `listener` hears of nodes and gap on the way."""
     with np.errstate(all="ignore"):  # overflow in a hopeless node ends in a bound of 0 or inf
         return [
-            _answer(question, geometry, targets[int(sample[1])], options, *sample)
+            _answer(question, geometry, targets[int(sample[1])], options, listener, *sample)
             for sample in zip(*samples, strict=True)
         ]
 
@@ -64,6 +69,7 @@ def _answer(
     geometry: Geometry,
     targets: list[Target],
     options: Options,
+    listener: Listener | None,
     x: Array,
     y: Any,
     z: Array,
@@ -76,60 +82,71 @@ def _answer(
         return empty.prove_empty(net, matrices[target], signs, near, strict=strict)
 
     def attained(point: Point) -> bool:
-        return _attain(question, space, [point], x, y) is not None
+        return _attain(question, search.incumbent, [point], x, y) is not None
 
     size, x_norm = np.abs(net.W) @ np.abs(x) + geometry.bias, float(np.linalg.norm(x))
-    space = Search(geometry, targets, z, size, x_norm, options, prove_empty)
-    lower, trees = space.run(start)
-    nearest = _attain(question, space, space.points[: -_POINTS - 1 : -1], x, y)
-    if space.points and nearest is None:
+    search = Search(geometry, targets, z, size, x_norm, options, prove_empty)
+    search.state.listener = listener
+    lower, trees = search.run(start)
+    points = search.incumbent.points
+    nearest = _attain(question, search.incumbent, points[: -_POINTS - 1 : -1], x, y)
+    if points and nearest is None:
         # No more than near the target, it seems: search on, and take no point on trust.
-        deadline = space.deadline  # one for both
-        space = Search(geometry, targets, z, size, x_norm, options, prove_empty, attained)
-        space.deadline = deadline
-        again, more = space.run(start)
+        deadline = search.state.deadline  # one for both
+        search = Search(geometry, targets, z, size, x_norm, options, prove_empty, attained)
+        search.state.deadline = deadline
+        again, more = search.run(start)
         if again >= lower:
             lower, trees = again, more
-        nearest = _attain(question, space, space.points[: -_POINTS - 1 : -1], x, y)
-    if nearest is None and trees and options.ties == "robust":
-        nearest = interior.nearest(question, space, leaves(trees)[1], x, int(y))
-    if nearest is None and not space.points and _all_empty(trees, prove_empty):
+        points = search.incumbent.points
+        nearest = _attain(question, search.incumbent, points[: -_POINTS - 1 : -1], x, y)
+    if nearest is None and trees and strict:
+        nearest = interior.nearest(question, search, parts(trees), x, int(y))
+    if nearest is None and not points and _all_empty(trees, prove_empty):
         lower = math.inf
     if nearest is not None and trees and lower < nearest[0] * (1 - options.tol):
-        lower = _raised(net, matrices, leaves(trees)[1], x, nearest, lower)
+        lower = _raised(net, matrices, trees, x, nearest, lower, search.ball.radius)
     upper, perturbation = nearest or (math.inf, np.full_like(x, np.nan))
     lower, proof = min(lower, upper), None
     if options.certificates and lower > 0:
-        lower, proof = _certify(question, x, y, lower, certificate(trees))
-    return Answer(lower, upper, perturbation, space.nodes, proof)
+        gap = (upper - lower) / upper if math.isfinite(upper) else 1.0
+        spare = max(0.0, 0.9 * (options.tol - gap))
+        lower, proof = _certify(question, x, y, lower, spare, trees)
+    return Answer(lower, upper, perturbation, search.state.nodes, proof)
 
 
 def _raised(
     net: TwoLayerReLU,
     matrices: Array,
-    parts: list[Node],
+    trees: list[Node],
     x: Array,
     nearest: tuple[float, Array],
     lower: float,
+    radius: float,
 ) -> float:
-    """Lower bound that rationals prove where floats do not; the leaves take the proofs."""
-    proofs = []
-    for part in parts:
+    """Lower bound that rationals prove where floats do not; the leaves take the proofs.
+
+    What the other leaves prove holds within the ball of the search alone.
+    """
+    proofs, found = [], parts(trees)
+    for part in found:
         if part.lower < nearest[0]:
-            D, end = matrices[part.target], x + nearest[1]
+            D, end = matrices[part.problem.index], x + nearest[1]
             proof = raised.raise_bound(net, D, part.signs, x, end)
             if proof is None or proof[0] <= lower:
                 return lower
             proofs.append((part, proof))
     for part, proof in proofs:
         part.lower, part.multipliers = proof
-    return min((part.lower for part in parts), default=lower)
+        part.proved = part.lower
+    raised_to = min((part.lower for part, _ in proofs), default=lower)
+    return min(raised_to, radius) if len(proofs) < len(found) else raised_to
 
 
 def _all_empty(trees: list[Node], prove_empty: Prover) -> bool:
     """Whether every leaf is proved empty at every radius; the leaves take the proofs."""
-    for leaf in leaves(trees)[1]:
-        found = prove_empty(leaf.target, leaf.signs, leaf.multipliers)
+    for leaf in parts(trees):
+        found = prove_empty(leaf.problem.index, leaf.signs, leaf.multipliers)
         if found is None:
             return False
         leaf.multipliers = found
@@ -137,12 +154,21 @@ def _all_empty(trees: list[Node], prove_empty: Prover) -> bool:
 
 
 def _certify(
-    question: Question, x: Array, y: Any, lower: float, proof: Certificate
+    question: Question, x: Array, y: Any, lower: float, spare: float, trees: list[Node]
 ) -> tuple[float, Certificate | None]:
-    """Round `lower` down until its certificate passes; None where floats cannot hold the proof."""
+    """Round `lower` down until its certificate passes; None where floats cannot hold the proof.
+
+    Wide networks: at once by the relative part of it that the tolerance has to spare.
+    """
     net, decision, rule = question
-    for down in (0.0, 1e-12, 1e-10, 1e-8, 1e-6) if math.isfinite(lower) else (0.0,):
+    downs: tuple[float, ...] = (
+        (0.0, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2) if math.isfinite(lower) else (0.0,)
+    )
+    if spare > 0 and net.n_hidden > _WIDE:  # fractions would take long: let floats do
+        downs = (spare, *(down for down in downs if down > spare))
+    for down in downs:
         radius = lower - down * lower if down else lower
+        proof = certificate(trees, radius)
         try:
             verify_certificate(net, x, y, proof, radius=radius, decision=decision, ties=rule)
         except CertificateError:
@@ -152,7 +178,7 @@ def _certify(
 
 
 def _attain(
-    question: Question, space: Search, points: list[Point], x: Array, y: Any
+    question: Question, incumbent: Incumbent, points: list[Point], x: Array, y: Any
 ) -> tuple[float, Array] | None:
     """Length of and perturbation to the first of the points that the network finds adversarial.
 
@@ -160,10 +186,12 @@ def _attain(
     adversarial there is none, and the shortest of its neighbours that evaluate so is taken.
     """
     net, label = question.net, np.array([y])
-    guard = max(float(t.noise(space.ball.geometry, space.ball.reach).max()) for t in space.targets)
+    ball = incumbent.ball
+    targets = [problem.target for problem in incumbent.problems]
+    guard = max(float(t.noise(ball.geometry, ball.reach).max()) for t in targets)
     for point in points:
         for safety in (1.5, 16.0, 256.0):
-            if (inner := space.within(point, safety)) is not None:
+            if (inner := incumbent.within(point, safety)) is not None:
                 perturbation = inner.v @ net.W
                 outputs = net.outputs((x + perturbation)[None])
                 if question.adversarial(outputs, label, guard)[0]:

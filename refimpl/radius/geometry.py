@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -65,6 +66,37 @@ class Geometry:
             rounding=(net.dim + size) * UNIT,
             factor=size * UNIT + 2 * float(backward + defect) + measuring,
         )
+
+    def combined(self, kept: IntArray, affine: Array, norms: Array) -> Geometry:
+        """Geometry of some neurons, and of combinations `affine` (I,M) with ||row|| <= norms (I,).
+
+        `norms` are those of |affine| times ours, so that errors stay relative to them.
+        """
+        rows = np.concatenate((self.U[kept], affine @ self.U))
+        norms = np.concatenate((self.norms[kept], norms))
+        factor = self.factor
+        if len(rows) < rows.shape[1]:
+            Q, R = np.linalg.qr(rows.T)
+            residual = np.linalg.norm(rows - R.T @ Q.T, axis=1)
+            backward = np.max(residual / np.where(norms > 0, norms, 1.0))
+            defect = np.linalg.norm(Q.T @ Q - np.eye(Q.shape[1]))
+            factor += 2 * float(backward + defect) + rows.shape[1] * UNIT * math.sqrt(len(rows))
+            rows = R.T
+        squares, bias = np.square(rows).sum(axis=1), np.zeros(len(rows))
+        return Geometry(rows, squares, norms, bias, self.rounding, factor)
+
+    @cached_property
+    def spectral(self) -> float:
+        """Spectral norm of W, rounded up."""
+        largest = float(np.linalg.eigvalsh(self.gram)[-1]) if len(self.gram) else 0.0
+        # The eigenvalues' errors are a few M u of the largest, those of the Gram matrix in it.
+        slack = 16 * len(self.gram) * (UNIT + self.factor) * float(np.square(self.norms).sum())
+        return math.sqrt(max(largest, 0.0) + slack) + ROOT_FLOOR
+
+    @cached_property
+    def gram(self) -> Array:
+        """W W^T (M,M)."""
+        return self.U @ self.U.T
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,10 @@ def nearest(
 ) -> tuple[float, Array] | None:
     """Length of and perturbation to the nearest point found in the parts, if there is any."""
     found: tuple[float, Array] | None = None
-    for part in sorted(parts, key=lambda part: part.lower):
+    whole = [
+        part for part in parts if part.problem.small is None and part.multipliers.kappa is None
+    ]
+    for part in sorted(whole, key=lambda part: part.lower):
         if not math.isfinite(part.lower) or (found and part.lower >= found[0]):
             break
         deep = _deep(space, part)
@@ -53,8 +56,11 @@ def _first(question: Question, deltas: Array, x: Array, y: int) -> tuple[float, 
 
 def _closest(space: Search, part: Node, W: Array) -> Array:
     """Nearest point of the part, that its multipliers point to."""
-    target, lines = space.targets[part.target], space.ball.nodes(part.signs[None])
-    rows = (row[None] for row in part.multipliers)
+    target, lines = (
+        part.problem.target,
+        space.ball.nodes(part.signs[None], part.lo[None], part.up[None]),
+    )
+    rows = (row[None] for row in part.multipliers[:3])
     direction = minorant(space.ball, target, lines, *rows)[0][0] @ W
     size = float(np.linalg.norm(direction))
     return -direction * (part.lower / size if size > 0 else 0.0)
@@ -62,7 +68,7 @@ def _closest(space: Search, part: Node, W: Array) -> Array:
 
 def _deep(space: Search, part: Node) -> Array | None:
     """Weights v of a point deep inside the part."""
-    ball, target = space.ball, space.targets[part.target]
+    ball, target = space.ball, part.problem.target
     phase = np.where(part.signs != 0, part.signs, ball.stable)
     phase = np.where(target.is_branching & (phase == 0), np.where(ball.z > 0, 1, -1), phase)
     U = ball.geometry.U

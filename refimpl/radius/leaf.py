@@ -19,11 +19,13 @@ from refimpl.radius.geometry import Target
 
 
 class Multipliers(NamedTuple):
-    """What a certificate's leaf holds: w (I,), tau (M,), nu (M,)."""
+    """A row of a certificate: w (I,), tau (M,), nu (M,); kappa (M,) and lambda with parabolas."""
 
     weights: Array
     tau: Array
     nu: Array
+    kappa: Array | None = None
+    ball: float = 0.0
 
 
 def minorant(

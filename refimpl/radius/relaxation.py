@@ -30,7 +30,7 @@ _NOISES = 8  # rounding errors by which a minimiser may miss its constraints: so
 _FAR = 0.05  # a minimum below this loses digits: the minimiser is farther than its constraints
 
 
-class Cuts:
+class Planes:
     """Linear pieces of one target's constraints, shared by its nodes, which name them by index."""
 
     def __init__(self, target: Target, z: Array) -> None:
@@ -40,7 +40,7 @@ class Cuts:
         self.first = self.row  # every constraint linearised at the sample itself
 
     def add(self, row: IntArray, on: Flags) -> IntArray:
-        """Add cuts, and return their indices."""
+        """Add planes, and return their indices."""
         self.row = np.concatenate((self.row, row))
         self.on = np.concatenate((self.on, on))
         return np.arange(len(self.row) - len(row), len(self.row))
@@ -66,12 +66,12 @@ class Relaxations(NamedTuple):
     v: Array
     z: Array
     feasible: Flags
-    cuts: list[IntArray]
+    planes: list[IntArray]
 
     def take(self, index: Any) -> Relaxations:
         """Return some of the nodes."""
         fields: list[Any] = [array[index] for array in self[:-1]]
-        fields.append([self.cuts[b] for b in index])
+        fields.append([self.planes[b] for b in index])
         return Relaxations(*fields)
 
     def multipliers(self, b: int) -> Multipliers:
@@ -83,19 +83,19 @@ def relax(
     ball: Ball,
     target: Target,
     lines: Lines,
-    pool: Cuts,
-    cuts: list[IntArray],
+    pool: Planes,
+    planes: list[IntArray],
     goal: float,
     shift: Array | float = 0.0,
 ) -> Relaxations:
-    """Bound the distance from x to {g_i <= 0} on B nodes, adding cuts until `goal` or convergence.
+    """Bound the distance from x to {g_i <= 0} on B nodes, with more planes until it is found.
 
     Parameters
     ----------
     lines : Lines
-        Of the nodes, `Ball.nodes(signs)`, or of a piece.
-    pool, cuts : Cuts, list of B index arrays
-        The cuts of each node, at least one for each constraint.
+        Of the nodes, `Ball.nodes`, or of pieces.
+    pool, planes : Planes, list of B index arrays
+        The planes of each node, at least one for each constraint.
     goal : float
         Stop on a node as soon as its bound reaches it.
     shift : (I,) array or float
@@ -103,8 +103,8 @@ def relax(
     """
     noise = target.noise(ball.geometry, ball.reach)
     limit = np.where(shift == 0.0, _NOISES * noise, noise - shift)
-    cuts, left = list(cuts), np.arange(len(cuts))
-    result = _solve(ball, target, lines, pool, cuts, shift)
+    planes, left = list(planes), np.arange(len(planes))
+    result = _solve(ball, target, lines, pool, planes, shift)
     while len(left) > 0:
         z = result.z[left]
         relu = np.maximum(z, 0.0)
@@ -114,35 +114,46 @@ def relax(
         excess = g + gap @ target.negative.T - limit
         worst = excess.argmax(axis=1)
         open_ = (result.lower[left] < goal) & ~result.feasible[left] & (excess.max(axis=1) > 0)
-        more = [k for k in np.flatnonzero(open_) if not pool.has(cuts[left[k]], worst[k], z[k] > 0)]
+        more = [
+            k for k in np.flatnonzero(open_) if not pool.has(planes[left[k]], worst[k], z[k] > 0)
+        ]
         left = left[more]
         for b, index in zip(left, pool.add(worst[more], z[more] > 0), strict=True):
-            cuts[b] = np.append(cuts[b], index)
+            planes[b] = np.append(planes[b], index)
         if len(left) > 0:
-            part = _solve(ball, target, lines.take(left), pool, [cuts[b] for b in left], shift)
+            part = _solve(ball, target, lines.take(left), pool, [planes[b] for b in left], shift)
             for old, new in zip(result[:-1], part[:-1], strict=True):
                 old[left] = new
-    return result._replace(cuts=cuts)
+    return result._replace(planes=planes)
 
 
 def _solve(
-    ball: Ball, target: Target, lines: Lines, pool: Cuts, cuts: list[IntArray], shift: Array | float
+    ball: Ball,
+    target: Target,
+    lines: Lines,
+    pool: Planes,
+    planes: list[IntArray],
+    shift: Array | float,
 ) -> Relaxations:
-    """Solve the least-distance problems of the nodes with the cuts that they have."""
+    """Solve the least-distance problems of the nodes with the planes that they have."""
     n_nodes, n_hidden = lines.slope.shape
     U, z = ball.geometry.U, ball.z
-    counts = np.array([len(index) for index in cuts])
-    owner, index = np.repeat(np.arange(n_nodes), counts), np.concatenate(cuts)
+    counts = np.array([len(index) for index in planes])
+    owner, index = np.repeat(np.arange(n_nodes), counts), np.concatenate(planes)
     row = pool.row[index]
-    own = np.where(lines.phase[owner] == 0, pool.on[index], lines.phase[owner] > 0)
+    # Own neurons are on or off where the ball says so: intervals are narrowed for a node alone.
+    phase = np.where(target.is_branching, lines.phase, ball.stable)[owner]
+    own = np.where(phase == 0, pool.on[index], phase > 0)
     normals = target.negative[row] * lines.slope[owner] + target.positive[row] * own
     values = normals @ z + (target.beta + shift)[row]
     values += (target.negative[row] * lines.offset[owner]).sum(axis=1)
-    planes, sizes = _unit_normals(-normals @ U, values)
-    splits, lengths = _unit_normals(U, -z)
-    ends = np.cumsum(counts)
-    starts = ends - counts
-    nearest = np.maximum.reduceat(planes[:, -1], starts)
+    faces, sizes = _unit_normals(-normals @ U, values)
+    used = np.flatnonzero(lines.signs.any(axis=0))
+    splits, lengths = np.empty((n_hidden, U.shape[1] + 1)), np.empty(n_hidden)
+    if len(used) > 0:
+        splits[used], lengths[used] = _unit_normals(U[used], -z[used])
+    starts = (ends := np.cumsum(counts)) - counts
+    nearest = np.maximum.reduceat(faces[:, -1], starts)
     scale = np.where((nearest > 0) & (nearest < ball.radius), nearest, ball.radius or 1.0)
 
     u = np.zeros(len(index))
@@ -150,7 +161,8 @@ def _solve(
     missing = np.zeros(n_nodes)
     for b, (start, end) in enumerate(zip(starts, ends, strict=True)):
         path = np.flatnonzero(lines.signs[b])
-        rows = np.concatenate((planes[start:end], lines.signs[b, path, None] * splits[path]))
+        signs = lines.signs[b, path, None].astype(np.float64)
+        rows = np.concatenate((faces[start:end], signs * splits[path]))
         solution, missing[b], scale[b] = _least_distance(rows, scale[b])
         u[start:end] = solution[: end - start] / sizes[start:end]
         nu[b, path] = solution[end - start :] / lengths[path]
@@ -163,7 +175,7 @@ def _solve(
     step = np.where(inside, -scale, 0.0) / np.where(inside, missing, 1.0)
     v = step[:, None] * (combined - lines.signs * nu)
     lower, tau = _prove(ball, target, lines, w, nu, combined)
-    return Relaxations(lower, w, tau, nu, v, z + (v @ U) @ U.T, np.zeros(n_nodes, np.bool_), cuts)
+    return Relaxations(lower, w, tau, nu, v, z + (v @ U) @ U.T, np.zeros(n_nodes, np.bool_), planes)
 
 
 def _prove(
@@ -171,12 +183,13 @@ def _prove(
 ) -> tuple[Array, Array]:
     """Complete multipliers by tau, and evaluate what they prove.
 
-    The line tau_r gamma_r z_r, its slope that of the combined cuts clipped to what is valid, is at
-    least as good on the ball as the combined cuts themselves.
+    The line tau_r gamma_r z_r, its slope that of the combined planes clipped to what is valid, is
+    at least as good on the ball as the combined planes themselves.
     """
     gamma = w @ target.alpha
     tau = np.where(gamma > 0, combined, 0.0) / np.where(gamma > 0, gamma, 1.0)
     tau = np.minimum(np.maximum(tau, 0.0), 1.0)
+    tau = np.where(ball.stable > 0, 1.0, tau)
     return prove(ball, target, lines, w, tau, nu), tau
 
 

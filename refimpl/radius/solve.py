@@ -29,7 +29,7 @@ from refimpl.radius.geometry import (
     targets_of,
 )
 from refimpl.radius.points import Question
-from refimpl.radius.search import Options
+from refimpl.radius.state import Options
 from refimpl.radius.tree import certificates_of_pieces
 
 STATUSES = ("exact", "unreachable", "bounded")
@@ -110,7 +110,8 @@ def robust_radius(
         Its ``map`` is called with a function and a list. The results are the same, in the same
         order.
     progress : bool
-        Count samples on standard error.
+        Count samples on standard error, and tell nodes and gap of the one at work where the
+        search runs in this process.
 
     Returns
     -------
@@ -174,7 +175,8 @@ def robust_radius(
         tasks = [hard[i : i + _TASK] for i in range(0, len(hard), _TASK)]
         samples = [draft.samples.take(task) for task in tasks]  # Dask and others want a list
         work = partial(answers, question, draft.geometry, draft.targets, options)
-        results = map(work, samples) if executor is None else executor.map(work, samples)
+        heard = partial(work, listener=counter.tell_search)
+        results = map(heard, samples) if executor is None else executor.map(work, samples)
         for task, found in zip(tasks, results, strict=True):
             draft.record(task, found)
             counter.advance(len(task))

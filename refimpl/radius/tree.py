@@ -2,36 +2,55 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from refimpl._validation import Array, IntArray
-from refimpl.certificate import Certificate
+from refimpl.certificate import Certificate, Cuts
 from refimpl.radius.geometry import Target
 from refimpl.radius.leaf import Multipliers
+from refimpl.radius.narrowing import Narrowing
+from refimpl.radius.problem import Problem
 
 
 @dataclass(eq=False)
 class Node:
-    """A part of one target's set, where neurons with signs (M,) are on, 1, or off, -1.
+    """A part of one target's set, and how it was searched.
 
-    `lower` bounds its distance, and the multipliers prove that. A node is a leaf, or split at
-    `neuron` into `children`, on and off, or it has `excluded` halves, leaves that neurons split
-    off one after the other, and a `rest`. A leaf with `pieces` stands for the full tree over these
-    neurons, all leaves with its multipliers.
+    `signs` (M,) are the path: 1 where a neuron was split and is on, -1 where it is off, 0 else.
+    lo <= z <= up (M,) wherever the part has an adversarial point within the ball. No such point is
+    nearer than `lower`; the multipliers by themselves show `proved`, which may be less, since
+    `lower` may be that of a node above.
+
+    Below it there is one of three things, or nothing yet. `children`: its halves, on and off, split
+    at `neuron`. Or `rest`: what is left of it after `excluded`, halves that neurons split off one
+    after the other and that hold nothing within the goal, and after the `narrowing` of its
+    intervals. Or `pieces`: neurons such that the full tree over them is proved, every leaf by the
+    node's own multipliers.
     """
 
-    target: int
+    problem: Problem
     signs: IntArray
+    lo: Array
+    up: Array
     lower: float
     multipliers: Multipliers
-    cuts: IntArray
+    planes: IntArray
     neuron: int = -1  # -1 where nothing is left to split
+    curved: bool = False  # whether its halves are bounded by parabolas
+    warm: Multipliers | None = None  # on all neurons, to start the next climb from
+    proved: float = 0.0
     children: tuple[Node, Node] | None = None
     excluded: tuple[Node, ...] = ()
+    narrowing: tuple[Narrowing, ...] = ()
     rest: Node | None = None
     pieces: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.proved = self.lower
 
     @property
     def end(self) -> Node:
@@ -41,33 +60,59 @@ class Node:
             node = node.rest
         return node
 
-    def inherit(self, parent: Node) -> None:
-        """Take the bound of a node that this is a part of, where it is better."""
-        if self.lower < parent.lower:
-            self.lower, self.multipliers = parent.lower, parent.multipliers
+
+class Rows:
+    """A certificate in the making: its splits, and the multipliers and cuts of its rows."""
+
+    def __init__(self) -> None:
+        self.splits: list[int] = []
+        self.leaves: list[Node] = []
+        self.multipliers: list[Multipliers] = []
+        self.steps: list[tuple[int, Narrowing]] = []
+
+    def leaf(self, node: Node) -> None:
+        """Add a node that nothing is below, or the full tree over its pieces."""
+        self.splits += full_tree(node.pieces)
+        self.leaves += [node] * 2 ** len(node.pieces)
+        self.multipliers += [node.problem.multipliers(node.multipliers)] * 2 ** len(node.pieces)
+
+    def step(self, node: Node, narrowing: Narrowing) -> None:
+        """Add a narrowing step."""
+        named = narrowing._replace(neuron=node.problem.name(narrowing.neuron))
+        self.steps.append((len(self.multipliers), named))
+        self.splits.append(-2)
+        self.multipliers.append(node.problem.multipliers(narrowing.multipliers))
 
 
-def leaves(trees: list[Node]) -> tuple[list[int], list[Node]]:
-    """Preorder splits of the trees as in a certificate, and a node for each leaf."""
-    splits: list[int] = []
-    found: list[Node] = []
+def rows(trees: list[Node], lower: float) -> Rows:
+    """Rows of a certificate for the radius `lower`, in preorder.
+
+    A node whose own multipliers prove that much is a leaf, whatever was searched below it.
+    """
+    found = Rows()
     pending = [(tree, 0) for tree in reversed(trees)]  # a node, and how many halves it is without
     while pending:
         node, position = pending.pop()
-        if position < len(node.excluded):
+        if position == 0 and (node.proved >= lower or (node.rest or node.children) is None):
+            found.leaf(node)
+        elif position < len(node.excluded):
             leaf = node.excluded[position]
-            splits.append(leaf.neuron)
+            found.splits.append(int(leaf.problem.name(leaf.neuron)))
             halves = [(leaf, 0), (node, position + 1)]
             pending += halves if leaf.signs[leaf.neuron] < 0 else reversed(halves)
         elif node.rest is not None:
+            for narrowing in node.narrowing:
+                found.step(node, narrowing)
             pending.append((node.rest, 0))
         elif node.children is not None:
-            splits.append(node.neuron)
+            found.splits.append(int(node.problem.name(node.neuron)))
             pending += [(half, 0) for half in reversed(node.children)]
-        else:
-            splits += full_tree(node.pieces)
-            found += [node] * 2 ** len(node.pieces)
-    return splits, found
+    return found
+
+
+def parts(trees: list[Node]) -> list[Node]:
+    """Nodes that nothing is below: they hold all of the targets' sets within the ball."""
+    return rows(trees, math.inf).leaves
 
 
 def full_tree(neurons: tuple[int, ...]) -> list[int]:
@@ -82,11 +127,25 @@ def full_tree(neurons: tuple[int, ...]) -> list[int]:
     return tree
 
 
-def certificate(trees: list[Node]) -> Certificate:
-    """Certificate of one sample, from its targets' trees."""
-    splits, found = leaves(trees)
-    columns = zip(*(leaf.multipliers for leaf in found), strict=True)
-    return Certificate(np.array(splits), *(np.array(column) for column in columns))
+def certificate(trees: list[Node], lower: float) -> Certificate:
+    """Certificate of one sample for the radius `lower`, from its targets' trees."""
+    found = rows(trees, lower)
+    w, tau, nu = (np.array([m[i] for m in found.multipliers]) for i in range(3))
+    return Certificate(np.array(found.splits), w, tau, nu, *_second_version(found))
+
+
+def _second_version(found: Rows) -> tuple[Any, ...]:
+    """kappa, ball and cuts, where a row has any."""
+    kappa = ball = cuts = None
+    if any(m.kappa is not None for m in found.multipliers):
+        none = np.zeros_like(found.multipliers[0].tau)
+        kappa = np.array([none if m.kappa is None else m.kappa for m in found.multipliers])
+        ball = np.array([m.ball for m in found.multipliers])
+    if found.steps:
+        row = np.repeat([row for row, _ in found.steps], [len(s.neuron) for _, s in found.steps])
+        columns = zip(*(step[1:] for _, step in found.steps), strict=True)
+        cuts = Cuts(row, *(np.concatenate(column) for column in columns))
+    return () if kappa is None and cuts is None else (kappa, ball, cuts)
 
 
 def certificates_of_pieces(

@@ -1,8 +1,9 @@
 """Times `robust_radius`: the paper's setting, curves against PGD sweeps, MNIST, large M, memory.
 
 One BLAS thread, medians of several runs, networks trained once into a temporary directory. Run as
-``REFIMPL_DATA=... python tests/benchmarks/radius.py [paper] [curve] [mnist] [large] [memory]``; all
-parts by default, some ten minutes. Networks stay in $REFIMPL_NETWORKS if it names a folder.
+``REFIMPL_DATA=... python tests/benchmarks/radius.py [PART ...]`` with parts paper, curve, mnist,
+large, wide and memory; all by default, some twenty minutes. $REFIMPL_IMAGES is the number of images
+of the part wide. Networks stay in $REFIMPL_NETWORKS if it names a folder.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import mnist_networks
 import numpy as np  # the number of threads is read on import
+import wide_networks
 
 from refimpl import (
     ClusterDistribution,
     GroupMax,
     GroupSum,
     TwoLayerReLU,
+    datasets,
     decisions,
     gradient_descent,
     pgd_attack,
@@ -173,6 +176,33 @@ def large(directory: Path) -> None:
               f"{found.status[0]}, {found.nodes[0]} nodes")  # fmt: skip
 
 
+def wide(directory: Path) -> None:
+    """Ten classes, networks that our code did not train: a published one, and PyTorch's."""
+    _, (x, y) = datasets.load_mnist(scale=True)
+    x, count = x.reshape(len(x), -1), int(os.environ.get("REFIMPL_IMAGES", "20"))
+    nets = {"published, M = 500": published()}
+    for M in (100, 128, 256, 512, 1024):
+        nets[f"Adam, M = {M}"] = wide_networks.adam(directory, M)
+    print(f"MNIST, argmax, the first {count} test images that are classified right, CPU time")
+    for name, net in nets.items():
+        right = np.flatnonzero(net.predict(x[: 2 * count], "argmax") == y[: 2 * count])[:count]
+        times, gaps = [], []
+        for i in right:
+            start = time.process_time()
+            found = robust_radius(net, x[i : i + 1], y[i : i + 1], decision="argmax", time_limit=10)
+            times.append(time.process_time() - start)
+            gaps.append(1 - found.lower[0] / found.upper[0])
+        shares = [int(np.sum(np.array(gaps) <= gap)) for gap in (1e-2, 1e-6)]
+        print(f"  {name}: median {statistics.median(times):.2f} s, mean {np.mean(times):.2f} s, "
+              f"largest {max(times):.1f} s; gap at most 1 % on {shares[0]}, 1e-6 on {shares[1]}, "
+              f"largest {max(gaps):.1e}; weights {wide_networks.digest(net)}")  # fmt: skip
+
+
+def published() -> TwoLayerReLU:
+    """The 784-500-10 network of Min and Vidal (ICML 2024)."""
+    return TwoLayerReLU.load(Path(os.environ["REFIMPL_DATA"], "networks", "mv24-mnist-500.npz"))
+
+
 MEMORY = """
 import re
 from pathlib import Path
@@ -201,13 +231,13 @@ def memory() -> None:
 
 
 def main() -> None:
-    parts = sys.argv[1:] or ["paper", "curve", "mnist", "large", "memory"]
+    parts = sys.argv[1:] or ["paper", "curve", "mnist", "large", "wide", "memory"]
     with tempfile.TemporaryDirectory() as name:
         directory = Path(os.environ.get("REFIMPL_NETWORKS", name))
         for part in parts:
             run: Any = {"paper": paper, "curve": curve, "mnist": mnist, "large": large,
-                        "memory": memory}[part]  # fmt: skip
-            run(directory) if part in ("mnist", "large") else run()
+                        "wide": wide, "memory": memory}[part]  # fmt: skip
+            run(directory) if part in ("mnist", "large", "wide") else run()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,262 @@
+"""Rows of a certificate in rational arithmetic.
+
+Floats are integers times powers of two: W x and W^T q are sums of products of integers, the rest is
+`fractions.Fraction`. Only ||w_r|| and the chord's slope are rounded, both up, by at most 2^-64.
+
+Parabolas
+---------
+With kappa (t + s)^2 = kappa t^2 + t / 2 + 1 / (16 kappa) at t = z_r(delta),
+
+    Q = k + <W^T p, delta> + <delta, H delta>,  H = lambda I - W_N^T D W_N,
+    p = q - 2 D z - |gamma| / 2 on N,
+    k = l0 - sum_N (D_r z_r^2 + |gamma_r| z_r / 2 + |gamma_r| / (16 kappa_r)) - lambda R^2.
+
+D and p are dyadic: integers times powers of two. k alone is not, by its last terms, and is rounded
+down to a dyadic number. So is every number of mu Q + side (bound - z_r), for which mu H, mu p less
+side times the unit vector of r, and mu k + side (bound - z_r) take their places. Where H is
+positive definite, the least value has the sign of the Schur complement of
+
+    [[4 mu k, u^T], [u, H]], u = W^T p,  or, by Woodbury's identity,
+    [[4 lambda mu k - p^T G p, h^T], [h, lambda D^-1 - G_NN]], h = G_N p, G = W W^T,
+
+of order d + 1 or |N| + 1; the smaller one is taken, the second with D from both sides, so that all
+its entries are dyadic. `integers` decides the sign, of all cuts of a step at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from refimpl._validation import Array
+from refimpl.certificate import integers as exact
+from refimpl.certificate.form import Cuts, Numbers, Rows
+from refimpl.certificate.integers import Integers
+from refimpl.certificate.minorant import Lines, Minorant, intervals, minorant
+from refimpl.network import TwoLayerReLU
+
+_ROUNDING = 256  # bits that k keeps beyond those of the other numbers
+_fractions: Callable[[Numbers], Numbers] = np.frompyfunc(Fraction, 1, 1)
+_WEIGHTS: WeakKeyDictionary[TwoLayerReLU, tuple[Integers, int]] = WeakKeyDictionary()
+_GRAMS: WeakKeyDictionary[TwoLayerReLU, Integers] = WeakKeyDictionary()
+
+
+class LargeOrderError(Exception):
+    """A row needs a matrix of a larger order than the caller allows."""
+
+
+class Sample:
+    """Fractions of one sample: z = W x + b, and intervals of z on the ball."""
+
+    def __init__(self, net: TwoLayerReLU, x: Array, R: float) -> None:
+        self.net, self.R = net, R
+        if net not in _WEIGHTS:
+            _WEIGHTS[net] = exact.of_floats(net.W)
+        self.W, self.shift = _WEIGHTS[net]
+        squares = (self.W * self.W).sum(axis=1)  # of 2^shift ||w_r||
+        x_integers, x_shift = exact.of_floats(x)
+        self.z = _over(self.W @ x_integers, self.shift + x_shift) + _fractions(net.bias)
+        roots = [math.isqrt((square << 128) - 1) + 1 if square else 0 for square in squares]
+        reach = Fraction(R if math.isfinite(R) else 0) * _over(roots, self.shift + 64)
+        self.lo, self.up = self.z - reach, self.z + reach
+        self.bounded = (squares == 0) | math.isfinite(R)
+        self.squares = squares
+        self.A, self.c = _fractions(net.A), _fractions(net.c)
+        self.slope, self.offset = _lines(self.lo, self.up)
+
+    def lines(self, rows: Rows) -> Lines:
+        """Lines above ReLU on the intervals at hand of the one row."""
+        lo, up, empty = intervals(rows, self.lo, self.up)
+        slope, offset = self.slope[None].copy(), self.offset[None].copy()
+        cut = np.isfinite(rows.lo) | np.isfinite(rows.up)
+        if cut.any():
+            slope[cut], offset[cut] = _lines(_fractions(lo[cut]), _fractions(up[cut]))
+        return Lines(slope, offset, self.bounded, (lo < 0) & (up > 0), empty)
+
+    def gram(self) -> Integers:
+        """W W^T 2^(2 shift), worked out once for each network."""
+        if (gram := _GRAMS.get(self.net)) is None:
+            gram = _GRAMS[self.net] = exact.product(self.W, self.W.T)
+        return gram
+
+
+def proved(
+    rows: Rows, cuts: Cuts | None, sample: Sample, *, strict: bool, largest_order: float
+) -> bool:
+    """Whether exact arithmetic proves the one row that `rows` holds: a leaf, or a step's cuts."""
+    lines = sample.lines(rows)
+    if lines.empty.any() or (cuts is not None and len(cuts.row) == 0):
+        return True
+    counts = {name: getattr(rows, name).astype(object) for name in ("D", "phase")}
+    numbers = {name: _fractions(getattr(rows, name)) for name in ("weights", "tau", "nu", "kappa")}
+    m = minorant(rows._replace(**counts, **numbers), sample.A, sample.c, lines)
+    if not m.usable.all():
+        return False
+    if m.parabola.any():
+        return _bowl_proved(rows, cuts, m, sample, strict=strict, largest_order=largest_order)
+    l0, q = m.constant[0] + m.q[0] @ sample.z, m.q[0]
+    if cuts is None:
+        return _leaf_proved(l0, q, sample, strict=strict and bool(rows.weights.any()))
+    return _cuts_proved(cuts, l0, q, sample)
+
+
+def _leaf_proved(l0: Fraction, q: Numbers, sample: Sample, *, strict: bool) -> bool:
+    scaled, scale = _integers(q)
+    l1 = scaled @ sample.W  # scale 2^shift W^T q
+    square, R = l1 @ l1, sample.R
+    if square and math.isinf(R):
+        return False
+    drop = Fraction(R if square else 0) ** 2 * Fraction(square, (scale << sample.shift) ** 2)
+    if l0 > 0 and l0**2 > drop:  # (E33)
+        return True
+    return bool(strict and l0 >= 0 and l0**2 >= drop)  # (E33)
+
+
+def _cuts_proved(cuts: Cuts, l0: Fraction, q: Numbers, sample: Sample) -> bool:
+    """Whether mu l + side (bound - z_r) >= 0 on the ball for all cuts."""
+    scaled, scale = _integers(q)
+    l1 = scaled @ sample.W
+    square, unit = Fraction(int(l1 @ l1), scale**2), 4**sample.shift
+    R2 = Fraction(sample.R) ** 2 / unit
+    for r, side, bound, mu in _each(cuts):
+        level = mu * l0 + side * (bound - sample.z[r])
+        cross = Fraction(int(sample.W[r] @ l1), scale)
+        norm2 = mu * mu * square - 2 * side * mu * cross + sample.squares[r]
+        if level < 0 or level**2 < R2 * norm2:  # (E41)
+            return False
+    return True
+
+
+def _bowl_proved(
+    rows: Rows,
+    cuts: Cuts | None,
+    m: Minorant,
+    sample: Sample,
+    *,
+    strict: bool,
+    largest_order: float,
+) -> bool:
+    """Whether Q > 0 on R^d, or mu Q + side (bound - z_r) >= 0 for all cuts (E35, E42)."""
+    N = np.flatnonzero(m.parabola[0])
+    if min(len(N), sample.net.dim) > largest_order:
+        raise LargeOrderError
+    if rows.ball[0] == 0 or (cuts is not None and not cuts.mu.all()):
+        return False  # no quadratic, or none of which a multiple is at hand
+    bowl = _Bowl.of(rows, m, N, sample)
+    signs = exact.schur_signs(bowl.matrices(None if cuts is None else list(_each(cuts))))
+    least = 1 if cuts is None and not strict else 0
+    return signs is not None and min(signs) >= least  # (E35, E42)
+
+
+class _Bowl(NamedTuple):
+    """Q = k + <W^T p, delta> - sum_N D_r <w_r, delta>^2 + lambda ||delta||^2, p and D dyadic."""
+
+    sample: Sample
+    N: Numbers
+    lam: Fraction
+    D: Numbers
+    p: Numbers
+    k: Fraction
+
+    @classmethod
+    def of(cls, rows: Rows, m: Minorant, N: Numbers, sample: Sample) -> _Bowl:
+        """Q of the one row, k rounded down to a dyadic number."""
+        lam, kappa, height = Fraction(rows.ball[0]), _fractions(rows.kappa[0, N]), -m.gamma[0, N]
+        z, p = sample.z, m.q[0].copy()
+        D = height * kappa
+        p[N] = -2 * D * z[N] - height / 2
+        dyadic = m.constant[0] + m.q[0] @ z - lam * Fraction(sample.R) ** 2
+        dyadic -= (D * z[N] ** 2 + height * z[N] / 2).sum()
+        rest = (height / (16 * kappa)).sum()
+        return cls(sample, N, lam, D, p, _round_down(dyadic - rest))
+
+    def matrices(self, cuts: list[tuple[int, int, Fraction, Fraction]] | None) -> exact.Bordered:
+        """Return the matrices of E35 up to congruence, for Q or for mu Q + side (bound - z_r)."""
+        table = np.array(cuts or [(0, 0, Fraction(0), Fraction(1))], dtype=object)
+        r, (side, bound, mu) = table[:, 0].astype(np.int64), table[:, 1:].T
+        k = mu * self.k + side * (bound - self.sample.z[r])
+        build = self._in_pixels if self.sample.net.dim < len(self.N) else self._in_neurons
+        return build(r, side, mu, k)
+
+    def _in_pixels(self, r: Numbers, side: Numbers, mu: Numbers, k: Numbers) -> exact.Bordered:
+        """Block H = lambda I - W_N^T D W_N, sides W^T (mu p - side e_r), corners 4 mu k."""
+        s = self.sample
+        V = s.W[self.N]
+        D, a = exact.of_dyadic(self.D)
+        (lam,), b = exact.of_dyadic([self.lam])
+        scale = max(a + 2 * s.shift, b)
+        curved = exact.product(V.T * D, V) << (scale - a - 2 * s.shift)
+        block = np.diag(np.full(s.net.dim, lam << (scale - b), dtype=object)) - curved
+        p, g = exact.of_dyadic(self.p)
+        m, h = exact.of_dyadic(mu)
+        sides = np.outer(m, p @ s.W) - (side[:, None] * s.W[r] << (g + h))
+        return exact.Bordered(block, scale, sides, g + h + s.shift, list(4 * mu * k))  # (E35)
+
+    def _in_neurons(self, r: Numbers, side: Numbers, mu: Numbers, k: Numbers) -> exact.Bordered:
+        """D C D with C = lambda D^-1 - G_NN; sides D G_N (mu p - side e_r)."""
+        s, N = self.sample, self.N
+        G, two = s.gram(), 2 * s.shift
+        D, a = exact.of_dyadic(self.D)
+        (lam,), b = exact.of_dyadic([self.lam])
+        scale = max(2 * a + two, a + b)
+        curved = np.outer(D, D) * G[np.ix_(N, N)] << (scale - 2 * a - two)
+        block = np.diag(lam * D << (scale - a - b)) - curved
+        p, g = exact.of_dyadic(self.p)
+        m, h = exact.of_dyadic(mu)
+        u = p @ s.W
+        Gp = s.W @ u  # at 2^(g + two)
+        sides = (np.outer(m, Gp[N]) - (side[:, None] * G[np.ix_(r, N)] << (g + h))) * D
+        square = Fraction(int(u @ u), 1 << (2 * g + two))
+        cross = _over(Gp[r], g + two)
+        squares = _over(s.squares[r], two)
+        norms = mu * mu * square - 2 * side * mu * cross + side * side * squares
+        betas = list(4 * self.lam * mu * k - norms)
+        return exact.Bordered(block, scale, sides, g + h + two + a, betas)  # (E35)
+
+
+def _each(cuts: Cuts) -> list[tuple[int, int, Fraction, Fraction]]:
+    """Neuron, side, bound and mu of each cut."""
+    return [
+        (int(r), int(side), Fraction(bound), Fraction(mu))
+        for _, r, side, bound, mu in zip(*cuts, strict=True)
+    ]
+
+
+def _round_down(value: Fraction) -> Fraction:
+    """Itself if its denominator is a power of two, else a dyadic number just below."""
+    denominator = value.denominator
+    if denominator & (denominator - 1) == 0:
+        return value
+    bits = _ROUNDING + max(denominator.bit_length() - abs(value.numerator).bit_length(), 0)
+    return Fraction(math.floor(value * 2**bits), 2**bits)
+
+
+def _lines(lo: Numbers, up: Numbers) -> Numbers:
+    return np.array([_line(*ends) for ends in zip(lo, up, strict=True)], dtype=object).T
+
+
+def _line(lo: Fraction, up: Fraction) -> tuple[Fraction, Fraction]:
+    """Slope and offset of a line above ReLU on [lo, up], the slope a multiple of 2^-64."""
+    if lo >= 0:
+        return Fraction(1), Fraction(0)
+    if up <= 0:
+        return Fraction(0), Fraction(0)
+    slope = Fraction(math.ceil(up / (up - lo) * 2**64), 2**64)
+    return slope, -slope * lo
+
+
+def _integers(numbers: Numbers) -> tuple[Integers, int]:
+    """Integers and a scale > 0 with numbers = integers / scale."""
+    scale = math.lcm(*(number.denominator for number in numbers))
+    return np.array([int(number * scale) for number in numbers], dtype=object), scale
+
+
+def _over(integers: Integers | list[int], shift: int) -> Numbers:
+    """Fractions integers / 2^shift."""
+    result: Numbers = np.array([Fraction(integer, 1 << shift) for integer in integers])
+    return result

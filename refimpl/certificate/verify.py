@@ -1,0 +1,125 @@
+"""Verify a certificate: read it, try floats, then exact arithmetic for the rows that are left."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from refimpl import _validation as check
+from refimpl.certificate import floats, rationals
+from refimpl.certificate.form import Certificate, CertificateError, Reading, form, read, targets
+from refimpl.decisions import TIES, Decision, check_decision, check_labels
+from refimpl.network import TwoLayerReLU
+
+_LARGEST_ORDER = 60  # of a matrix that float mode hands on to exact arithmetic
+
+
+def verify_certificate(
+    net: TwoLayerReLU,
+    x: Any,
+    y: Any,
+    certificate: Certificate,
+    *,
+    radius: float,
+    decision: Decision = "sign",
+    ties: str = "adversarial",
+    exact: bool = False,
+) -> None:
+    """Prove that no adversarial point x + delta has ||delta|| <= radius, or raise.
+
+    The network is read in real arithmetic: W, b, A, c and x are the rational numbers that their
+    float64 values stand for.
+
+    Parameters
+    ----------
+    net : TwoLayerReLU
+    x : (d,) or (1,d) array
+        One sample.
+    y : int
+        Its label, -1 or +1; a class for argmax.
+    certificate : Certificate
+    radius : float
+        R > 0, inf included. ``ties="adversarial"`` proves r > R (for R = inf: r = inf);
+        ``ties="robust"`` proves r >= R.
+    decision : {"sign", "argmax"}, GroupMax or GroupSum
+    ties : {"adversarial", "robust"}
+    exact : bool
+        True: rational arithmetic throughout. False: float64 with a proven error bound, and rational
+        arithmetic only for the rows that this cannot decide. Both prove; without parabolas their
+        verdicts are the same. A row with parabolas that needs a matrix of an order above 60 is
+        refused where floats cannot decide it: the message says to pass ``exact=True``.
+
+    Raises
+    ------
+    CertificateError
+        A leaf or a narrowing step is not proved: the message names its target, its row in `weights`
+        and its path. Or the certificate is malformed, or the radius is not positive (radius 0 needs
+        no proof).
+    ValueError
+        The other arguments are not what they should be. `CertificateError` is a `ValueError` too.
+
+    Notes
+    -----
+    Source: E33, E35, E41, E42, derived; the proof stands at the head of `refimpl.certificate`, the
+    bound on rounding errors at that of `refimpl.certificate.floats`.
+
+    Examples
+    --------
+    f(x) = ReLU(x) - ReLU(-x) = x has the radius 2 at x = 2. Within it -x stays below 0, so that
+    the one leaf needs no split: l = 2 + delta.
+
+    >>> net = TwoLayerReLU([[1.0], [-1.0]], None, [[1.0, -1.0]])
+    >>> leaf = Certificate(np.array([-1]), np.ones((1, 1)), np.ones((1, 2)), np.zeros((1, 2)))
+    >>> verify_certificate(net, [2.0], 1, leaf, radius=1.999)
+    >>> verify_certificate(net, [2.0], 1, leaf, radius=2.0)
+    Traceback (most recent call last):
+    ...
+    refimpl.certificate.form.CertificateError: target 0, leaf 0, path []: not proved for radius 2.0
+    """
+    check.instance("net", net, TwoLayerReLU)
+    decision = check_decision(decision, net.n_outputs)
+    check.choice("ties", ties, TIES)
+    shape = (net.dim,) if np.ndim(x) == 1 else (1, net.dim)
+    x = check.real_array("x", x, shape).reshape(-1)
+    y = int(check_labels(np.ravel(y), 1, decision, net.n_outputs)[0])
+    everywhere = np.ndim(radius) == 0 and radius == math.inf
+    R = math.inf if everywhere else float(form("radius", radius, ()))
+    if R <= 0:
+        raise CertificateError(f"radius: expected a positive number or inf, got {R}")
+    reading = read(certificate, targets(y, decision, net.n_outputs), net.n_hidden)
+    if everywhere:
+        _refuse_balls(reading)
+    proved = np.zeros(len(reading), dtype=bool)
+    if not exact and not everywhere:
+        proved = floats.proved(reading, net, x, R)
+    if proved.all():
+        return
+    sample = rationals.Sample(net, x, R)
+    largest = math.inf if exact else _LARGEST_ORDER
+    for i in np.flatnonzero(~proved):
+        if not _proved_exactly(reading, i, sample, ties == "robust", largest):
+            raise CertificateError(f"{reading.name(i)}: not proved for radius {R}")
+
+
+def _refuse_balls(reading: Reading) -> None:
+    """Raise if anything but affine leaves is to prove the radius inf."""
+    what = {"kappa": reading.arrays["kappa"].any(axis=1), "ball": reading.arrays["ball"] > 0}
+    for name, bad in {**what, "splits": reading.is_step}.items():
+        for i in np.flatnonzero(bad):
+            rule = "no parabola, ball or narrowing step where the radius is inf"
+            raise CertificateError(f"{reading.name(i)}: {name}: expected {rule}")
+
+
+def _proved_exactly(
+    reading: Reading, i: Any, sample: rationals.Sample, strict: bool, largest_order: float
+) -> bool:
+    cuts = reading.cuts_of([i]) if reading.is_step[i] else None
+    try:
+        return rationals.proved(
+            reading.rows([i]), cuts, sample, strict=strict, largest_order=largest_order
+        )
+    except rationals.LargeOrderError:
+        what = f"not proved for radius {sample.R} in floats"
+        raise CertificateError(f"{reading.name(i)}: {what}: pass exact=True") from None

@@ -1,0 +1,344 @@
+"""Parabolas above ReLU, coupled by one multiplier of the ball: bounds of a node (E34 to E36, E42).
+
+Chords (`leaf`) lose something for every free neuron at once, though one perturbation in the ball
+cannot move all of them. Here a free neuron with gamma_r < 0 has a parabola above its ReLU,
+
+    ReLU(t) <= (t + s)^2 / (4 s)  for every s > 0 and t,                                       (E34)
+
+and the ball enters with a multiplier lambda, so that on the node and within ||delta|| <= R
+
+    sum_i w_i g_i >= Q(delta) = l0 + <W^T q, delta> - sum_N D_r (z_r + s_r + <w_r, delta>)^2
+                                + lambda (||delta||^2 - R^2),    D_r = |gamma_r| / (4 s_r).    (E35)
+
+N are the free neurons with gamma_r < 0; q holds the lines of all others: gamma_r where neuron r is
+stably on, tau_r gamma_r with tau_r in [0, 1] where it is free and gamma_r > 0, and -nu_r or nu_r
+with nu_r >= 0 where the path has z_r >= 0 or z_r <= 0. Where F = inf Q > 0 the node holds no
+adversarial point. F is concave in (s, tau, nu, lambda).
+
+`Part` has the numbers of a node, its `at` evaluates F at given multipliers, and `climb` maximises F
+by Newton steps along the central path of the barrier
+
+    log det(diag(1/D) - G_NN / lambda) + sum log tau + sum log(1 - tau) + sum log nu,
+
+whose first term is concave in (s, lambda) and infinite where Q has no minimiser. Far from the end
+of the path Q is well-conditioned, and it is there, not at the maximum of F, that the ellipsoid
+{Q <= 0} is small and cuts intervals most (E42). All is computed from the Gram matrix G = W W^T.
+
+Nothing here is rounded with care: what these multipliers prove is for the checker to say.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from refimpl._validation import Array, IntArray
+
+_STEPS = 80  # Newton steps at most; 10 to 30 are usual
+_SHRINK = 0.1  # of the barrier, where its minimiser is followed closely
+_INSIDE = 0.95  # of the way to the boundary at most
+_ROUNDING = 1e-13  # of the sum of absolute values behind F: gains below this are noise
+
+
+class Part:
+    """One node: sum_i w_i g_i in its free neurons N and P, its path V, and one affine term.
+
+    `index` (m,) are the neurons N, P, V, in this order; `factor` (m,) their |gamma|, gamma, and
+    minus their sign; `z` (m,) and `gram` (m,m) theirs. `q` (M,) and `value` are the affine term.
+    """
+
+    def __init__(
+        self,
+        gram: Array,
+        z: Array,
+        gamma: Array,
+        beta: float,
+        lo: Array,
+        up: Array,
+        signs: IntArray,
+        radius: float,
+    ) -> None:
+        """Take gamma = sum_i w_i alpha_i and beta = sum_i w_i beta_i, all (M,); radius is R."""
+        width = up - lo
+        N = np.flatnonzero((lo < 0) & (up > 0) & (gamma < 0))
+        # A cut may end next to a kink that the minimum needs: tau stays free there.
+        P = np.flatnonzero((lo < width) & (up > -width) & (gamma > 0))
+        V = np.flatnonzero(signs)
+        self.n, self.p, self.radius = len(N), len(P), radius
+        self.index = np.concatenate((N, P, V))
+        self.factor = np.concatenate((-gamma[N], gamma[P], -signs[V]))
+        self.z, self.gram = z[self.index], gram[np.ix_(self.index, self.index)]
+        self.width = width[self.index]
+        self.q = np.where(lo >= 0, gamma, 0.0)
+        self.q[P] = 0.0
+        self.value = beta + self.q @ z
+        product = gram @ self.q
+        self.q_square, self.q_gram = float(self.q @ product), product[self.index]
+        both = slice(0, self.n + self.p)
+        sizes = abs(beta) + np.abs(self.q) @ np.abs(z) + abs(self.factor[both]) @ abs(self.z[both])
+        self.noise = _ROUNDING * float(sizes)
+
+    def start(self, near: Array) -> Bound | None:
+        """Multipliers inside the domain, from the preactivations (M,) of a point near the best."""
+        n, near = self.n, near[self.index]
+        s = np.maximum(np.abs(near[:n]), 0.05 * self.width[:n])
+        sides = np.where(near > 0, 0.95, 0.05)
+        sides[np.abs(near) < 1e-6 * self.width] = 0.5
+        nu = 1e-2 * math.sqrt(self.q_square / max(np.trace(self.gram), 1e-300)) + 1e-12
+        sides[n + self.p :] = nu
+        root = np.sqrt(self.factor[:n] / (4 * s))
+        if n:
+            lam = 1.5 * np.linalg.eigvalsh(root[:, None] * self.gram[:n, :n] * root)[-1]
+        else:
+            lam = math.sqrt(self.q_square) / (2 * self.radius)
+        return self.at(s, sides[n:], float(lam) or 1.0)
+
+    def at(self, s: Array, sides: Array, lam: float) -> Bound | None:
+        """Evaluate F (E35) at s (N,), tau and nu (P and V,) and lambda; None if Q has no minimum.
+
+        With p = q - 2 D c on N, c = z + s, and h = G_N p,
+        4 lambda F = 4 lambda k - p^T G p - h^T (lambda D^-1 - G_NN)^-1 h.
+        """
+        n, factor, gram = self.n, self.factor, self.gram
+        D = factor[:n] / (4 * s)
+        root = np.sqrt(D / lam)
+        shape = -(root[:, None] * gram[:n, :n] * root)
+        shape.flat[:: n + 1] += 1.0
+        factored = _cholesky(shape)
+        if factored is None:
+            return None
+        c = self.z[:n] + s
+        p = np.concatenate((-2 * D * c, factor[n:] * sides))
+        product = gram @ p
+        square = float(self.q_square + p @ (2 * self.q_gram + product))
+        product += self.q_gram
+        k = self.value + p[n:] @ self.z[n:] - D @ np.square(c) - lam * self.radius**2
+        y = _solve(factored, root * product[:n])
+        value = k - (square + y @ y) / (4 * lam)  # (E35)
+        return Bound(self, s, sides, lam, float(value), root, factored, p, product, square, y)
+
+
+@dataclass(eq=False)
+class Bound:
+    """What given multipliers prove of a part: F = `value`, and Q's minimiser delta*.
+
+    I - root G_NN root, root^2 = D / lambda, has the Cholesky factor `factored`. The linear term is
+    p, with `product` = G p and `square` = p^T G p, and y solves `factored` y = root G_N p.
+    """
+
+    part: Part
+    s: Array
+    sides: Array
+    lam: float
+    value: float
+    root: Array
+    factored: Array
+    p: Array
+    product: Array
+    square: float
+    y: Array
+
+    def __post_init__(self) -> None:
+        """Find the minimiser delta* = W^T v: D (W_N delta*) is `bend`, W delta* is `move`."""
+        part, n = self.part, self.part.n
+        self.bend = -self.root * _solve(self.factored, self.y, transposed=True) / 2
+        self.move = (part.gram[:, :n] @ self.bend - self.product / 2) / self.lam
+        inner = (
+            self.square / 4
+            - self.bend @ self.product[:n]
+            + self.bend @ (part.gram[:n, :n] @ self.bend)
+        )
+        self.length = inner / self.lam**2  # ||delta*||^2
+
+    @property
+    def distance(self) -> float:
+        """Lower bound of the node's distance: the R that the same multipliers prove (E35)."""
+        return math.sqrt(max(self.part.radius**2 + self.value / self.lam, 0.0))
+
+    def inverse(self) -> tuple[Array, Array]:
+        """(lambda D^-1 - G_NN)^-1 and W H^-1 W^T / 1, H = lambda I - W_N^T D W_N, of the part."""
+        n, gram = self.part.n, self.part.gram
+        inner = self.root[:, None] * _inverse(self.factored) * self.root
+        return inner, (gram + gram[:n].T @ (inner @ gram[:n])) / self.lam
+
+    def point(self) -> Array:
+        """Weights v (M,) of the minimiser delta* = W^T v."""
+        v = -self.part.q / 2
+        np.add.at(v, self.part.index, -self.p / 2)
+        v[self.part.index[: self.part.n]] += self.bend
+        return v / self.lam
+
+    def multipliers(self) -> tuple[Array, Array, Array, float]:
+        """tau, nu and kappa (M,), and lambda, as a certificate has them."""
+        part, n = self.part, self.part.n
+        tau, nu, kappa = np.zeros((3, len(part.q)))
+        own, path = slice(n, n + part.p), slice(n + part.p, None)
+        kappa[part.index[:n]] = 1 / (4 * self.s)
+        tau[part.index[own]] = self.sides[: part.p]
+        nu[part.index[path]] = self.sides[part.p :]
+        return tau, nu, kappa, self.lam
+
+    def losses(self) -> Array:
+        """How much each parabola (N,) loses at the minimiser: where to branch."""
+        n = self.part.n
+        t = self.part.z[:n] + self.move[:n]
+        above = np.square(t + self.s) / (4 * self.s)
+        return np.asarray(self.part.factor[:n] * (above - np.maximum(t, 0.0)), np.float64)
+
+
+@dataclass(eq=False)
+class Step:
+    """A bound on the way, an estimate of what F can reach, not below it, and intervals (E42)."""
+
+    bound: Bound
+    most: float
+    neurons: IntArray
+    lo: Array
+    up: Array
+
+
+def climb(part: Part, start: Bound) -> Iterator[Step]:
+    """Maximise F from multipliers inside its domain, and yield every step.
+
+    The caller stops when F > 0, when intervals are narrow, or when `most` is negative: then F will
+    hardly become positive. Ends by itself where F is at its maximum up to rounding. F has none, and
+    grows until the caller stops, where the ball does not reach the path's side of a neuron.
+    """
+    bound, most = start, math.inf
+    mu = 0.0
+    count = len(part.index) + part.p + 1  # of the barrier's terms: mu count bounds what is left
+    for _ in range(_STEPS):
+        inner, spread = bound.inverse()
+        yield _step(bound, spread, most)
+        mu = mu or float(0.1 * abs(bound.value) + 1e-3 * abs(part.value)) / count + part.noise
+        direction, gain = _newton(bound, mu, inner, spread)
+        found = _line_search(bound, mu, direction, gain)
+        if found is None:
+            break
+        bound, length = found
+        most = math.inf
+        if gain < mu:  # on the central path F is within mu count of its maximum; this is near it
+            most = bound.value + 2 * mu * count
+        if gain < mu * count:
+            if mu * count < part.noise:
+                break
+            mu *= _SHRINK if length > 0.5 else 0.5
+    else:
+        return
+    yield _step(bound, bound.inverse()[1], bound.value + mu * count)
+
+
+def _step(bound: Bound, spread: Array, most: float) -> Step:
+    part, free = bound.part, slice(0, bound.part.n + bound.part.p)
+    center = part.z[free] + bound.move[free]
+    radius = np.sqrt(max(-bound.value, 0.0) * np.diag(spread)[free])  # (E42)
+    return Step(bound, most, part.index[free], center - radius, center + radius)
+
+
+def _newton(bound: Bound, mu: float, inner: Array, spread: Array) -> tuple[Array, float]:
+    """Newton step of F + mu barrier in (s, tau, nu, lambda), and its first-order gain.
+
+    The gradient is that of Q at its minimiser (E36). The Hessian of F is that of Q in the
+    multipliers less J (2 H)^-1 J^T, where J has the mixed derivatives, multiples of w_r and 2
+    delta*.
+    """
+    part, n, lam, s = bound.part, bound.part.n, bound.lam, bound.s
+    factor, gram, m = part.factor, part.gram, len(part.index) + 1
+    own, sides = slice(n, n + part.p), slice(n, m - 1)
+    t = part.z + bound.move
+    weight, scaled = 4 / factor[:n], lam * inner
+    mixed = scaled @ gram[:n, :n]  # (diag(1/D) - G / lambda)^-1 G
+    trace = np.trace(mixed)
+
+    gradient = np.empty(m)
+    gradient[:n] = -factor[:n] * (1 - np.square(t[:n] / s)) / 4 + mu * weight * np.diag(scaled)
+    gradient[sides] = factor[n:] * t[n:] + mu / bound.sides  # (E36)
+    gradient[own] -= mu / (1 - bound.sides[: part.p])
+    gradient[-1] = bound.length - part.radius**2 + mu * (trace / lam**2 if n else 1 / lam)
+
+    slope = np.concatenate((factor[:n] * t[:n] / (2 * np.square(s)), factor[n:]))
+    along = inner @ bound.move[:n]
+    hessian: Array = np.empty((m, m))  # of the negative
+    hessian[:-1, :-1] = slope[:, None] * spread * (slope / 2)
+    hessian[-1, :-1] = slope * (bound.move + gram[:n].T @ along) / lam
+    hessian[-1, -1] = 2 * (bound.length + bound.move[:n] @ along) / lam
+    hessian[-1, :n] += mu * weight * np.einsum("ij,ij->i", mixed, scaled) / lam**2
+    hessian[:-1, -1] = hessian[-1, :-1]
+    hessian[:n, :n] += np.asarray(mu * weight[:, None] * np.square(scaled) * weight, np.float64)
+    curvature = (mixed * mixed.T).sum() / lam**4 + 2 * trace / lam**3 if n else 1 / lam**2
+    hessian[-1, -1] += mu * curvature
+    corners: Array = mu / np.square(bound.sides)
+    corners[: part.p] += mu / np.square(1 - bound.sides[: part.p])
+    bends: Array = factor[:n] * np.square(t[:n]) / (2 * np.power(s, 3))
+    hessian[np.arange(m - 1), np.arange(m - 1)] += np.concatenate((bends, corners))
+
+    scale = 1 / np.sqrt(np.diag(hessian))
+    hessian *= scale[:, None] * scale
+    hessian.flat[:: m + 1] += 1e-13
+    factored = _cholesky(hessian)
+    if factored is None:
+        return np.zeros(m), 0.0
+    step = scale * _solve(factored, _solve(factored, scale * gradient), transposed=True)
+    return step, float(step @ gradient)
+
+
+def _line_search(bound: Bound, mu: float, step: Array, gain: float) -> tuple[Bound, float] | None:
+    """Go along a step as far as the sum of F and the barrier grows; None where it does not."""
+    part, n, length = bound.part, bound.part.n, 1.0
+    tau, moves = bound.sides[: part.p], step[n:-1]
+    values = np.concatenate((bound.s, bound.sides, 1 - tau, [bound.lam]))
+    changes = np.concatenate((step[:n], moves, -moves[: part.p], step[-1:]))
+    if (changes < 0).any():
+        length = min(1.0, _INSIDE * float(np.min(-values[changes < 0] / changes[changes < 0])))
+    before = bound.value + mu * _barrier(bound)
+    for _ in range(30):
+        lam = bound.lam + length * step[-1]
+        new = part.at(bound.s + length * step[:n], bound.sides + length * moves, lam)
+        if new is not None:
+            after = new.value + mu * _barrier(new)
+            if after >= before + 0.1 * length * gain - part.noise:
+                return new, length
+        length /= 2
+    return None
+
+
+def _barrier(bound: Bound) -> float:
+    tau, n = bound.sides[: bound.part.p], bound.part.n
+    volume = 2 * np.log(np.diag(bound.factored) / bound.root).sum() - n * math.log(bound.lam)
+    if n == 0:
+        volume = math.log(bound.lam)
+    return float(volume + np.log(bound.sides).sum() + np.log1p(-tau).sum())
+
+
+def _cholesky(matrix: Array) -> Array | None:
+    """Lower Cholesky factor of the matrix, which is overwritten; None if it is not definite."""
+    from scipy.linalg import lapack  # on first use: importing it takes longer than refimpl itself
+
+    if len(matrix) == 0:
+        return matrix
+    factored, failed = lapack.dpotrf(matrix, lower=1, clean=1, overwrite_a=1)
+    return None if failed else factored
+
+
+def _solve(factored: Array, right: Array, *, transposed: bool = False) -> Array:
+    """L^-1 right, or L^-T right."""
+    from scipy.linalg import lapack
+
+    if len(factored) == 0:
+        return right
+    result: Any = lapack.dtrtrs(factored, right, lower=1, trans=int(transposed))[0]
+    return np.asarray(result)
+
+
+def _inverse(factored: Array) -> Array:
+    """(L L^T)^-1."""
+    from scipy.linalg import lapack
+
+    if len(factored) == 0:
+        return factored
+    lower = np.tril(lapack.dpotri(factored, lower=1)[0])
+    return lower + np.tril(lower, -1).T
