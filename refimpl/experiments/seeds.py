@@ -23,7 +23,7 @@ import numpy as np
 from refimpl._files import output_directory
 from refimpl._validation import Array, IntArray
 from refimpl._workers import one_thread
-from refimpl.experiments import figures, image_figures, seeds_report
+from refimpl.experiments import figures, image_figures, saved, seeds_report
 from refimpl.experiments.comparison import Comparison
 from refimpl.experiments.images import check_features, train
 from refimpl.experiments.robustness import Robustness, finite
@@ -44,11 +44,13 @@ def run(
     *,
     progress: bool = True,
     executor: Executor | None = None,
+    save: bool = False,
 ) -> dict[str, Any]:
     """Train and measure a pair of networks for every seed, on the same samples.
 
     Prints medians over the seeds; writes summary.json, cosines.png and strip.png of the first seed,
-    robustness.png of all. The executor runs searches for exact radii, as in `robust_radius`.
+    robustness.png of all; with `save` the samples, and in a folder for each seed its networks and
+    radii. The executor runs searches for exact radii, as in `robust_radius`.
     """
     settings.width(len(task.labels))
     check_features(task)
@@ -60,16 +62,23 @@ def run(
             file=sys.stderr,
         )
     with one_thread():  # small products: more threads only wait for each other
-        return _run(task, settings, out, progress, executor)
+        return _run(task, settings, out, progress, executor, save)
 
 
 def _run(
-    task: Task, settings: ImageSettings, out: Path, progress: bool, executor: Executor | None
+    task: Task,
+    settings: ImageSettings,
+    out: Path,
+    progress: bool,
+    executor: Executor | None,
+    save: bool,
 ) -> dict[str, Any]:
     """Do what `run` says."""
     chosen, held_out = _samples(task, settings)
     x, classes = held_out[0][: settings.radii], held_out[1][: settings.radii]
     draw = figures.available()
+    if save:
+        saved.save_samples(out / "samples.npz", x, task.labels[classes], classes)
     measured: list[dict[str, Robustness]] = []
     entries: list[dict[str, Any]] = []
     with summary_file(out / "summary.json", partial(_kept, settings.seeds)) as summary:
@@ -93,6 +102,10 @@ def _run(
                 box=task.image_shape is not None,
                 executor=executor,
             )
+            if save:
+                folder = out / f"seed-{seed}"
+                saved.save_networks(folder, comparison)
+                saved.save_radii(folder, robustness)
             entries.append({**entry, **robustness_summary(robustness, {})})
             summary["seeds"].append({"seed": seed, **entries[-1]})
             summary["over_seeds"] = over_seeds(entries)
