@@ -31,10 +31,15 @@ Overflow gives inf or NaN and proves nothing: up / (up - lo), which overflow wou
 computed as 1 / (1 - lo / up), where 0 means that up, by which the line is then off, is below
 2^-1000 size.
 
-Some of this is margin. Rounding slope and the norms up, and lo and up apart, makes every line lie
-above ReLU as computed; without it l would be off by another 3 u S, (ceil(sqrt(d)) + 3) u S and
-(2 ceil(sqrt(d)) + 4) u S, which the factor of 4 would cover too. It would also cover n without 3 I,
-as I <= K, or without 32. And l0 cannot be inf where S is finite, unless l > 0 indeed.
+Some of these precautions could be left out, since the factor of 4 has room for what they prevent.
+
+- Three quantities are rounded to the safe side: the slope up, the norms up, and lo down and up up.
+  Every line then lies above ReLU also as it is computed. Without this l would be off by another
+  3 u S for the slope, (ceil(sqrt(d)) + 3) u S for the norms and (2 ceil(sqrt(d)) + 4) u S for the
+  bounds.
+- n has a term 3 I, which I <= K makes superfluous, and a constant 32.
+
+Nor is the test needed that l0 is finite: where S is finite, l0 is inf only if l > 0.
 
 A cut by an affine minorant needs mu l0 +- (bound - z_r) >= R ||mu l1 -+ w_r||: mu times the errors
 above, those of z_r and ||w_r||, and two roundings of each term, so at most
