@@ -11,8 +11,8 @@ radii-NAME.npz           for each classifier NAME of summary.json: the fields of
                          nodes (n,), and steps (n,), the smallest closed-form steps (E27)
 ======================== ===========================================================================
 
-So ``refimpl radius two_class.npz samples.npz`` finds the same radii again. On real data networks and
-radii are in a folder for each seed, ``seed-0`` and so on.
+So ``refimpl radius two_class.npz samples.npz`` finds the same radii again. On real data networks
+and radii are in a folder for each seed, ``seed-0`` and so on.
 """
 
 from __future__ import annotations
