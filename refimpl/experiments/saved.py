@@ -11,7 +11,8 @@ radii-NAME.npz           for each classifier NAME of summary.json: the fields of
                          nodes (n,), and steps (n,), the smallest closed-form steps (E27)
 ======================== ===========================================================================
 
-So ``refimpl radius two_class.npz samples.npz`` finds the same radii again.
+So ``refimpl radius two_class.npz samples.npz`` finds the same radii again. On real data networks
+and radii are in a folder for each seed, ``seed-0`` and so on.
 """
 
 from __future__ import annotations
@@ -44,3 +45,9 @@ def save_radii(folder: Path, measured: Mapping[str, Robustness]) -> None:
     for name, each in measured.items():
         radii = {field: getattr(each.radius, field) for field in RADII}
         write_npz(folder / f"radii-{JSON_NAMES[name]}.npz", **radii, steps=each.steps)
+
+
+def save_run(folder: Path, comparison: Comparison, measured: Mapping[str, Robustness]) -> None:
+    """Write networks and what was found of them."""
+    save_networks(folder, comparison)
+    save_radii(folder, measured)

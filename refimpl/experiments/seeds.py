@@ -88,7 +88,6 @@ def _run(
         for seed in range(settings.seed, settings.seed + settings.seeds):
             rng = np.random.default_rng(seed)
             comparison = train(task, chosen, settings, rng, progress=progress)
-            entry = comparison.summary(*held_out)
             if not measured:
                 epsilons = _epsilons(task, comparison, x, classes, settings)
             robustness = comparison.robustness(
@@ -103,16 +102,14 @@ def _run(
                 executor=executor,
             )
             if save:
-                folder = out / f"seed-{seed}"
-                saved.save_networks(folder, comparison)
-                saved.save_radii(folder, robustness)
+                saved.save_run(out / f"seed-{seed}", comparison, robustness)
+            entry = comparison.summary(*held_out)
             entries.append({**entry, **robustness_summary(robustness, {})})
             summary["seeds"].append({"seed": seed, **entries[-1]})
             summary["over_seeds"] = over_seeds(entries)
             if draw and not measured:
                 _draw_cosines(out / "cosines.png", task, comparison, entry, seed)
-                if task.image_shape is not None:
-                    image_figures.draw_strip(out / "strip.png", task, x, classes, robustness)
+                _draw_strip(out / "strip.png", task, x, classes, robustness)
             measured.append(robustness)
     if draw:
         image_figures.draw_curves(out / "robustness.png", measured, unit=task.unit)
@@ -133,6 +130,14 @@ def _draw_cosines(
     names = task.class_names
     panels = figures.cosine_panels(comparison, entry, names, feature="class mean", seed=seed)
     figures.draw_cosines(path, panels)
+
+
+def _draw_strip(
+    path: Path, task: Task, x: Array, classes: IntArray, measured: Mapping[str, Robustness]
+) -> None:
+    """Draw images next to adversarial ones; features that are no images have none."""
+    if task.image_shape is not None:
+        image_figures.draw_strip(path, task, x, classes, measured)
 
 
 def _samples(task: Task, settings: ImageSettings) -> tuple[Split, Split]:
