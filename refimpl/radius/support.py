@@ -34,7 +34,7 @@ def support(norm: float, size: Array, cap: Array, radius: float) -> tuple[Array,
         t = _multiple(size, cap, radius)[:, None]
         with np.errstate(all="ignore"):
             delta = np.where(size > 0, np.minimum(size * t, cap), 0.0)
-            kept = np.where(np.isinf(cap), size, np.minimum(size, cap / t))
+            kept = np.where(np.isinf(cap) | (t == 0), size, np.minimum(size, cap / t))
     else:
         delta, least = _fill(size, cap, np.full(len(size), radius), np.ones_like(size))
         kept = np.minimum(size, least[:, None])
