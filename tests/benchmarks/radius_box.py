@@ -70,8 +70,8 @@ def report(net: TwoLayerReLU, x: Any, y: Any, peers: list[str]) -> None:
         goal = GOALS[norm].get(M)
         print(f"  l{norm} in [0, 1]: median {1e3 * statistics.median(seconds):.1f} ms"
               f"{'' if goal is None else f' (goal: {goal})'}, mean "
-              f"{1e3 * statistics.mean(seconds):.1f} ms, radius {np.median(upper):.4f}, gap at most "
-              f"{np.max(1 - lower / upper):.0e}")  # fmt: skip
+              f"{1e3 * statistics.mean(seconds):.1f} ms, radius {np.median(upper):.4f}, gap at "
+              f"most {np.max(1 - lower / upper):.0e}")  # fmt: skip
         for name in peers:
             if PEERS[name][0] == norm:
                 ratio(name, net, x[:FEW], y[:FEW], seconds[:FEW], lower, upper)
