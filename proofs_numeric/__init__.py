@@ -1,7 +1,7 @@
 """Numerical evidence for the claims of the paper and of this package, one module for each claim.
 
 A module states its claim and where the bound comes from, sets up the hypotheses, measures, and
-returns a `Result`: what was measured, the bound that was derived beforehand, and the verdict. Run
+returns a `Evidence`: what was measured, the bound that was derived beforehand, and the verdict. Run
 all of them with ``refimpl prove``, or ``python -m proofs_numeric``; `evidence` holds what they
 share. What happens where the hypotheses end is in `sweeps`.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from proofs_numeric.evidence import Check, Result, Size
+from proofs_numeric.evidence import Check, Evidence, Size
 
 CLAIMS = (
     "data",
@@ -28,10 +28,10 @@ CLAIMS = (
     "symmetry",
 )
 
-__all__ = ["CLAIMS", "Check", "Result", "Size", "prove"]
+__all__ = ["CLAIMS", "Check", "Evidence", "Size", "prove"]
 
 
-def prove(claim: str, size: Size) -> Result:
+def prove(claim: str, size: Size) -> Evidence:
     """Gather the evidence for one of `CLAIMS`; spaces and underscores may stand for hyphens.
 
     >>> from proofs_numeric.evidence import QUICK
@@ -39,7 +39,7 @@ def prove(claim: str, size: Size) -> Result:
     'holds'
     """
     module = import_module(f"proofs_numeric.{canonical(claim).replace('-', '_')}")
-    result: Result = module.prove(size)
+    result: Evidence = module.prove(size)
     return result
 
 

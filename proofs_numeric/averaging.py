@@ -28,7 +28,7 @@ from scipy.special import ndtr
 from proofs_numeric.evidence import (
     BALANCE,
     Check,
-    Result,
+    Evidence,
     Run,
     Size,
     binary,
@@ -40,7 +40,7 @@ from refimpl import cosine_matrix, decompose
 from refimpl._validation import Array
 
 
-def prove(size: Size) -> Result:
+def prove(size: Size) -> Evidence:
     """Judge the networks of all seeds; report smaller dimension, fewer samples, fewer clusters."""
     result = judge([binary(size, seed) for seed in size.seeds], size)
     others = {
@@ -56,7 +56,7 @@ def prove(size: Size) -> Result:
     return replace(result, checks=checks)
 
 
-def judge(runs: list[Run], size: Size) -> Result:
+def judge(runs: list[Run], size: Size) -> Evidence:
     """Measure alignments, lambda and accuracy of trained networks."""
     aligned, spread, over_r, bounds, ratios, errors = [], [], [], [], [], 0
     for run in runs:
@@ -84,7 +84,7 @@ def judge(runs: list[Run], size: Size) -> Result:
         "R": ratios,
         "spread_over_neurons": over_r,
     }
-    return Result(
+    return Evidence(
         "averaging",
         "binary training ends with every neuron close to the average of its class's features",
         "paper, abstract",
@@ -105,8 +105,7 @@ def bound(counts: Array, size: Size) -> float:
 def alignment(run: Run) -> Array:
     """Cosine (2m,) of every neuron with the sum of the features of its sign."""
     dist, signs = run.problem.dist, np.sign(run.net.A[0])
-    v = np.stack([dist.features[dist.labels == side].sum(axis=0) for side in (1, -1)])
-    cosines = cosine_matrix(v, run.net.W)
+    cosines = cosine_matrix(dist.class_sums, run.net.W)
     return np.where(signs > 0, cosines[0], cosines[1])
 
 

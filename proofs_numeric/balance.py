@@ -12,10 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-import numpy as np
 from scipy.special import expit
 
-from proofs_numeric.evidence import BALANCE, Check, Result, Size, problem, train
+from proofs_numeric.evidence import BALANCE, Check, Evidence, Size, problem, start, train
 from refimpl import TwoLayerReLU
 from refimpl._validation import Array, IntArray
 
@@ -23,7 +22,7 @@ EVERY = 5
 HORIZONS = (200, 400, 800)
 
 
-def prove(size: Size) -> Result:
+def prove(size: Size) -> Evidence:
     """Follow all seeds up to the size's steps, and the first one further."""
     ratios = [follow(size, seed) for seed in size.seeds]
     horizon = HORIZONS[-1] if len(size.seeds) > 2 else HORIZONS[0]
@@ -31,7 +30,7 @@ def prove(size: Size) -> Result:
     return judge(ratios, longer)
 
 
-def judge(ratios: list[dict[int, float]], longer: Mapping[int, float] | None = None) -> Result:
+def judge(ratios: list[dict[int, float]], longer: Mapping[int, float] | None = None) -> Evidence:
     """Hold the ratio at every step that was looked at against 2.5."""
     worst = max(max(each.values()) for each in ratios)
     horizon = max(ratios[0])
@@ -41,7 +40,7 @@ def judge(ratios: list[dict[int, float]], longer: Mapping[int, float] | None = N
         for t in HORIZONS
         if longer and t in longer
     ]
-    return Result(
+    return Evidence(
         "balance",
         "max/min over samples of |dL/df_i| stays below 2.5 for t <= 100",
         "paper's mechanism; bound measured",
@@ -59,15 +58,14 @@ def follow(size: Size, seed: int, every: int = EVERY) -> dict[int, float]:
             f = get_network().outputs(sample.x)[:, 0]
             found[step] = ratio(f, sample.y)
 
-    rng = np.random.default_rng([seed, 1])
-    net = TwoLayerReLU.binary(size.d, size.m, sigma_w=size.sigma, sigma_b=size.sigma, rng=rng)
-    train(size, seed, net, look)
+    train(size, seed, start(size, seed), look)
     return found
 
 
 def ratio(f: Array, y: IntArray) -> float:
     """max/min of |dL/df_i| for outputs f (n,) and labels y (n,).
 
+    >>> import numpy as np
     >>> ratio(np.array([0.0, 0.0]), np.array([1, -1]))
     1.0
     """

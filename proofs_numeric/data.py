@@ -20,8 +20,7 @@ from scipy.special import chdtri, ndtr
 from proofs_numeric.evidence import (
     FALSE_ALARM,
     Check,
-    Problem,
-    Result,
+    Evidence,
     Size,
     cluster_sizes,
     gamma,
@@ -29,14 +28,15 @@ from proofs_numeric.evidence import (
     problem,
 )
 from refimpl._validation import Array
+from refimpl.setting import Problem
 
 
-def prove(size: Size) -> Result:
+def prove(size: Size) -> Evidence:
     """Judge the training samples of one seed; balanced classes are asked for."""
     return judge(problem(size, size.seeds[0]))
 
 
-def judge(drawn: Problem) -> Result:
+def judge(drawn: Problem) -> Evidence:
     """Hold a distribution and its sample against their laws."""
     dist, sample = drawn.dist, drawn.train
     k, d, n = dist.n_clusters, dist.dim, len(sample.x)
@@ -65,7 +65,7 @@ def judge(drawn: Problem) -> Result:
         ),
     ]
     numbers = {"k": k, "d": d, "n": n, "cluster_sizes": counts.tolist()}
-    return Result("data", "samples obey (E1) to (E3)", "paper", checks, numbers)
+    return Evidence("data", "samples obey (E1) to (E3)", "paper", checks, numbers)
 
 
 def _normal(what: str, values: Array) -> Check:

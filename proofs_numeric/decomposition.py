@@ -16,11 +16,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from proofs_numeric.evidence import Check, Result, Run, Size, gamma, problem
+from proofs_numeric.evidence import Check, Evidence, Run, Size, gamma, problem
 from refimpl import TwoLayerReLU, decompose, gradient_descent
 
 
-def prove(size: Size) -> Result:
+def prove(size: Size) -> Evidence:
     """Train both networks as weights, on half the samples, from weights large enough to be seen."""
     size = replace(size, n=size.n // 2, sigma=0.01)
     runs = []
@@ -42,7 +42,7 @@ def prove(size: Size) -> Result:
     return judge(runs, size.learning_rate)
 
 
-def judge(runs: list[Run], learning_rate: float) -> Result:
+def judge(runs: list[Run], learning_rate: float) -> Evidence:
     """Rebuild weights and preactivations of every run."""
     worst = max((_errors(run, learning_rate) for run in runs), key=lambda e: max(e[:2]) / e[3])
     weights, decomposed, preactivations, bound, of_z = worst
@@ -51,7 +51,7 @@ def judge(runs: list[Run], learning_rate: float) -> Result:
         Check.at_most("|W - W(0) - parts by lambda, sigma|, the same (E15)", decomposed, bound),
         Check.at_most("|Z - X W(0)^T - Q C - b|, the same (E14)", preactivations, of_z),
     ]
-    return Result(
+    return Evidence(
         "decomposition",
         "coefficients reproduce the weights (E14), (E15)",
         "paper; derived",

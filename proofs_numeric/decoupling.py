@@ -20,7 +20,7 @@ import numpy as np
 from proofs_numeric.evidence import (
     BALANCE,
     Check,
-    Result,
+    Evidence,
     Run,
     Size,
     cluster_sizes,
@@ -31,7 +31,7 @@ from refimpl import cosine_matrix
 from refimpl._validation import Array
 
 
-def prove(size: Size) -> Result:
+def prove(size: Size) -> Evidence:
     """Judge the multi-class networks of all seeds, and report a smaller dimension."""
     result = judge([multiclass(size, seed) for seed in size.seeds], size)
     small = replace(size, d=size.d // 4, learning_rate=4 * size.learning_rate)
@@ -44,7 +44,7 @@ def prove(size: Size) -> Result:
     return replace(result, checks=checks)
 
 
-def judge(runs: Sequence[Run], size: Size) -> Result:
+def judge(runs: Sequence[Run], size: Size) -> Evidence:
     """Measure cosines of neurons and features, and the fine-grained accuracy."""
     cosines = [_cosines(run) for run in runs]
     own = np.concatenate([each for each, _ in cosines])
@@ -66,7 +66,7 @@ def judge(runs: Sequence[Run], size: Size) -> Result:
             "  the same without ReLUs, -1/sqrt(k(k-1))", -1 / math.sqrt(size.k * (size.k - 1))
         ),
     ]
-    return Result(
+    return Evidence(
         "decoupling",
         "multi-class training ends with w_j close to a multiple of mu_j",
         "paper, abstract",

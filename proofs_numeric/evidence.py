@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -12,17 +12,16 @@ import numpy as np
 from scipy.special import ndtri, pdtrc
 
 from refimpl import (
-    ClusterDistribution,
     Sample,
     Trajectory,
     TwoLayerReLU,
     closed_form_direction,
-    gradient_descent,
     robust_radius,
     smallest_step,
 )
 from refimpl._validation import Array
 from refimpl.decisions import Decision
+from refimpl.setting import Problem, Setting
 
 BALANCE = 2.5
 """Bound of max/min over samples of |dL/df_i| up to t = 100, the claim `balance`."""
@@ -68,7 +67,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Result:
+class Evidence:
     """Evidence for one claim: its checks, and the numbers behind them as JSON can hold them."""
 
     claim: str
@@ -100,13 +99,7 @@ class Result:
             "bound": first.bound,
             "verdict": self.verdict,
             "checks": [
-                {
-                    "what": check.what,
-                    "figure": _finite(check.figure),
-                    "relation": check.relation,
-                    "bound": check.bound,
-                    "holds": check.holds,
-                }
+                {**asdict(check), "figure": _finite(check.figure), "holds": check.holds}
                 for check in self.checks
             ],
             "numbers": dict(self.numbers),
@@ -114,23 +107,9 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Size:
-    """Setting of the trained networks; the defaults are the paper's, for three seeds.
+class Size(Setting):
+    """A setting for several seeds, one network of each kind for each; `seed` is not looked at."""
 
-    k, d, n, m: clusters, dimension, training samples, neurons of each sign; test: test samples;
-    learning_rate and steps of full-batch gradient descent; sigma: standard deviation of all
-    initial weights and biases; cosine: of each two features; seeds: one network of each kind each.
-    """
-
-    k: int = 10
-    d: int = 3072
-    n: int = 1000
-    m: int = 5
-    test: int = 200
-    learning_rate: float = 0.001
-    steps: int = 100
-    sigma: float = 1e-5
-    cosine: float = 0.0
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
@@ -143,20 +122,11 @@ def scaled(
     0.001
     """
     rate = 0.001 * (3072 / d) * (k * m / 50)
-    return Size(k, d, n, m, test, rate, seeds=seeds)
+    return Size(k=k, d=d, n=n, m=m, test=test, learning_rate=rate, seeds=seeds)
 
 
 PAPER = Size()
 QUICK = Size(n=500, test=100, seeds=(0, 1))
-
-
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """A distribution, its training sample and its test sample."""
-
-    dist: ClusterDistribution
-    train: Sample
-    test: Sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,37 +147,33 @@ class Run:
 def problem(size: Size, seed: int) -> Problem:
     """Draw features, training samples and test samples."""
     rng = np.random.default_rng([seed, 0])
-    dist = ClusterDistribution.correlated(size.k, size.d, cosine=size.cosine, rng=rng)
+    dist = size.distribution(rng)
     return Problem(dist, dist.sample(size.n, rng=rng), dist.sample(size.test, rng=rng))
 
 
 @lru_cache(maxsize=16)
 def binary(size: Size, seed: int) -> Run:
     """Train the paper's binary network on the labels."""
-    rng = np.random.default_rng([seed, 1])
-    net = TwoLayerReLU.binary(size.d, size.m, sigma_w=size.sigma, sigma_b=size.sigma, rng=rng)
-    return train(size, seed, net)
+    return train(size, seed, start(size, seed))
 
 
 @lru_cache(maxsize=16)
 def multiclass(size: Size, seed: int) -> Run:
     """Train the paper's multi-class network, h = 1, on the clusters, for as fast a growth."""
-    rng = np.random.default_rng([seed, 2])
-    return train(size, seed, TwoLayerReLU.multiclass(size.d, size.k, sigma_w=size.sigma, rng=rng))
+    return train(size, seed, size.multiclass(np.random.default_rng([seed, 2])))
 
 
-def train(size: Size, seed: int, net: TwoLayerReLU, callback: Any = None) -> Run:
+def start(size: Size, seed: int) -> TwoLayerReLU:
+    """Draw the binary network before training."""
+    return size.binary(np.random.default_rng([seed, 1]))
+
+
+def train(
+    size: Size, seed: int, net: TwoLayerReLU, callback: Callable[..., object] | None = None
+) -> Run:
     """Train any network on the problem of this seed."""
     drawn = problem(size, seed)
-    path = gradient_descent(
-        net,
-        drawn.train.x,
-        drawn.train.y if net.n_outputs == 1 else drawn.train.cluster,
-        learning_rate=size.learning_rate,
-        steps=size.steps,
-        callback=callback,
-    )
-    return Run(drawn, net, path)
+    return Run(drawn, net, size.train(net, drawn.train, callback))
 
 
 def radii(run: Run, decision: Decision) -> Array:
@@ -245,12 +211,18 @@ def largest_count(expected: float) -> int:
 
 
 def cosine_with_others(size: Size, neurons: int) -> float:
-    """Bound of |cos(mu_l, w_r)| for a cluster l that neuron r must not fire on.
+    """Bound of |cos(mu_l, w_r)| between a neuron r and the feature of a cluster l of another class.
 
-    Gradient descent pushes w_r away from mu_l only while a sample of cluster l is active, <w_r,
-    mu_l> + <w_r, xi_i> > 0, and <w_r, xi_i> is about ||w_r|| times a standard normal (the term of
-    x_i itself only lowers it). It thus stops where |<w_r, mu_l>| is the largest of them, a step
-    later at most: |cos| <= g_max / sqrt(d). Leading order in 1/d; a step is much smaller.
+    Gradient descent turns w_r away from mu_l through the samples x_i = mu_l + xi_i of the cluster
+    on which the neuron fires, which are those with <w_r, mu_l> + <w_r, xi_i> > 0. As <w_r, mu_l>
+    falls, fewer of them are left. None is left, and the push ends, once -<w_r, mu_l> exceeds the
+    largest <w_r, xi_i>.
+
+    For noise that is independent of w_r, <w_r, xi_i> is ||w_r|| times a standard normal. (The share
+    of x_i in w_r makes it smaller: it was pushed away from x_i as well.) So -<w_r, mu_l> ends at
+    ||w_r|| g_max at most, where g_max is the largest of the standard normals of all samples and
+    neurons, and ||mu_l|| = sqrt(d) gives |cos| <= g_max / sqrt(d). The last step may go beyond
+    this; its size is of a higher order in 1/d, and is left out.
     """
     return largest_normal(size.n * neurons) / math.sqrt(size.d)
 

@@ -19,10 +19,11 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit
 
-from proofs_numeric.evidence import Check, Problem, Result, Size, gamma, problem
+from proofs_numeric.evidence import Check, Evidence, Size, gamma, problem
 from refimpl import Trajectory, TwoLayerReLU, decompose, gradient_descent
 from refimpl._validation import Array
 from refimpl.decomposition import increment_bounds
+from refimpl.setting import Problem
 
 
 class Increment(NamedTuple):
@@ -32,7 +33,7 @@ class Increment(NamedTuple):
     change: Array
 
 
-def prove(size: Size) -> Result:
+def prove(size: Size) -> Evidence:
     """Follow every step of one trajectory a seed, at a tenth of the samples."""
     size = replace(size, n=max(size.n // 10, 4 * size.k))
     results = []
@@ -56,7 +57,7 @@ def increments(
         net = path.network
 
 
-def judge(drawn: Problem, steps: Iterator[Increment], learning_rate: float) -> Result:
+def judge(drawn: Problem, steps: Iterator[Increment], learning_rate: float) -> Evidence:
     """Hold each increment against its sign, its bound and its formula."""
     sample, dist = drawn.train, drawn.dist
     backward, ratio, difference, count = 0, 0.0, 0.0, 0
@@ -88,7 +89,7 @@ def judge(drawn: Problem, steps: Iterator[Increment], learning_rate: float) -> R
             gamma(terms) * outputs + gamma(20),
         ),
     ]
-    return Result(
+    return Evidence(
         "monotone",
         "lambda and sigma move one way only, by bounded increments (E16)",
         "derived",

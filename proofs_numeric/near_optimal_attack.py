@@ -19,7 +19,7 @@ from proofs_numeric.averaging import bound
 from proofs_numeric.evidence import (
     RADIUS,
     Check,
-    Result,
+    Evidence,
     Run,
     Size,
     binary,
@@ -29,12 +29,12 @@ from proofs_numeric.evidence import (
 )
 
 
-def prove(size: Size) -> Result:
+def prove(size: Size) -> Evidence:
     """Judge the binary networks of all seeds."""
     return judge([binary(size, seed) for seed in size.seeds], size)
 
 
-def judge(runs: Sequence[Run], size: Size) -> Result:
+def judge(runs: Sequence[Run], size: Size) -> Evidence:
     """Divide t* by the exact radius at every sample that is classified right."""
     ratios, bounds = [], []
     for run in runs:
@@ -48,7 +48,7 @@ def judge(runs: Sequence[Run], size: Size) -> Result:
         Check.at_least("closed-form step over exact radius, smallest", every.min(), 1 - RADIUS),
         Check.reported("closed-form step over exact radius, median", float(np.median(every))),
     ]
-    return Result(
+    return Evidence(
         "near-optimal-attack",
         "the closed-form step is close to the exact radius, per sample",
         "measured",

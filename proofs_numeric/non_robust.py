@@ -19,7 +19,7 @@ import numpy as np
 
 from proofs_numeric.evidence import (
     Check,
-    Result,
+    Evidence,
     Run,
     Size,
     binary,
@@ -34,12 +34,12 @@ from refimpl.decisions import margin
 MEDIAN = 0.05
 
 
-def prove(size: Size) -> Result:
+def prove(size: Size) -> Evidence:
     """Judge the binary networks of all seeds."""
     return judge([binary(size, seed) for seed in size.seeds])
 
 
-def judge(runs: Sequence[Run]) -> Result:
+def judge(runs: Sequence[Run]) -> Evidence:
     """Attack in closed form, and find the exact radii."""
     k, d = runs[0].problem.dist.features.shape
     centre = theory.feature_averaging_radius(k, d)
@@ -72,7 +72,7 @@ def judge(runs: Sequence[Run]) -> Result:
         "steps": [each.tolist() for each in steps],
         "budgets": budgets,
     }
-    return Result(
+    return Evidence(
         "non-robust",
         "the closed-form attack flips all samples at a radius of order sqrt(d/k)",
         "paper, abstract; constant derived",

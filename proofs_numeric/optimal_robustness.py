@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from proofs_numeric.evidence import RADIUS, Check, Result, Run, Size, binary, multiclass, radii
+from proofs_numeric.evidence import RADIUS, Check, Evidence, Run, Size, binary, multiclass, radii
 from refimpl import ClusterDistribution, GroupMax, GroupSum, TwoLayerReLU, robust_radius, theory
 from refimpl._validation import Array
 from refimpl.decisions import Decision
@@ -26,7 +26,7 @@ MEDIAN = 0.05
 Classifier = tuple[TwoLayerReLU, Decision]
 
 
-def prove(size: Size) -> Result:
+def prove(size: Size) -> Evidence:
     """Judge the multi-class networks of all seeds, and many classifiers at the centres."""
     runs = [multiclass(size, seed) for seed in size.seeds]
     dist = runs[0].problem.dist
@@ -61,7 +61,7 @@ def at_centres(
     }
 
 
-def judge(runs: Sequence[Run], centres: Mapping[str, Array], dist: ClusterDistribution) -> Result:
+def judge(runs: Sequence[Run], centres: Mapping[str, Array], dist: ClusterDistribution) -> Evidence:
     """Hold medians against sqrt(d/2), and radii at the centres against the bound of (E20)."""
     best = theory.decoupled_radius(dist.dim)
     labels = dist.labels
@@ -88,7 +88,7 @@ def judge(runs: Sequence[Run], centres: Mapping[str, Array], dist: ClusterDistri
         "medians": medians.tolist(),
         "centre_radii_over_best": {name: (each / best).tolist() for name, each in centres.items()},
     }
-    return Result(
+    return Evidence(
         "optimal-robustness",
         "decoupled features under group_max reach sqrt(d/2), and no classifier exceeds it",
         "paper, abstract; constant derived",

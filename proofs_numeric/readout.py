@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from proofs_numeric.evidence import RADIUS, Check, Result, Run, Size, multiclass, radii
+from proofs_numeric.evidence import RADIUS, Check, Evidence, Run, Size, multiclass, radii
 from refimpl import (
     ClusterDistribution,
     GroupMax,
@@ -35,18 +35,17 @@ BEST_BIAS = -(1 - 1 / math.sqrt(2))
 BIASES = (0.0, -0.05, -0.1, -0.2, BEST_BIAS, -0.5, -0.9)
 
 
-def prove(size: Size) -> Result:
+def prove(size: Size) -> Evidence:
     """Judge the multi-class networks of all seeds, and idealised ones with several biases."""
     runs = [multiclass(size, seed) for seed in size.seeds]
     ideal = ClusterDistribution.orthogonal(size.k, size.d, rng=size.seeds[0])
     return judge(runs, ideal)
 
 
-def judge(runs: Sequence[Run], ideal: ClusterDistribution) -> Result:
+def judge(runs: Sequence[Run], ideal: ClusterDistribution) -> Evidence:
     """Exact radii of the readouts, trained and idealised, and PGD beside them."""
     dist = runs[0].problem.dist
-    opposite = dist.n_clusters // 2
-    centre = theory.group_sum_radius(opposite, dist.dim)
+    centre = theory.group_sum_radius(dist.n_clusters // 2, dist.dim)
     decision = GroupSum(dist.labels)
     exact = [radii(run, decision) for run in runs]
     medians = np.array([np.median(each) for each in exact])
@@ -54,23 +53,18 @@ def judge(runs: Sequence[Run], ideal: ClusterDistribution) -> Result:
     truth = float(np.mean([robust_accuracy(each, [epsilon])[1][0] for each in exact]))
     pgd = [_pgd_accuracy(run, epsilon) for run in runs]
     biased = biased_radii(ideal)
-    best = [row[2] for row in biased if row[0] == BEST_BIAS]
+    best = next(row[2] for row in biased if row[0] == BEST_BIAS)
+    wrong = max(max(abs(sums / e21 - 1), abs(most / e20 - 1)) for _, most, sums, e20, e21 in biased)
     checks = [
         Check.at_most(
             "|median radius / sqrt(d/(1+k_opp)) - 1|, largest",
             np.abs(medians / centre - 1).max(),
             MEDIAN,
         ),
-        Check.at_most(
-            "idealised radii against (E20), (E21), 7 biases",
-            max(
-                max(abs(sums / e21 - 1), abs(most / e20 - 1)) for _, most, sums, e20, e21 in biased
-            ),
-            RADIUS,
-        ),
+        Check.at_most("idealised radii against (E20), (E21), 7 biases", wrong, RADIUS),
         Check.at_most(
             "|radius / sqrt(d/2) - 1|, bias -(1 - 1/sqrt(2)) d",
-            abs(best[0] / theory.decoupled_radius(dist.dim) - 1),
+            abs(best / theory.decoupled_radius(dist.dim) - 1),
             RADIUS,
         ),
         Check.reported("median exact radius", float(np.median(medians))),
@@ -83,7 +77,7 @@ def judge(runs: Sequence[Run], ideal: ClusterDistribution) -> Result:
         "epsilon": epsilon,
         "bias_over_d, group_max, group_sum, E20, E21": [list(row) for row in biased],
     }
-    return Result(
+    return Evidence(
         "readout",
         "without bias group_sum has a radius of the order of (E21); a negative bias repairs it",
         "derived, measured",

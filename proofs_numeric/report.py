@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proofs_numeric.evidence import Check, Result
+from proofs_numeric.evidence import Check, Evidence
 
 _WIDTHS = (19, 53, 9, 12)
 HEAD = ("claim", "what was measured", "figure", "bound", "verdict")
@@ -20,7 +20,7 @@ def line(*cells: str) -> str:
     return f"{claim:<{left}}  {what:<{text}} {numbers} {verdict}".rstrip()
 
 
-def rows(result: Result) -> str:
+def rows(result: Evidence) -> str:
     """Lines of one claim, with a verdict wherever a bound is claimed."""
     return "\n".join(
         line(result.claim if i == 0 else "", check.what, _number(check.figure), *_judged(check))
@@ -28,7 +28,7 @@ def rows(result: Result) -> str:
     )
 
 
-def summary(results: list[Result]) -> str:
+def summary(results: list[Evidence]) -> str:
     """Count the verdicts, and name the claims that fail."""
     failed = [result.claim for result in results if result.verdict == "fails"]
     held = f"{len(results) - len(failed)} of {len(results)} claims hold"

@@ -16,16 +16,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from proofs_numeric.evidence import Check, Result, Size, binary, multiclass, radii, scaled
+from proofs_numeric.evidence import Check, Evidence, Size, binary, multiclass, radii, scaled
 from refimpl import GroupMax, GroupSum, theory
+from refimpl.theory import KINDS
 
 CLUSTERS = (2, 4, 6, 10)
-KINDS = ("averaging", "group_max", "group_sum")
 TOLERANCE = {"averaging": 0.05, "group_max": 0.05, "group_sum": 0.1}
 Medians = dict[tuple[int, int], dict[str, float]]  # (k, d) -> kind -> median radius
 
 
-def prove(size: Size) -> Result:
+def prove(size: Size) -> Evidence:
     """Train both networks along d at fixed k, and along k at fixed d."""
     k, d = size.k, size.d
     along_d = {(k, each): _medians(size, k, each) for each in (d // 4, d // 2, d)}
@@ -33,14 +33,14 @@ def prove(size: Size) -> Result:
     return judge(along_d, along_k)
 
 
-def judge(along_d: Medians, along_k: Medians) -> Result:
+def judge(along_d: Medians, along_k: Medians) -> Evidence:
     """Compare the six slopes with those of the theory."""
     checks, slopes = [], {}
     for axis, (name, grid) in enumerate((("k", along_k), ("d", along_d))):
         x = [point[axis] for point in grid]
         for kind in KINDS:
             measured = slope(x, [medians[kind] for medians in grid.values()])
-            derived = slope(x, [_theory(kind, *point) for point in grid])
+            derived = slope(x, [centre(kind, *point) for point in grid])
             slopes[f"{kind}, log {name}"] = [measured, derived]
             checks.append(
                 Check.at_most(
@@ -56,7 +56,7 @@ def judge(along_d: Medians, along_k: Medians) -> Result:
         ],
     }
     statement = "radii scale as sqrt(d), and with k as sqrt(d/k), sqrt(d/2), sqrt(d/(1 + k/2))"
-    return Result("scaling", statement, "orders: paper; rest derived", checks, numbers)
+    return Evidence("scaling", statement, "orders: paper; rest derived", checks, numbers)
 
 
 def slope(x: Sequence[float], y: Sequence[float]) -> float:
@@ -82,7 +82,6 @@ def _medians(size: Size, k: int, d: int) -> dict[str, float]:
     return {kind: float(np.median(values)) for kind, values in found.items()}
 
 
-def _theory(kind: str, k: int, d: int) -> float:
-    if kind == "averaging":
-        return theory.feature_averaging_radius(k, d)
-    return theory.decoupled_radius(d) if kind == "group_max" else theory.group_sum_radius(k // 2, d)
+def centre(kind: str, k: int, d: int) -> float:
+    """Radius of the idealised network at a centre, half of the clusters in each class."""
+    return theory.centre_radius(kind, k_own=k - k // 2, k_opposite=k // 2, d=d)

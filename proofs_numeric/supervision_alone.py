@@ -17,13 +17,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from proofs_numeric.evidence import RADIUS, Check, Result, Size
+from proofs_numeric.evidence import RADIUS, Check, Evidence, Size
 from refimpl import ClusterDistribution, GroupMax, TwoLayerReLU, robust_radius, theory
 
 EPSILONS = (1.0, 0.1, 0.01, 0.001)
 
 
-def prove(size: Size) -> Result:
+def prove(size: Size) -> Evidence:
     """Build the network for several eps and all seeds."""
     dists = [ClusterDistribution.orthogonal(size.k, size.d, rng=seed) for seed in size.seeds]
     return judge(dists, {eps: [averaged_classes(dist, eps) for dist in dists] for eps in EPSILONS})
@@ -38,7 +38,7 @@ def averaged_classes(dist: ClusterDistribution, eps: float) -> TwoLayerReLU:
 
 def judge(
     dists: Sequence[ClusterDistribution], networks: Mapping[float, Sequence[TwoLayerReLU]]
-) -> Result:
+) -> Evidence:
     """Accuracy on the centres, and their exact radii against the formula."""
     k, d = dists[0].features.shape
     limit = theory.feature_averaging_radius(k, d)
@@ -67,7 +67,7 @@ def judge(
             if eps != smallest
         ),
     ]
-    return Result(
+    return Evidence(
         "supervision-alone",
         "perfect accuracy on the clusters, and still a radius near sqrt(d/k)",
         "paper has such a proposition; construction derived",

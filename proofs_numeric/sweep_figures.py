@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from proofs_numeric import sweeps
+from proofs_numeric import sweep_results as results
 from proofs_numeric.drawing import MARKS
 from refimpl.experiments.figures import BLACK, new_figure
 from refimpl.experiments.sweep import Outcome
-from refimpl.experiments.sweep_point import KINDS
+from refimpl.theory import KINDS
 
 TITLES = {
     "averaging": "averaging, 2-class network",
@@ -32,30 +32,25 @@ _NAMES = {
 }
 
 
-def draw_slopes(outcomes: Sequence[Outcome], rows: sweeps.Slopes) -> Any:
+def draw_slopes(outcomes: Sequence[Outcome], rows: results.Slopes) -> Any:
     """Draw median radii against d and k, each seed a mark, the theory dashed."""
     figure = new_figure(11.0, 5.0)
     for ax, axis in zip(figure.subplots(1, 2, sharey=True), ("d", "k"), strict=True):
-        x = sweeps.values_along(outcomes, axis)
+        x = results.values_along(outcomes, axis)
         for kind, (colour, marker) in MARKS.items():
             each = rows[kind, axis]
             label = (
                 f"{kind}: {each.mean:+.3f} [{each.low:+.3f}, {each.high:+.3f}], "
                 f"centre {each.centre:+.3f}, law {each.law:+.3f}"
             )
-            y = [
-                [
-                    sweeps.median(each, "trained", kind)
-                    for each in sweeps.along(outcomes, axis, seed)
-                ]
-                for seed in sweeps.seeds(outcomes)
-            ]
+            grid = [results.along(outcomes, axis, seed) for seed in results.seeds(outcomes)]
+            y = [[results.median(o, "trained", kind) for o in row] for row in grid]
             ax.loglog(x, np.transpose(y), marker, color=colour, alpha=0.6, markersize=5)
-            centres = [sweeps.centre(kind, axis, value) for value in x]
+            centres = [results.centre_along(kind, axis, value) for value in x]
             ax.loglog(x, centres, "--", color=colour, marker=marker, markevery=[], label=label)
         ax.set_yticks((ticks := [6, 10, 15, 20, 30, 40]), labels=map(str, ticks))
         ax.set_ylim(top=80)
-        fixed = f"at $k$ = {sweeps.K}" if axis == "d" else f"at $d$ = {sweeps.D}"
+        fixed = f"at $k$ = {results.K}" if axis == "d" else f"at $d$ = {results.D}"
         _finish(ax, x, f"{_NAMES[axis]}, {fixed}")
         title = "slope [95 % interval], slope of the radius at a centre, of the law"
         ax.legend(frameon=False, fontsize=8, loc="upper left", title=title, title_fontsize=8)
@@ -72,17 +67,17 @@ def draw_laws(outcomes: Sequence[Outcome]) -> Any:
     """Draw median radius less the law's median, against d, for the three classifiers."""
     figure = new_figure(12.0, 4.6)
     axes = figure.subplots(1, 3)
-    x = sweeps.values_along(outcomes, "d")
-    grid = [sweeps.along(outcomes, "d", seed) for seed in sweeps.seeds(outcomes)]
-    causes = {each.point: sweeps.explained(each) for row in grid for each in row}
+    x = results.values_along(outcomes, "d")
+    grid = [results.along(outcomes, "d", seed) for seed in results.seeds(outcomes)]
+    causes = {each.point: results.explained(each) for row in grid for each in row}
     blue, red = MARKS["group_max"][0], MARKS["averaging"][0]
     curves: dict[str, tuple[Callable[[Outcome, str], float], dict[str, Any]]] = {
         "idealised network": (
-            lambda each, kind: sweeps.median(each, "idealised", kind),
+            lambda each, kind: results.median(each, "idealised", kind),
             {"color": blue, "marker": "s", "linestyle": "--"},
         ),
         "trained network": (
-            lambda each, kind: sweeps.median(each, "trained", kind),
+            lambda each, kind: results.median(each, "trained", kind),
             {"color": BLACK, "marker": "o"},
         ),
         "idealised, with the trained cosines and norms": (
@@ -92,13 +87,7 @@ def draw_laws(outcomes: Sequence[Outcome]) -> Any:
     }
     for ax, kind in zip(axes, KINDS, strict=True):
         for label, (value_of, style) in curves.items():
-            shifts = [
-                [value_of(each, kind) - sweeps.law_median(each, kind) for each in row]
-                for row in grid
-            ]
-            low, mean, high = np.transpose(
-                [sweeps.interval(each) for each in zip(*shifts, strict=True)]
-            )
+            low, mean, high = _shifts(grid, kind, value_of)
             ax.errorbar(x, mean, [mean - low, high - mean], capsize=3, label=label, **style)
         ax.axhline(0, color=BLACK, linewidth=0.8)
         ax.set_xscale("log")
@@ -110,10 +99,18 @@ def draw_laws(outcomes: Sequence[Outcome]) -> Any:
     figure.suptitle(
         "The laws E23 to E25 hold for idealised networks at every $d$; trained ones are shifted, "
         "mostly by their cosines\nwith other features, which group sum adds up "
-        f"($k$ = {sweeps.K}, noise 1, bars: 95 % intervals over seeds)",
+        f"($k$ = {results.K}, noise 1, bars: 95 % intervals over seeds)",
         fontsize=11,
     )
     return figure
+
+
+def _shifts(
+    grid: Sequence[Sequence[Outcome]], kind: str, value_of: Callable[[Outcome, str], float]
+) -> Any:
+    """Interval (low, mean, high) over seeds of a value less the law's median, at each point."""
+    shifts = [[value_of(o, kind) - results.law_median(o, kind) for o in row] for row in grid]
+    return np.transpose([results.interval(each) for each in zip(*shifts, strict=True)])
 
 
 def draw_phases(phases: Mapping[str, Sequence[Outcome]]) -> Any:
@@ -148,7 +145,7 @@ def _heat_map(
     names: tuple[str, str],
     value_of: Callable[[Outcome], float],
 ) -> Any:
-    rows, columns = (sweeps.values_of(outcomes, name) for name in names)
+    rows, columns = (results.values_of(outcomes, name) for name in names)
     cells = np.array([[_cell(outcomes, names, (r, c), value_of) for c in columns] for r in rows])
     image = ax.imshow(cells, cmap="cividis", vmin=0, vmax=1, aspect="auto", origin="lower")
     for (i, j), value in np.ndenumerate(cells):
@@ -175,17 +172,17 @@ def _cell(
 
 
 def _ratio(outcome: Outcome) -> float:
-    ideal = sweeps.median(outcome, "idealised", "averaging")
-    return sweeps.median(outcome, "trained", "averaging") / ideal if ideal else math.nan
+    ideal = results.median(outcome, "idealised", "averaging")
+    return results.median(outcome, "trained", "averaging") / ideal if ideal else math.nan
 
 
 def _accuracy(outcome: Outcome) -> float:
-    accuracy: float = sweeps.result(outcome)["trained"]["averaging"]["accuracy"]
+    accuracy: float = results.result(outcome)["trained"]["averaging"]["accuracy"]
     return accuracy
 
 
 def _alignment(outcome: Outcome) -> float:
-    alignment: float = sweeps.result(outcome)["averaging"]["alignment"]
+    alignment: float = results.result(outcome)["averaging"]["alignment"]
     return alignment
 
 

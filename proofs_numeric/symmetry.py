@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from proofs_numeric.evidence import RADIUS, Check, Result, Size, gamma
+from proofs_numeric.evidence import RADIUS, Check, Evidence, Size, gamma
 from refimpl import (
     ClusterDistribution,
     GroupMax,
@@ -103,7 +103,7 @@ RADII: Mapping[str, tuple[Transform, float]] = {
 }
 
 
-def prove(size: Size) -> Result:
+def prove(size: Size) -> Evidence:
     """Transform small random networks, and their training."""
     return judge(size.seeds, RADII, gradient_descent)
 
@@ -112,7 +112,7 @@ def judge(
     seeds: tuple[int, ...],
     radii: Mapping[str, tuple[Transform, float]],
     descend: Callable[..., object],
-) -> Result:
+) -> Evidence:
     """Compare radii, and trained weights, before and after."""
     changes = dict.fromkeys(radii, 0.0)
     for seed in seeds:
@@ -134,7 +134,7 @@ def judge(
         Check.at_most("training, permutation and swap: change", others, bound),
         Check.at_least("training, control: f -> s f must change W", control, 1e3 * bound),
     ]
-    return Result(
+    return Evidence(
         "symmetry",
         "radii and training commute with the symmetries of the problem",
         "derived",

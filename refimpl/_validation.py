@@ -37,7 +37,7 @@ def real_array(name: str, value: Any, shape: tuple[int | str, ...]) -> Array:
         got != want if isinstance(want, int) else got == 0
         for got, want in zip(array.shape, shape, strict=True)
     ):
-        fail(name, expected, f"shape {array.shape}")
+        fail(name, expected, f"shape {array.shape}" + _flattening(name, array.shape, shape))
     with np.errstate(over="ignore"):  # a long double out of range is refused right below
         result = array.astype(np.float64, copy=False)
     if not _same(array, result):
@@ -46,6 +46,19 @@ def real_array(name: str, value: Any, shape: tuple[int | str, ...]) -> Array:
         bad = tuple(int(i) for i in np.argwhere(~np.isfinite(result))[0])
         fail(name, "finite numbers", f"{result[bad]} at {bad}" if bad else result)
     return result
+
+
+def _flattening(name: str, got: tuple[int, ...], wanted: tuple[int | str, ...]) -> str:
+    """Say how images become the rows that are wanted; in which order, only their user knows."""
+    if len(wanted) != 2 or len(got) < 3:
+        return ""
+    advice = (
+        f"; flatten images to rows in the order of axes that the network was trained with: "
+        f"{name}.reshape(len({name}), -1) for channel, row, column as they are"
+    )
+    if len(got) == 4:
+        advice += f", {name}.transpose(0, 3, 1, 2).reshape(len({name}), -1) for channels last"
+    return advice
 
 
 def extended_array(name: str, value: Any, shape: tuple[int | str, ...]) -> Array:
@@ -80,7 +93,7 @@ def _numeric(name: str, value: Any) -> NDArray[Any]:
         fail(name, "numbers without a mask", "a masked array, in which some are masked")
     try:
         array = np.asarray(value)
-    except (ValueError, TypeError) as error:  # ragged lists
+    except (ValueError, TypeError, RuntimeError) as error:  # ragged lists; tensors with gradients
         fail(name, "an array of real numbers", f"{type(value).__name__} ({error})")
     if array.dtype.kind not in "iuf":
         fail(name, "an array of real numbers", f"dtype {array.dtype}")

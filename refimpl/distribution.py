@@ -189,14 +189,28 @@ class ClusterDistribution:
         return int(self.features.shape[1])
 
     @property
+    def class_sizes(self) -> tuple[int, int]:
+        """Numbers of clusters |J+| and |J-|."""
+        positive = int((self.labels > 0).sum())
+        return positive, self.n_clusters - positive
+
+    @property
+    def class_sums(self) -> Array:
+        """Sums of the features of each class: the rows v+ and v-, v_s = sum_{j in J_s} mu_j.
+
+        >>> ClusterDistribution([[2, 0], [0, 2], [1, 1]], [1, -1, -1]).class_sums.tolist()
+        [[2.0, 0.0], [1.0, 3.0]]
+        """
+        return np.stack([self.features[self.labels == side].sum(axis=0) for side in (1, -1)])
+
+    @property
     def imbalance(self) -> float:
         """The smallest r >= 1 with 1/r <= |J+|/|J-| <= r; 1 for a balanced partition.
 
         >>> ClusterDistribution(np.eye(4), [1, 1, 1, -1]).imbalance
         3.0
         """
-        positive = int((self.labels > 0).sum())
-        negative = self.n_clusters - positive
+        positive, negative = self.class_sizes
         return max(positive / negative, negative / positive)  # (E3)
 
     def sample(self, n: int, *, rng: int | np.random.Generator) -> Sample:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -167,9 +168,7 @@ class TwoLayerReLU:
         >>> TwoLayerReLU.feature_averaging(dist).W.tolist()
         [[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
         """
-        positive = dist.labels > 0
-        v = [dist.features[side].sum(axis=0) for side in (positive, ~positive)]
-        return cls(np.stack(v), None, np.array([[1.0, -1.0]]))  # (E17)
+        return cls(dist.class_sums, None, np.array([[1.0, -1.0]]))  # (E17)
 
     @classmethod
     def feature_decoupling(cls, dist: ClusterDistribution, bias: float = 0.0) -> TwoLayerReLU:
@@ -242,13 +241,18 @@ class TwoLayerReLU:
         rows = _group_row(labels, self.n_outputs)
         return TwoLayerReLU(self.W, self.b, rows @ self.A, rows @ self.c)
 
-    def fold_input(self, mean: Any, std: Any) -> TwoLayerReLU:
+    def fold_input(
+        self, mean: Any, std: Any, *, shape: tuple[int, ...] | None = None
+    ) -> TwoLayerReLU:
         """Network that takes raw inputs where this one takes (x - mean) / std: radii in raw units.
 
         Parameters
         ----------
-        mean, std : float or (d,) array
+        mean, std : float, or (d,) array, or (channels,) array where `shape` is given
             std > 0.
+        shape : tuple of int, optional
+            Of one image, channels first, such as (3, 32, 32): the rows x are its entries in C
+            order, channel after channel. Each mean and std then holds for its whole channel.
 
         Returns
         -------
@@ -260,14 +264,12 @@ class TwoLayerReLU:
         >>> net = TwoLayerReLU([[1.0]], None, [[1.0]])
         >>> net.fold_input(mean=1.0, std=2.0).outputs([[5.0]]).tolist()
         [[2.0]]
+        >>> net = TwoLayerReLU([[1.0, 1.0, 1.0, 1.0]], None, [[1.0]])
+        >>> net.fold_input([0.0, 1.0], [1.0, 2.0], shape=(2, 1, 2)).W.tolist()
+        [[1.0, 1.0, 0.5, 0.5]]
         """
-        mean, std = (
-            np.broadcast_to(
-                check.real_array(name, value, () if np.ndim(value) == 0 else (self.dim,)),
-                (self.dim,),
-            )
-            for name, value in (("mean", mean), ("std", std))
-        )
+        size = _channel_size(shape, self.dim)
+        mean, std = (_each_input(n, v, self.dim, size) for n, v in (("mean", mean), ("std", std)))
         if not (std > 0).all():
             check.fail("std", "positive numbers", std.min())
         W = self.W / std
@@ -310,6 +312,26 @@ class TwoLayerReLU:
             return cls(arrays["W"], arrays.get("b"), arrays["A"], arrays.get("c"))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
+
+
+def _channel_size(shape: Any, dim: int) -> int:
+    """Entries of one channel of images (channels, ...), 1 where no shape is given."""
+    if shape is None:
+        return 1
+    sizes = [check.integer("shape", size, minimum=1) for size in np.atleast_1d(shape).tolist()]
+    if not sizes or math.prod(sizes) != dim:
+        check.fail("shape", f"(channels, ...) with d = {dim} entries", shape)
+    return dim // sizes[0]
+
+
+def _each_input(name: str, value: Any, dim: int, channel_size: int) -> Array:
+    """Value of every input, from one number, one for each channel, or one for each input."""
+    if np.ndim(value) == 0:
+        return np.full(dim, check.real(name, value))
+    channels = dim // channel_size
+    if np.shape(value) == (dim,):
+        channels, channel_size = dim, 1
+    return np.repeat(check.real_array(name, value, (channels,)), channel_size)
 
 
 def _group_row(labels: Any, n_outputs: int) -> Array:

@@ -4,8 +4,8 @@ For property tests of any implementation of the paper's objects. Small arrays ar
 entry, so that a failure shrinks to a few zeros and ones; large ones are drawn from a seed. Ties,
 kinks, duplicate, dead and unread neurons, and scales far from 1 come up often, on purpose.
 
-Needs Hypothesis: ``pip install refimpl[check]``. Sizes are bounds, and every strategy documents its
-own. A strategy that finds its request impossible for a network rejects that example.
+Needs Hypothesis, the extra ``check``. Sizes are bounds, and every strategy documents its own. A
+strategy that finds its request impossible for a network rejects that example.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 
 from refimpl import _validation as check
 from refimpl import decisions as _decisions
+from refimpl._extras import install
 from refimpl._validation import Array, IntArray
 from refimpl.decisions import Decision, GroupMax, GroupSum
 from refimpl.distribution import ClusterDistribution, Sample
@@ -27,9 +28,7 @@ try:
     from hypothesis import strategies as st
     from hypothesis.extra import numpy as hnp
 except ImportError as error:
-    raise ImportError(
-        "refimpl.strategies needs Hypothesis: install it with pip install refimpl[check]"
-    ) from error
+    raise ImportError(f"refimpl.strategies needs Hypothesis: {install('check')}") from error
 
 KINDS = ("general", "binary", "multiclass", "averaging", "decoupling")
 KINKS = ("any", "on", "off")
@@ -218,7 +217,8 @@ def networks(
     if not fitting:
         sizes = f"{min_outputs} to {max_outputs} outputs and {max_hidden} hidden neurons"
         check.fail("kinds", f"a kind that fits {sizes}", kinds)
-    d, K = draw(st.integers(min_dim, max_dim)), draw(st.sampled_from(list(fitting)))
+    outputs = st.integers(min(fitting), max(fitting)).filter(fitting.__contains__)
+    d, K = draw(st.integers(min_dim, max_dim)), draw(outputs)
     kind = draw(st.sampled_from(fitting[K]))
     if kind == "general":
         neurons = draw(_matrices(1, max_hidden, max_dim + max_outputs + 1))

@@ -19,6 +19,7 @@ from refimpl import _validation as check
 from refimpl._validation import Array, IntArray
 from refimpl.distribution import ClusterDistribution
 
+KINDS = ("averaging", "group_max", "group_sum")
 _FAR = 1e100  # times 1 + sqrt(d): every law is 0 there, and squares are still finite
 _TAIL = 9.0  # P(|g| > 9) < 3e-19 for a standard normal g
 
@@ -146,6 +147,41 @@ def group_sum_radius(k_opposite: int, d: int, bias: float = 0.0) -> float:
     return max(0.0, float(np.min((root - (n - 1) * (bias / root)) / np.sqrt(1 + n))))  # (E21)
 
 
+def centre_radius(kind: str, *, k_own: int, k_opposite: int, d: int) -> float:
+    """Exact l2 robust radius of an idealised network without bias at a cluster centre.
+
+    Parameters
+    ----------
+    kind : "averaging", "group_max" or "group_sum"
+        As in `robust_accuracy`.
+    k_own, k_opposite : int, at least 1
+        Clusters of the centre's class and of the other.
+    d : int, at least k_own + k_opposite
+        Input dimension.
+
+    Raises
+    ------
+    ValueError
+        Another kind, or numbers out of range.
+
+    Notes
+    -----
+    Source: E19, E20, E21.
+
+    Examples
+    --------
+    >>> [centre_radius(kind, k_own=1, k_opposite=3, d=36) for kind in ("averaging", "group_sum")]
+    [3.0, 3.0]
+    """
+    kind = check.choice("kind", kind, KINDS)
+    own = check.integer("k_own", k_own, minimum=1)
+    opposite = check.integer("k_opposite", k_opposite, minimum=1)
+    d = check.integer("d", d, minimum=own + opposite)
+    if kind == "averaging":
+        return feature_averaging_radius(own + opposite, d)
+    return decoupled_radius(d) if kind == "group_max" else group_sum_radius(opposite, d)
+
+
 def feature_averaging_radius_at(x: ArrayLike, y: ArrayLike, dist: ClusterDistribution) -> Array:
     """Exact l2 robust radius of f_FA at any samples, for any features.
 
@@ -181,7 +217,7 @@ def feature_averaging_radius_at(x: ArrayLike, y: ArrayLike, dist: ClusterDistrib
     """
     x = check.real_array("x", x, ("n", dist.dim))
     y = check.signs("y", y, len(x))
-    v = np.stack([dist.features[dist.labels == side].sum(axis=0) for side in (1, -1)])
+    v = dist.class_sums
     own, other = v[np.where(y > 0, 0, 1)], v[np.where(y > 0, 1, 0)]
     distances = [_distance(normal, x) for normal in (own, own - other)]
     return np.maximum(np.minimum(*distances), 0.0)  # (E22)
@@ -245,7 +281,7 @@ def robust_accuracy(
     >>> robust_accuracy("group_max", [2.0], n_positive=1, n_negative=1, d=8).round(12).tolist()
     [0.5]
     """
-    law = _LAWS[check.choice("kind", kind, tuple(_LAWS))]
+    law = _LAWS[check.choice("kind", kind, KINDS)]
     epsilons = check.real_array("epsilons", epsilons, ("e",))
     if epsilons.min() < 0:
         check.fail("epsilons", "numbers of at least 0", epsilons.min())
@@ -263,6 +299,72 @@ def robust_accuracy(
     # Rounding must not make a curve rise.
     result[order] = np.minimum.accumulate(np.clip(share, 0.0, 1.0))
     return result
+
+
+def median_radius(
+    kind: str, *, n_positive: int, n_negative: int, d: int, noise_std: float = 1.0
+) -> float:
+    """Median of the robust radius whose law is `robust_accuracy`: P(r > median) = 1/2.
+
+    Parameters
+    ----------
+    kind, n_positive, n_negative, d, noise_std
+        As in `robust_accuracy`.
+
+    Returns
+    -------
+    float
+        Within 1e-9; 0 where at most half of the samples are decided right.
+
+    Raises
+    ------
+    ValueError
+        As `robust_accuracy`.
+
+    Notes
+    -----
+    Source: E23 to E25, derived.
+
+    Examples
+    --------
+    >>> round(median_radius("group_max", n_positive=1, n_negative=1, d=8), 6)
+    2.0
+    """
+    from scipy.optimize import brentq  # on first use: importing it takes longer than refimpl itself
+
+    def above_half(epsilon: float) -> float:
+        sizes = {"n_positive": n_positive, "n_negative": n_negative}
+        share = robust_accuracy(kind, [epsilon], **sizes, d=d, noise_std=noise_std)
+        return float(share[0]) - 0.5
+
+    if above_half(0.0) <= 0:
+        return 0.0
+    last = math.sqrt(d) + _TAIL * noise_std * math.sqrt(n_positive + n_negative)
+    return float(brentq(above_half, 0.0, last, xtol=1e-9))
+
+
+def law_parameters(dist: ClusterDistribution) -> dict[str, float] | None:
+    """Arguments of `robust_accuracy` and `median_radius` for a distribution, but for the kind.
+
+    Returns
+    -------
+    dict or None
+        None: no law is known, as the features are not orthogonal of norm sqrt(d) (E2), or there is
+        no noise.
+
+    Examples
+    --------
+    >>> law_parameters(ClusterDistribution.orthogonal(3, 9, rng=0))
+    {'n_positive': 1, 'n_negative': 2, 'd': 9, 'noise_std': 1.0}
+    >>> law_parameters(ClusterDistribution.correlated(3, 9, cosine=0.5, rng=0)) is None
+    True
+    """
+    gram = dist.features @ dist.features.T / dist.dim
+    if not (dist.noise_std and np.allclose(gram, np.eye(dist.n_clusters), atol=1e-9)):
+        return None
+    positive, negative = dist.class_sizes
+    sizes = {"n_positive": positive, "n_negative": negative}
+    return {**sizes, "d": dist.dim, "noise_std": dist.noise_std}
 
 
 def _averaging(epsilon: float, root: float, own: int, opp: int) -> float:

@@ -124,7 +124,9 @@ def test_without_hypothesis_one_line_says_how_to_get_it(
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     assert main(["check"]) == 2
     error = capsys.readouterr().err
-    assert error == "refimpl: error: checks need Hypothesis: pip install 'refimpl[check]'\n"
+    assert error == (
+        "refimpl: error: checks need Hypothesis: pip install '.[check]' in a checkout\n"
+    )
 
 
 def test_unknown_claims_are_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from refimpl import cli
+from refimpl import cli, setting
 from refimpl.cli import reproduce
-from refimpl.experiments import images, synthetic
 
 EXPERIMENTS = {
-    "synthetic": reproduce.SYNTHETIC,
-    "mnist": reproduce.IMAGES,
-    "cifar10": reproduce.CIFAR10,
-    "features": reproduce.IMAGES,
+    "synthetic": setting.SyntheticSettings(),
+    "mnist": setting.ImageSettings(),
+    "cifar10": replace(setting.ImageSettings(), **reproduce.CIFAR10),
+    "features": setting.ImageSettings(),
 }
-
-
-def test_the_defaults_that_help_shows_are_those_of_the_settings():
-    assert asdict(synthetic.Settings()) == {**reproduce.SYNTHETIC, "labels": None}
-    assert asdict(images.Settings()) == reproduce.IMAGES
-    assert reproduce.CIFAR10.keys() == reproduce.IMAGES.keys() > reproduce.QUICK.keys()
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -32,9 +25,12 @@ def test_help_has_an_example_and_every_default(name, capsys):
     text, _, options = " ".join(capsys.readouterr().out.split()).partition(" options: ")
     assert f" refimpl reproduce {name}" in text
     said = {words.split()[0]: words for words in options.split(" --")[1:]}
-    for field, value in EXPERIMENTS[name].items():
-        default = {"h": "3, or 4 for an odd", "train": "all"}[field] if value is None else value
-        assert f"(default: {default}" in said[field.replace("_", "-")]
+    none = {"h": "3, or 4 for an odd", "train": "all", "positive": "half"}
+    for field, each in setting.options(EXPERIMENTS[name]).items():
+        value = getattr(EXPERIMENTS[name], each.name)
+        assert (
+            f"(default: {none[field] if value is None else value}" in said[field.replace("_", "-")]
+        )
 
 
 def test_help_says_what_a_file_of_features_holds(capsys):
@@ -53,11 +49,22 @@ BAD = {
         "--d: expected an integer of at least 50, the number k of clusters, got 40",
     ),
     "nan": (["synthetic", "--noise", "nan"], "--noise: expected finite numbers, got nan"),
-    "infinite": (["synthetic", "--step", "inf"], "--step: expected finite numbers, got inf"),
+    "infinite": (
+        ["synthetic", "--step", "inf"],
+        "--learning-rate: expected finite numbers, got inf",
+    ),
     "half a sample": (["synthetic", "--n", "1.5"], "--n: invalid int value: '1.5'"),
     "no seed": (["synthetic", "--seed"], "--seed: expected one argument"),
     "positive": (["synthetic", "--positive", "0"], "--positive: expected a number from 1 to 9"),
     "labels": (["synthetic", "--labels", "1,0"], "--labels: expected"),
+    "labels and positive": (
+        ["synthetic", "--k", "2", "--labels", "1,-1", "--positive", "1"],
+        "--labels: expected None beside positive, got (1, -1)",
+    ),
+    "cosine": (
+        ["synthetic", "--cosine", "1"],
+        "--cosine: expected a number from -1/9 to below 1, for k 10, got 1.0",
+    ),
     "labels for other clusters": (
         ["synthetic", "--k", "4", "--labels", "1,1,-1"],
         "--labels: expected 4 labels, one for each cluster, got 3",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from refimpl.conformance import (
     Mismatch,
     Probe,
     Reference,
+    cases,
     check,
     claims,
     explain,
@@ -24,7 +28,9 @@ from refimpl.conformance import (
     report,
     runner,
 )
+from refimpl.conformance.case import Case
 from refimpl.conformance.defects import Plain, PlainSingle
+from refimpl.conformance.defects.gradients import DerivativeOneAtKink
 from refimpl.conformance.testing import suite
 from refimpl.equations import EQUATIONS
 
@@ -169,6 +175,34 @@ def test_failures_shrink_to_the_smallest_network() -> None:
     }
     assert failure.expected.tolist() == [[0.0]]
     assert failure.got.tolist() == [[1.0]]
+
+
+def test_shrinking_ends_by_a_count_and_not_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    def smallest() -> str:
+        return explain(status(Shifted, "E4-outputs"), Shifted())
+
+    expected = smallest()
+    hours = itertools.count(step=3600)
+    for clock in ("monotonic", "perf_counter"):
+        monkeypatch.setattr(time, clock, lambda: next(hours))
+    assert smallest() == expected
+
+
+def test_as_many_inputs_are_tried_after_a_failure_as_the_limit_says() -> None:
+    calls = []
+
+    class Doubling(Plain):
+        def outputs(self, *arguments: Any) -> Any:
+            calls.append(arguments)
+            return 2 * super().outputs(*arguments)
+
+    def count(limit: int) -> int:
+        calls.clear()
+        runner.run_claim(Doubling(), claims()["E4-outputs"], examples=EXAMPLES, shrink=limit)
+        return len(calls)
+
+    first = count(0)  # inputs up to the first failure, which are drawn once more
+    assert [count(limit) for limit in (1, 10)] == [2 * first + 1, 2 * first + 10]
 
 
 def test_an_explanation_names_the_equation_and_what_came() -> None:
@@ -352,6 +386,52 @@ def test_the_oracle_is_asked_in_float64_and_candidates_in_their_own_dtype() -> N
         Probe(Adapter()).outputs(*np.zeros((5, 1, 1)))
     with pytest.raises(AttributeError):
         _ = probe.no_method
+
+
+def test_arguments_come_by_name_out_of_a_case() -> None:
+    probe, case = Probe(Plain()), Case(epsilon=1.0, delta=np.array([[3.0, 4.0]]), unused=None)
+    assert probe.project(**case).tolist() == probe.project([[3.0, 4.0]], 1.0).tolist()
+    with pytest.raises(KeyError, match="delta"):
+        probe.project(epsilon=1.0)
+    with pytest.raises(ValueError, match="zip"):
+        probe.project([[3.0, 4.0]], 1.0, 2.0)
+
+
+def test_a_case_is_rounded_and_keeps_its_recipe() -> None:
+    case = cases.rows(seed=1, k=2, M=3, d=4).rounded(np.float32)
+    assert case.recipe == "rows(seed=1, k=2, M=3, d=4)"
+    assert np.array_equal(case.W, case.W.astype(np.float32))
+    assert case.replace(W=case.W).recipe == ""
+    with pytest.raises(AttributeError):
+        _ = case.x
+
+
+README = (Path(conformance.__file__).parent / "README.md").read_text()
+
+
+def test_the_guide_lists_the_methods_and_their_arguments() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \| (W|x|delta|features|radius)(.*?) \|", README, flags=re.MULTILINE
+    )
+    listed = {name: re.sub(r" \([^)]*\)", "", first + rest) for name, first, rest in rows}
+    methods = conformance.adapter.METHODS.items()
+    assert listed == {name: ", ".join(signature.arguments) for name, signature in methods}
+
+
+def test_the_guide_sorts_every_claim_on_pgd() -> None:
+    listed = re.findall(r"^\| `(PGD-[\w-]+)` \|", README, flags=re.MULTILINE)
+    assert sorted(listed) == sorted(name for name in claims() if name.startswith("PGD-"))
+
+
+def test_the_guide_shows_a_failure_as_it_is_printed() -> None:
+    (shown,) = re.findall(r"```\n(FAILED.*?)```", README, flags=re.DOTALL)
+    adapter = DerivativeOneAtKink()
+    (result,) = check(adapter, only=["E12-input-gradient-at-kinks"])
+    assert shown.split() == explain(result, adapter).split("  reproduce")[0].split()
+
+
+def test_the_guide_is_readable_in_a_terminal() -> None:
+    assert max(map(len, README.splitlines())) <= 100
 
 
 def test_conversions_are_the_adapters() -> None:

@@ -7,7 +7,7 @@ import pytest
 from dataset_files import refused
 
 from refimpl import datasets
-from refimpl.datasets.labels import check_labels
+from refimpl.datasets.labels import check_range
 
 
 def test_odd_even_and_first_half_of_every_class() -> None:
@@ -28,6 +28,6 @@ def test_bad_labels(task, labels: object) -> None:
 
 @pytest.mark.parametrize("bad", [-1, 10])
 def test_labels_of_a_file(tmp_path, bad: int) -> None:
-    check_labels(tmp_path, np.arange(10))
+    check_range(tmp_path, np.arange(10))
     with refused(tmp_path, expected="labels from 0 to 9", got=f"{bad} at index 1"):
-        check_labels(tmp_path, np.array([0, bad, 12]))
+        check_range(tmp_path, np.array([0, bad, 12]))

@@ -10,10 +10,10 @@ import pytest
 
 import refimpl
 from refimpl import cli
-from refimpl.datasets import odd_even
-from refimpl.experiments import figures, image_figures, images, mnist, seeds
+from refimpl.experiments import figures, image_figures, images, seeds, tasks
 from refimpl.experiments.robustness import Robustness
 from refimpl.radius import RobustRadius
+from refimpl.setting import ImageSettings
 from tests import dataset_files
 
 SMALL = ["--epochs", "2", "--batch", "50", "--radii", "4", "--pgd-steps", "2", "--seeds", "2"]
@@ -98,19 +98,11 @@ def test_quick_takes_fewer_samples_and_yields_to_explicit_settings(folder, tmp_p
     assert cli.main([*words, "--quick", "--radii", "7"]) == 0
     assert cli.main(words) == 0
     quick, seven, full = seen
-    assert full == images.Settings()
+    assert full == ImageSettings()
     assert quick.train < 60_000
     assert quick.radii < full.radii == 500
     assert quick.seeds < full.seeds == 3
     assert (seven.radii, seven.epochs) == (7, quick.epochs)
-
-
-def test_a_task_is_rows_of_pixels_and_parity(folder):
-    task = mnist.load(folder, verify=False)
-    x, classes = task.train
-    assert x.shape == (300, 784)
-    assert (x.min(), x.max() <= 1) == (0.0, True)
-    np.testing.assert_array_equal(task.labels[classes], odd_even(classes))
 
 
 def test_training_needs_samples_of_every_class(folder, tmp_path, capsys):
@@ -120,19 +112,19 @@ def test_training_needs_samples_of_every_class(folder, tmp_path, capsys):
 
 
 def test_the_two_networks_are_equally_wide_and_take_raw_rows(folder):
-    task = replace(mnist.load(folder, verify=False), centre=True)
-    settings = images.Settings(epochs=2, batch=50, h=2, two_step=0.5, ten_step=0.5)
+    task = replace(tasks.mnist(folder, verify=False), centre=True)
+    settings = ImageSettings(epochs=2, batch=50, h=2, two_step=0.5, ten_step=0.5)
     x, classes = task.train
     comparison = images.train(task, task.train, settings, np.random.default_rng(0), progress=False)
-    assert comparison.two_class.n_hidden == comparison.ten_class.n_hidden == 20
+    assert comparison.binary.n_hidden == comparison.multiclass.n_hidden == 20
     assert comparison.summary(x, classes)["two_class"]["clean_accuracy"] > 0.9
     np.testing.assert_allclose(comparison.features.mean(axis=0), 0, atol=1e-12)  # equal counts
 
 
 def test_radii_of_the_same_samples_whatever_the_seed_of_a_network(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "available", lambda: False)
-    task = mnist.load(folder, verify=False)
-    settings = images.Settings(epochs=1, radii=3, pgd_steps=1, max_nodes=20, seeds=2, ten_step=0.5)
+    task = tasks.mnist(folder, verify=False)
+    settings = ImageSettings(epochs=1, radii=3, pgd_steps=1, max_nodes=20, seeds=2, ten_step=0.5)
     summary = seeds.run(task, settings, tmp_path, progress=False)
     first, second = summary["seeds"]
     assert first["robust_accuracy"]["epsilons"] == second["robust_accuracy"]["epsilons"]
@@ -215,7 +207,7 @@ def _figures(monkeypatch):
 def test_curves_are_medians_with_bands_from_the_lowest_to_the_highest_seed(monkeypatch, status):
     pytest.importorskip("matplotlib", reason="figures need the extra plot")
     seen = _figures(monkeypatch)
-    names = ("two_class", "ten_class_group_max", "ten_class_group_sum")
+    names = ("averaging", "group_max", "group_sum")
     radii = ([1.0, 1.0], [1.0, 2.0], [2.0, 2.0])
     none = np.zeros((2, 1))
     runs = [{name: _robustness(each, none, status) for name in names} for each in radii]
@@ -247,7 +239,7 @@ def test_the_half_in_a_title_is_where_the_curve_below_it_falls_to_a_half(
 ):
     pytest.importorskip("matplotlib", reason="figures need the extra plot")
     seen = _figures(monkeypatch)
-    names = ("two_class", "ten_class_group_max", "ten_class_group_sum")
+    names = ("averaging", "group_max", "group_sum")
     runs = []
     for radii in seeds_radii:
         each = _robustness(np.array(radii, dtype=float), np.zeros((len(radii), 1)))
@@ -273,10 +265,9 @@ def test_a_strip_shows_images_their_nearest_adversarial_ones_and_differences(
     delta = np.zeros((4, d))
     delta[1:, 0] = [0.25, -0.5, 0.125]
     measured = {
-        name: _robustness(np.abs(delta[:, 0]), delta, status)
-        for name in ("two_class", "ten_class_group_max")
+        name: _robustness(np.abs(delta[:, 0]), delta, status) for name in ("averaging", "group_max")
     }
-    task = images.ImageTask((x, classes), (x, classes), np.array([1, -1]), ("a", "b"), "u")
+    task = tasks.Task((x, classes), (x, classes), np.array([1, -1]), ("a", "b"), "u")
     task = replace(task, image_shape=shape)
     image_figures.draw_strip("unused", task, x, classes, measured)
     panels = np.array([ax for ax in seen[0].axes if ax.images]).reshape(5, -1)
@@ -293,9 +284,9 @@ def test_a_strip_shows_images_their_nearest_adversarial_ones_and_differences(
 def test_a_strip_without_any_sample_that_both_get_right_is_not_drawn(monkeypatch):
     seen = _figures(monkeypatch)
     x, classes, zero = np.ones((2, 4)), np.array([0, 1]), _robustness([0.0, 0.0], np.zeros((2, 4)))
-    task = images.ImageTask((x, classes), (x, classes), np.array([1, -1]), ("a", "b"), "u")
+    task = tasks.Task((x, classes), (x, classes), np.array([1, -1]), ("a", "b"), "u")
     task = replace(task, image_shape=(2, 2))
-    names = ("two_class", "ten_class_group_max")
+    names = ("averaging", "group_max")
     image_figures.draw_strip("unused", task, x, classes, dict.fromkeys(names, zero))
     assert seen == []
 
@@ -303,8 +294,8 @@ def test_a_strip_without_any_sample_that_both_get_right_is_not_drawn(monkeypatch
 @pytest.mark.slow
 def test_mnist_itself_reaches_the_accuracy_of_such_networks(data_directory, tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "available", lambda: False)
-    settings = images.Settings(radii=50, seeds=1)
-    summary = seeds.run(mnist.load(data_directory), settings, tmp_path, progress=False)
+    settings = ImageSettings(radii=50, seeds=1)
+    summary = seeds.run(tasks.mnist(data_directory), settings, tmp_path, progress=False)
     two, ten = summary["seeds"][0]["two_class"], summary["seeds"][0]["ten_class"]
     assert 0.96 <= two["clean_accuracy"] < ten["group_accuracy"]
     for radius in summary["seeds"][0]["radius"].values():

@@ -8,8 +8,7 @@ import numpy as np
 
 from refimpl import TwoLayerReLU
 from refimpl.experiments import report, robustness
-from refimpl.experiments.classifier import Classifier
-from refimpl.experiments.robustness import Robustness
+from refimpl.experiments.robustness import Classifier, InBox, Robustness
 from refimpl.radius import RobustRadius
 
 
@@ -61,7 +60,7 @@ def test_bounds_that_are_open_and_steps_that_never_flip_are_said_in_json_too():
     assert summary["share_exact"] == 0.5
     assert measured.curves()["exact"] == [0.5, 0.0]
     assert measured.curves()["exact_upper"] == [1.0, 0.5]
-    assert "inf" in report.radii({"two_class": measured})
+    assert "inf" in report.radii({"averaging": measured})
 
 
 def test_an_unreachable_sample_is_settled():
@@ -107,8 +106,8 @@ def test_correct_counts_a_tie_as_wrong():
 
 
 def test_tables_print_laws_and_gaps_where_they_are_known():
-    measured = {"two_class": _measured([1.0, 2.0], [2.0, 2.0], [1.0, 0.5])}
-    laws = {"two_class": np.array([1.0, 0.25])}
+    measured = {"averaging": _measured([1.0, 2.0], [2.0, 2.0], [1.0, 0.5])}
+    laws = {"averaging": np.array([1.0, 0.25])}
     assert report.robust_accuracies(measured, laws).splitlines()[1:4] == [
         "epsilon      law    exact  closed form  above      PGD  above",
         "0        100.0 %  100.0 %      100.0 %   +0.0  100.0 %   +0.0",
@@ -120,9 +119,9 @@ def test_tables_print_laws_and_gaps_where_they_are_known():
 def test_rows_of_a_curve_that_repeat_their_neighbours_are_left_out():
     epsilons = np.arange(8.0)
     measured = replace(_measured([4.0], [4.0], [1.0]), epsilons=epsilons, pgd=1.0 * (epsilons < 5))
-    rows = report.robust_accuracies({"two_class": measured}, {}).splitlines()[2:]
-    assert [row.split()[0] for row in rows[:4]] == ["3", "4", "5", "law,"]
-    assert "t*/r:" in report.radii({"two_class": measured})
+    rows = report.robust_accuracies({"averaging": measured}, {}).splitlines()[2:]
+    assert [row.split()[0] for row in rows[:4]] == ["3", "4", "5", "exact:"]
+    assert "t*/r:" in report.radii({"averaging": measured})
 
 
 def test_settings_are_said_in_lines_that_break_between_them():
@@ -133,3 +132,35 @@ def test_settings_are_said_in_lines_that_break_between_them():
         f"labels {','.join(map(str, labels))},",
         "unit pixel units",
     ]
+
+
+# f(x) = ReLU(2 x_1 + 2 x_2 - 1): without a range r = (2 x_1 + 2 x_2 - 1) / sqrt(8).
+NET = TwoLayerReLU([[2.0, 2.0]], [-1.0], [[1.0]])
+X = np.array([[0.1, 0.9], [0.5, 0.5], [0.0, 0.25]])
+Y = np.array([1, 1, 1])
+
+
+def _in_box():
+    return InBox(Classifier(NET, "sign"), X, Y)
+
+
+def test_nothing_offered_is_inf_and_what_is_misclassified_is_0():
+    assert _in_box().upper().tolist() == [np.inf, np.inf, 0.0]
+
+
+def test_multiples_of_the_exact_perturbation_reach_the_nearest_point_in_the_box():
+    # In the box x_1 >= 0, so that the nearest point of x_1 + x_2 = 1/2 to (0.1, 0.9) is (0, 1/2).
+    in_box = _in_box()
+    delta = np.array([[-0.25, -0.25], [-0.25, -0.25], [0.0, 0.0]])
+    in_box.offer_multiples(delta)
+    np.testing.assert_allclose(in_box.upper()[0], np.hypot(0.1, 0.4), rtol=0.01)
+    np.testing.assert_allclose(in_box.upper()[1], np.hypot(0.25, 0.25), rtol=1e-15)
+    assert (in_box.point >= 0).all()
+
+
+def test_the_nearest_offer_is_kept_and_shortened_to_its_first_flip():
+    in_box = _in_box()
+    in_box.offer(np.array([[0.1, 0.0]] * 3))  # flips at x_2 = 0.4 on the way
+    in_box.offer(np.array([[-3.0, 0.9]] * 3))  # clipped to (0, 0.9), which does not flip
+    in_box.offer(np.array([[-9.0, -9.0]] * 3))  # flips at (0, 0), which is farther
+    np.testing.assert_allclose(in_box.upper(), [0.5, 0.5 / 0.9 * np.hypot(0.4, 0.5), 0], rtol=1e-14)

@@ -15,12 +15,11 @@ import numpy as np
 import pytest
 
 import refimpl
-from refimpl import ClusterDistribution, GroupMax, GroupSum, cli, robust_radius, theory
-from refimpl.cli import sweep as cli_sweep
+from refimpl import GroupMax, GroupSum, cli, robust_radius, theory
 from refimpl.experiments import sweep as sweeps
-from refimpl.experiments import sweep_point
+from refimpl.experiments import sweep_point, synthetic
 from refimpl.experiments.sweep import points, read, sweep
-from refimpl.experiments.sweep_point import Point
+from refimpl.setting import Setting
 
 BASE = {"n": [24], "m": [1], "test": [6], "step": [0.02], "steps": [20]}
 GRID = {**BASE, "k": [2, 4], "d": [40, 80], "seed": [0, 1]}
@@ -49,18 +48,20 @@ def test_every_point_of_the_grid_is_measured_in_its_order(alone):
 
 def test_radii_are_those_of_the_trained_networks(alone):
     outcome = alone[1][-1]
-    dist, comparison, train, test = sweep_point._train(outcome.point)
+    problem, rng = outcome.point.problem()
+    dist, train, test = problem.dist, problem.train, problem.test
+    comparison = synthetic.train(outcome.point, problem, rng, progress=False)
     decisions = {
-        "averaging": (comparison.two_class, "sign"),
-        "group_max": (comparison.ten_class, GroupMax(dist.labels)),
-        "group_sum": (comparison.ten_class, GroupSum(dist.labels)),
+        "averaging": (comparison.binary, "sign"),
+        "group_max": (comparison.multiclass, GroupMax(dist.labels)),
+        "group_sum": (comparison.multiclass, GroupSum(dist.labels)),
     }
     for kind, (net, decision) in decisions.items():
         radii = robust_radius(net, test.x, test.y, decision=decision).upper
         found = outcome.result["trained"][kind]
         assert found["max"] == pytest.approx(radii.max(), rel=1e-9)
         assert found["mean"] == pytest.approx(radii.mean(), rel=1e-9)
-    f = comparison.two_class.outputs(train.x)[:, 0]
+    f = comparison.binary.outputs(train.x)[:, 0]
     share = 1 / (1 + np.exp(train.y * f))
     assert outcome.result["averaging"]["balance"] == pytest.approx(share.max() / share.min())
     loss = np.logaddexp(0, -train.y * f).mean()
@@ -173,6 +174,16 @@ def test_a_line_without_a_point_is_refused(alone, tmp_path):
         read(path)
 
 
+@pytest.mark.parametrize("point", [b"1", b'{"dimension": 3}', b'{"k": 1}'])
+def test_a_point_that_is_no_setting_is_refused(alone, tmp_path, point):
+    path = tmp_path / "s.jsonl"
+    path.write_bytes(alone[0].read_bytes() + b'{"point": ' + point + b', "result": {}}\n')
+    with pytest.raises(
+        ValueError, match=r"s\.jsonl: expected the results of a sweep, got (set|k:)"
+    ):
+        read(path)
+
+
 def test_an_empty_file_is_as_good_as_none(tmp_path):
     path = tmp_path / "s.jsonl"
     path.touch()
@@ -208,26 +219,16 @@ def test_bad_grids_are_refused(tmp_path, grid, message):
 def test_several_grids_are_the_union_of_their_points():
     union = points([{"d": [40], "seed": [0, 1]}, {"d": [40, 80]}])
     assert [(point.d, point.seed) for point in union] == [(40, 0), (40, 1), (80, 0)]
-    assert points({"noise": [1], "positive": [np.int64(3), None]})[0] == Point(positive=3)
+    assert points({"noise": [1], "positive": [np.int64(3), None]})[0] == Setting(positive=3)
 
 
 def test_laws_are_compared_with_orthogonal_features_only():
-    point = Point(k=4, d=60, n=24, m=1, test=6, step=0.02, steps=5, cosine=0.3, positive=1)
+    point = Setting(
+        k=4, d=60, n=24, m=1, test=6, learning_rate=0.02, steps=5, cosine=0.3, positive=1
+    )
     result = sweep_point.measure(point)
     assert result["trained"]["averaging"]["law_median"] is None
-    assert point.labels() == (1, -1, -1, -1)
-
-
-@pytest.mark.parametrize("noise", [1.0, 40.0])
-def test_the_law_median_halves_the_law(noise):
-    dist = ClusterDistribution.orthogonal(4, 60, noise_std=noise, rng=0)
-    for kind in sweep_point.KINDS:
-        median = sweep_point._law_median(kind, dist)
-        share = theory.robust_accuracy(
-            kind, [median], n_positive=2, n_negative=2, d=60, noise_std=noise
-        )
-        assert share[0] == pytest.approx(0.5, abs=1e-8) if median > 0 else share[0] < 0.5
-        assert median > 0 or noise == 40
+    assert point.partition() == (1, -1, -1, -1)
 
 
 def test_neurons_that_vanished_have_no_cosine():
@@ -303,7 +304,7 @@ def test_bad_input_is_one_line_and_writes_nothing(tmp_path, capsys, monkeypatch,
 
 
 def test_a_single_point_is_the_papers_only_if_it_is(tmp_path, capsys, monkeypatch):
-    result = {"trained": {kind: {"median": 1.0} for kind in sweep_point.KINDS}}
+    result = {"trained": {kind: {"median": 1.0} for kind in theory.KINDS}}
     result["averaging"] = {"alignment": 0.5}
     monkeypatch.setattr(sweep_point, "measure", lambda point: result)
     assert cli.main(["sweep", "--out", str(tmp_path / "a")]) == 0
@@ -311,10 +312,6 @@ def test_a_single_point_is_the_papers_only_if_it_is(tmp_path, capsys, monkeypatc
     words = ["--d", "100", "--positive", "3", "--noise", "1", "--out", str(tmp_path / "b")]
     assert cli.main(["sweep", *words]) == 0
     assert "\nd 100, positive 3  " in capsys.readouterr().out
-
-
-def test_the_help_says_the_defaults_of_a_point():
-    assert {name: default for name, (_, _, default) in cli_sweep.AXES.items()} == Point().as_json()
 
 
 def test_the_command_says_that_a_worker_ended(tmp_path, capsys, monkeypatch):

@@ -47,4 +47,4 @@ def test_a_scheduler_that_does_not_answer_is_said_within_seconds(tmp_path, capsy
 def test_without_dask_the_command_says_what_to_install(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     assert cli.main(["sweep", *WORDS, "--dask", "tcp://x:1", "--out", str(tmp_path / "o")]) == 2
-    assert "pip install 'refimpl[dask]'" in capsys.readouterr().err
+    assert "pip install '.[dask]'" in capsys.readouterr().err

@@ -9,12 +9,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from refimpl import ClusterDistribution, TwoLayerReLU, cli
+from refimpl import ClusterDistribution, TwoLayerReLU, cli, theory
 from refimpl.experiments import figures, synthetic
-from refimpl.experiments.comparison import TITLES, Comparison
+from refimpl.experiments.comparison import JSON_NAMES, TITLES, Comparison
+from refimpl.setting import SyntheticSettings
 from tests import tolerances
 
-SMALL = synthetic.Settings(k=4, d=200, n=80, m=2, test=20, step=0.01, steps=60, pgd_steps=5)
+SMALL = SyntheticSettings(k=4, d=200, n=80, m=2, test=20, learning_rate=0.01, steps=60, pgd_steps=5)
 CLASSIFIERS = ("two_class", "ten_class_group_max", "ten_class_group_sum")
 
 
@@ -116,8 +117,8 @@ def test_the_tables_say_what_the_summary_says(tmp_path, capsys):
     summary = synthetic.run(SMALL, tmp_path, progress=False)
     captured = capsys.readouterr()
     assert captured.err == ""
-    for name in CLASSIFIERS:
-        assert f"robust accuracy, {TITLES[name]}\n" in captured.out
+    for kind, name in JSON_NAMES.items():
+        assert f"robust accuracy, {TITLES[kind]}\n" in captured.out
         assert f"{summary['radius'][name]['median']:.4g}" in captured.out
     assert f"sqrt(d/k) = {math.sqrt(200 / 4):.4g}" in captured.out
     assert f"sqrt(d/2) = {math.sqrt(200 / 2):.4g}" in captured.out
@@ -134,25 +135,53 @@ def test_without_matplotlib_the_rest_runs_and_one_line_says_so(tmp_path, capsys,
 
 
 def test_default_settings_are_the_papers():
-    s = synthetic.Settings()
+    s = SyntheticSettings()
     assert (s.k, s.d, s.n, s.m, s.h) == (10, 3072, 1000, 5, 1)
-    assert (s.step, s.steps, s.sigma, s.noise, s.test) == (0.001, 100, 1e-5, 1.0, 200)
+    assert (s.learning_rate, s.steps, s.sigma, s.noise, s.test) == (0.001, 100, 1e-5, 1.0, 200)
     assert s.epsilons().tolist() == list(range(0, 48, 2))
 
 
 def test_theory_of_a_distribution_by_hand():
-    labels = [1, -1, -1, -1]
-    theory = synthetic.Idealised(ClusterDistribution.orthogonal(4, 36, labels=labels, rng=0))
-    assert theory.centre_radii() == {
-        "two_class": ("sqrt{d/k}", [3.0]),
-        "ten_class_group_max": ("sqrt{d/2}", [math.sqrt(18)]),
-        "ten_class_group_sum": ("sqrt{d/(1+k_{opp})}", [math.sqrt(18), 3.0]),
+    dist = ClusterDistribution.orthogonal(4, 36, labels=[1, -1, -1, -1], rng=0)
+    assert synthetic.by_classifier(synthetic.centre, dist) == {
+        "averaging": ("sqrt{d/k}", [3.0]),
+        "group_max": ("sqrt{d/2}", [math.sqrt(18)]),
+        "group_sum": ("sqrt{d/(1+k_{opp})}", [math.sqrt(18), 3.0]),
     }
-    assert theory.averaged_cosines() == [1.0, 1 / math.sqrt(3)]
+    assert synthetic.averaged_cosines(dist) == [1.0, 1 / math.sqrt(3)]
     # With one cluster a class group_max is N(sqrt(d/2), 1), whose median is sqrt(18).
-    two = synthetic.Idealised(ClusterDistribution.orthogonal(2, 36, rng=0))
-    grid_error = 11 / 400  # linear interpolation on 401 points from 0 to sqrt(36) + 5
-    assert two.medians()["ten_class_group_max"] == pytest.approx(math.sqrt(18), abs=grid_error)
+    two = ClusterDistribution.orthogonal(2, 36, rng=0)
+    medians = synthetic.by_classifier(theory.median_radius, two)
+    assert medians["group_max"] == pytest.approx(math.sqrt(18), abs=1e-8)
+
+
+def test_no_law_is_said_or_drawn_where_features_are_not_orthogonal(tmp_path, capsys, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures, "draw_robustness", lambda path, panels, **_: drawn.extend(panels))
+    settings = replace(SMALL, cosine=0.3)
+    summary = synthetic.run(settings, tmp_path, progress=False)
+    out = capsys.readouterr().out
+    assert "No law is known for features that are not orthogonal" in out
+    assert not {"theory", "law,", "sqrt(d/k)"} & set(out.split())
+    assert "\nmedian robust radius, l2        came out\n" in out
+    assert summary["settings"]["cosine"] == 0.3
+    for name in CLASSIFIERS:
+        assert "law" not in summary["robust_accuracy"][name]
+        assert summary["robust_accuracy"][name]["exact"][-1] == 0.0
+    if figures.available():
+        assert all("no law is known" in panel.title for panel in drawn)
+        assert all(panel.curves.keys() == {"exact", "closed_form", "pgd"} for panel in drawn)
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_the_command_takes_the_options_of_a_sweep(tmp_path, capsys):
+    words = ["--k", "2", "--d", "20", "--n", "20", "--m", "1", "--test", "4", "--steps", "5"]
+    words += ["--cosine", "0.5", "--step", "0.02", "--sigma", "1e-4", "--noise", "0.5"]
+    out = tmp_path / "o"
+    assert cli.main(["reproduce", "synthetic", *words, "--positive", "1", "--out", str(out)]) == 0
+    said = json.loads((out / "summary.json").read_text())["settings"]
+    assert (said["cosine"], said["step"], said["noise"]) == (0.5, 0.02, 0.5)
+    assert "cosine 0.5" in capsys.readouterr().out
 
 
 def _idealised(dist, h):

@@ -32,14 +32,19 @@ def drawn(monkeypatch):
 def _panel(k, m):
     values = np.linspace(-1, 1, k * m).reshape(k, m)
     return figures.Cosines(
-        "title", values, "neuron", [f"f{i}" for i in range(k)], [str(r) for r in range(m)]
+        "title",
+        values,
+        "feature",
+        "neuron",
+        [f"f{i}" for i in range(k)],
+        [str(r) for r in range(m)],
     )
 
 
 def test_cosines_shows_every_panel_its_names_and_its_numbers(tmp_path, drawn):
     path = tmp_path / "cosines.png"
     panels = [_panel(2, 3), _panel(2, 2)]
-    figures.draw_cosines(path, panels, rows="feature")
+    figures.draw_cosines(path, panels)
     assert path.read_bytes().startswith(PNG)
     assert [p.name for p in tmp_path.iterdir()] == ["cosines.png"]
     axes = drawn[0].axes[:2]  # the third is the colour bar
@@ -52,7 +57,7 @@ def test_cosines_shows_every_panel_its_names_and_its_numbers(tmp_path, drawn):
 
 
 def test_large_cosine_matrices_have_no_numbers_and_few_names(tmp_path, drawn):
-    figures.draw_cosines(tmp_path / "a.png", [_panel(40, 60)], rows="feature")
+    figures.draw_cosines(tmp_path / "a.png", [_panel(40, 60)])
     ax = drawn[0].axes[0]
     assert len(ax.texts) == 0
     assert len(ax.get_yticklabels()) <= 20
@@ -185,7 +190,7 @@ def test_without_matplotlib_one_line_says_so(monkeypatch, capsys):
     assert not figures.available()
     err = capsys.readouterr().err
     assert err.count("\n") == 1
-    assert "pip install 'refimpl[plot]'" in err
+    assert "pip install '.[plot]'" in err
 
 
 def test_drawing_does_not_touch_pyplot(tmp_path):

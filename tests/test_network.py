@@ -117,6 +117,43 @@ def test_fold_input_takes_scalars_and_gives_biases():
     assert folded.b.tolist() == [-1.0]
 
 
+@pytest.mark.parametrize("shape", [(3, 2, 2), (3, 4), (3, 1, 4)])
+def test_fold_input_takes_a_mean_and_std_for_each_channel(shape):
+    net = TwoLayerReLU(np.arange(24.0).reshape(2, 12), [0.5, -0.5], [[1.0, -2.0]])
+    mean, std = np.array([1.0, -2.0, 3.0]), np.array([0.5, 2.0, 4.0])
+    folded = net.fold_input(mean, std, shape=shape)
+    images = np.random.default_rng(0).integers(-8, 8, (5, *shape)).astype(float)
+    spread = (3, *[1] * (len(shape) - 1))
+    standardised = (images - mean.reshape(spread)) / std.reshape(spread)
+    expected = net.outputs(standardised.reshape(5, -1))
+    assert folded.outputs(images.reshape(5, -1)).tolist() == expected.tolist()  # all dyadic
+
+
+def test_fold_input_mixes_numbers_channels_and_inputs():
+    net = TwoLayerReLU(np.ones((1, 4)), None, [[1.0]])
+    folded = net.fold_input([1.0, 2.0, 3.0, 4.0], 2.0, shape=(2, 2))
+    assert (folded.W.tolist(), folded.b.tolist()) == ([[0.5] * 4], [-5.0])
+    folded = net.fold_input(0.0, [1.0, 0.5], shape=(2, 1, 2))
+    assert folded.W.tolist() == [[1.0, 1.0, 2.0, 2.0]]
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((3, 1, 1), r"shape: expected \(channels, ...\) with d = 4 entries, got \(3, 1, 1\)"),
+        ((), r"shape: expected \(channels, ...\) with d = 4 entries, got \(\)"),
+        (2.0, "shape: expected an integer"),
+        ((-2, -2), "shape: expected an integer of at least 1, got -2"),
+        ((4, 1), r"mean: expected real numbers of shape \(4,\), got shape \(2,\)"),
+        ((2, 2), "std: expected positive numbers, got 0"),
+    ],
+)
+def test_fold_input_refuses_shapes_that_do_not_fit(shape, message):
+    net = TwoLayerReLU(np.ones((1, 4)), None, [[1.0]])
+    with pytest.raises(ValueError, match=f"^{message}"):
+        net.fold_input([0.0, 0.0], [1.0, 0.0], shape=shape)
+
+
 @pytest.mark.parametrize(
     ("mean", "std", "message"),
     [

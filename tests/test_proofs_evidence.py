@@ -10,7 +10,7 @@ from statistics import NormalDist
 import pytest
 
 import proofs_numeric
-from proofs_numeric import CLAIMS, Check, Result, canonical, drawing, evidence, report
+from proofs_numeric import CLAIMS, Check, Evidence, canonical, drawing, evidence, report
 from refimpl import cli
 
 GOOD = Check.at_most("a", 1.0, 2.0)
@@ -26,9 +26,9 @@ def test_checks_hold_on_their_side_only_and_nan_never_does():
 
 
 def test_a_result_fails_with_any_of_its_checks_and_names_it():
-    result = Result("x", "statement", "derived", [GOOD, BAD, Check.reported("c", math.inf)])
+    result = Evidence("x", "statement", "derived", [GOOD, BAD, Check.reported("c", math.inf)])
     assert (result.verdict, result.decisive) == ("fails", BAD)
-    held = Result("x", "statement", "derived", [GOOD])
+    held = Evidence("x", "statement", "derived", [GOOD])
     assert (held.verdict, held.decisive) == ("holds", GOOD)
     plain = json.loads(json.dumps(result.as_json(), allow_nan=False))
     assert plain["figure"] == 1.0
@@ -70,13 +70,13 @@ def test_largest_count_is_a_poisson_quantile():
 
 
 def test_the_table_judges_checks_with_a_bound_only():
-    lines = report.rows(Result("x", "s", "derived", [GOOD, BAD, Check.reported("c", 3.0)])).split(
+    lines = report.rows(Evidence("x", "s", "derived", [GOOD, BAD, Check.reported("c", 3.0)])).split(
         "\n"
     )
     assert [each.split()[-1] for each in lines] == ["holds", "FAILS", "3"]
     assert lines[0].startswith("x ")
-    assert report.summary([Result("x", "s", "d", [BAD])]) == "0 of 1 claims hold; failed: x"
-    assert report.summary([Result("x", "s", "d", [GOOD])]) == "1 of 1 claims hold"
+    assert report.summary([Evidence("x", "s", "d", [BAD])]) == "0 of 1 claims hold; failed: x"
+    assert report.summary([Evidence("x", "s", "d", [GOOD])]) == "1 of 1 claims hold"
 
 
 NUMBERS = {
@@ -113,7 +113,7 @@ def _prove(monkeypatch, capsys, *words, checks=(GOOD,)):
     def stand_in(claim, size):
         if claim == "symmetry":
             raise KeyboardInterrupt
-        return Result(claim, "statement", "derived", checks, NUMBERS.get(claim, {}))
+        return Evidence(claim, "statement", "derived", checks, NUMBERS.get(claim, {}))
 
     monkeypatch.setattr(proofs_numeric, "prove", stand_in)
     status = cli.main(["prove", *map(str, words)])

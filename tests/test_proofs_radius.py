@@ -17,8 +17,9 @@ from proofs_numeric import (
     supervision_alone,
     symmetry,
 )
-from proofs_numeric.evidence import Problem, Run, binary, multiclass, problem, scaled
+from proofs_numeric.evidence import Run, binary, multiclass, problem, scaled
 from refimpl import ClusterDistribution, GroupMax, Trajectory, TwoLayerReLU, gradient_descent
+from refimpl.setting import Problem
 
 SMALL = scaled(4, 1600, 240, 2, test=40)
 
@@ -140,7 +141,7 @@ def test_supervision_alone_fails_where_the_fine_classes_are_lost():
 
 def _medians(points, power):
     return {
-        (k, d): {kind: scaling._theory(kind, k, d) * k**power for kind in scaling.KINDS}
+        (k, d): {kind: scaling.centre(kind, k, d) * k**power for kind in scaling.KINDS}
         for k, d in points
     }
 

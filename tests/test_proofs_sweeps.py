@@ -7,18 +7,20 @@ import math
 import numpy as np
 import pytest
 
+from proofs_numeric import sweep_results as results
 from proofs_numeric import sweeps
 from refimpl import ClusterDistribution, cosine_matrix
 from refimpl.experiments.sweep import Outcome
-from refimpl.experiments.sweep_point import KINDS, Point
+from refimpl.setting import Setting
+from refimpl.theory import KINDS
 
 
 @pytest.fixture
 def small(monkeypatch):
     """Grids of the same shape that take a moment."""
     base = {"n": [40], "m": [1], "test": [8], "step": [0.02], "steps": [20]}
-    monkeypatch.setattr(sweeps, "K", 4)
-    monkeypatch.setattr(sweeps, "D", 80)
+    monkeypatch.setattr(results, "K", 4)
+    monkeypatch.setattr(results, "D", 80)
     scaling = [
         {**base, "k": [4], "d": [40, 80], "seed": [0, 1]},
         {**base, "k": [2, 4], "d": [80], "seed": [0, 1]},
@@ -42,13 +44,13 @@ def test_sweeps_run_print_and_draw(tmp_path, capsys):
 
 def _outcome(k, d, seed, power):
     found = {"median": float(d**0.5 * k**power), "law_median": float(d**0.5)}
-    return Outcome(Point(k=k, d=d, seed=seed), {"trained": dict.fromkeys(KINDS, found)}, None)
+    return Outcome(Setting(k=k, d=d, seed=seed), {"trained": dict.fromkeys(KINDS, found)}, None)
 
 
 def test_slopes_are_those_of_the_power_laws_that_they_are_given():
     outcomes = [_outcome(10, d, seed, -0.1 * seed) for d in (384, 3072) for seed in (1, 2)]
     outcomes += [_outcome(k, 3072, seed, -0.1 * seed) for k in (4, 6) for seed in (1, 2)]
-    rows = sweeps.slopes(outcomes)
+    rows = results.slopes(outcomes)
     along_k, along_d = rows["averaging", "k"], rows["averaging", "d"]
     assert along_d[:4] == pytest.approx([0.5] * 4)
     assert along_k.mean == pytest.approx(-0.15)
@@ -62,7 +64,7 @@ def test_slopes_are_those_of_the_power_laws_that_they_are_given():
 def test_leaning_weights_have_the_cosines_that_are_asked_for():
     dist = ClusterDistribution.orthogonal(4, 50, rng=0)
     own = np.eye(4, dtype=np.bool_)
-    W = sweeps.leaning(dist, own, 0.9, -0.05, np.random.default_rng(0))
+    W = results.leaning(dist, own, 0.9, -0.05, np.random.default_rng(0))
     np.testing.assert_allclose(np.linalg.norm(W, axis=1), 1, rtol=1e-12)
     np.testing.assert_allclose(
         cosine_matrix(dist.features, W), np.where(own, 0.9, -0.05), atol=1e-12
@@ -71,4 +73,4 @@ def test_leaning_weights_have_the_cosines_that_are_asked_for():
 
 def test_a_failed_point_is_said():
     with pytest.raises(ArithmeticError, match="no luck"):
-        sweeps.result(Outcome(Point(), None, "no luck"))
+        results.result(Outcome(Setting(), None, "no luck"))

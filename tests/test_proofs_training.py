@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from proofs_numeric import averaging, balance, data, decomposition, decoupling, monotone, prove
-from proofs_numeric.evidence import Problem, Run, binary, multiclass, problem, scaled, train
-from refimpl import ClusterDistribution, Sample, Trajectory, TwoLayerReLU
+from proofs_numeric.evidence import Run, binary, multiclass, problem, scaled
+from refimpl import ClusterDistribution, Sample, Trajectory, TwoLayerReLU, gradient_descent
+from refimpl.setting import Problem
 
 SMALL = scaled(4, 1200, 120, 2, test=40)
 LARGE_START = replace(SMALL, sigma=0.1)
@@ -167,7 +168,9 @@ def test_decoupling_fails_where_features_are_not_orthogonal():
 
 
 def test_decoupling_fails_without_training():
-    size = replace(SMALL, steps=0)
-    net = TwoLayerReLU.multiclass(SMALL.d, 4, rng=0)
-    failed = _failed(decoupling.judge([train(size, 0, net)], size))
+    drawn, net = problem(SMALL, 0), TwoLayerReLU.multiclass(SMALL.d, 4, rng=0)
+    path = gradient_descent(
+        net, drawn.train.x, drawn.train.cluster, learning_rate=SMALL.learning_rate, steps=0
+    )
+    failed = _failed(decoupling.judge([Run(drawn, net, path)], SMALL))
     assert "test samples with a wrong cluster" in failed

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from refimpl import (
     GroupMax,
@@ -141,3 +142,26 @@ def test_attack_gap_refuses_norms_and_boxes(arguments: Any, message: str) -> Non
 def test_attack_gap_refuses(arguments: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         attack_gap(*arguments)
+
+
+def test_confidence_bands_are_those_of_clopper_and_pearson() -> None:
+    """The end p of k successes in n makes k or more of them as probable as one tail."""
+    radii = ([0.0, 1.0, 2.0, 3.0, 4.0], [0.0, 1.5, 2.0, 3.0, 5.0])
+    epsilons = [0.0, 1.2, 2.5, 4.5, 9.0]
+    low, high = robust_accuracy(radii, epsilons, confidence=0.9)
+    for end, k in zip(low, [4, 3, 2, 0, 0], strict=True):
+        assert stats.binom.sf(k - 1, 5, end) == pytest.approx(0.05 if k else 1.0, rel=1e-9)
+    for end, k in zip(high, [4, 4, 2, 1, 0], strict=True):
+        assert stats.binom.cdf(k, 5, end) == pytest.approx(0.05, rel=1e-9)
+    assert low[-1] == 0.0
+    assert robust_accuracy([1.0], [0.5], confidence=0.9)[1].tolist() == [1.0]
+    # By hand: all of n robust, p^n = (1 - 0.95)/2; wider bands for more confidence.
+    assert robust_accuracy([1.0] * 3, [0.5], confidence=0.95)[0][0] == pytest.approx(
+        0.025 ** (1 / 3)
+    )
+
+
+@pytest.mark.parametrize("bad", [0, 1, -0.5, 95, np.nan, "0.95"])
+def test_confidence_is_between_0_and_1(bad: Any) -> None:
+    with pytest.raises(ValueError, match=r"^confidence: expected"):
+        robust_accuracy([1.0], [0.5], confidence=bad)

@@ -11,7 +11,7 @@ from tolerances import SCIP
 
 from refimpl import robust_radius
 
-pytest.importorskip("pyscipopt", reason="needs SCIP: pip install refimpl[crosscheck]")
+pytest.importorskip("pyscipopt", reason="needs SCIP: the extra crosscheck")
 
 pytestmark = pytest.mark.slow
 

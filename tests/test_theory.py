@@ -29,6 +29,37 @@ def test_e19_to_e21_by_hand():
     assert theory.group_sum_radius(3, 16, bias=-1.0) == 2.25
 
 
+def test_centre_radii_of_each_kind_by_hand():
+    by_kind = {"averaging": 3.0, "group_max": math.sqrt(18), "group_sum": 3.0}
+    for kind, radius in by_kind.items():
+        assert theory.centre_radius(kind, k_own=1, k_opposite=3, d=36) == radius
+    assert theory.centre_radius("group_sum", k_own=3, k_opposite=1, d=36) == math.sqrt(18)
+    for wrong in ({"kind": "max"}, {"k_own": 0}, {"k_opposite": 0}, {"d": 3}):
+        arguments = {"kind": "averaging", "k_own": 1, "k_opposite": 3, "d": 36, **wrong}
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))}: expected"):
+            theory.centre_radius(**arguments)
+
+
+@pytest.mark.parametrize("noise", [1.0, 40.0])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_median_halves_the_law(kind, noise):
+    law = {"n_positive": 2, "n_negative": 2, "d": 60, "noise_std": noise}
+    median = theory.median_radius(kind, **law)
+    share = theory.robust_accuracy(kind, [median], **law)[0]
+    # The density of a radius is at most that of N(0, 1) for each unit of noise, far below 10.
+    assert share == pytest.approx(0.5, abs=1e-8) if median > 0 else share < 0.5
+    assert median > 0 or noise == 40
+
+
+def test_no_law_is_known_without_orthogonal_features_or_noise():
+    dist = ClusterDistribution.orthogonal(4, 9, labels=[1, -1, -1, -1], noise_std=0.5, rng=0)
+    sizes = {"n_positive": 1, "n_negative": 3, "d": 9, "noise_std": 0.5}
+    assert theory.law_parameters(dist) == sizes
+    assert theory.law_parameters(ClusterDistribution.correlated(4, 9, cosine=1e-6, rng=0)) is None
+    assert theory.law_parameters(ClusterDistribution(2 * dist.features, dist.labels)) is None
+    assert theory.law_parameters(ClusterDistribution.orthogonal(4, 9, noise_std=0, rng=0)) is None
+
+
 @pytest.mark.parametrize("bias", [-16.0, -17.0, -1e9])
 def test_a_bias_that_silences_the_centre_leaves_radius_0(bias):
     assert theory.decoupled_radius(16, bias) == 0.0

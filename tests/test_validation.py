@@ -65,6 +65,40 @@ def test_real_array_refuses(value, message):
         check.real_array("x", value, (2,))
 
 
+@pytest.mark.parametrize(
+    ("shape", "advice"),
+    [
+        ((5, 28, 28), r"x\.reshape\(len\(x\), -1\) for channel, row, column as they are$"),
+        ((5, 1, 28, 28), r"x\.reshape\(len\(x\), -1\) for channel, row, column as they are, "),
+        ((5, 32, 32, 3), r"x\.transpose\(0, 3, 1, 2\)\.reshape\(len\(x\), -1\) for channels last$"),
+    ],
+)
+def test_images_get_an_error_that_says_how_to_flatten_them(shape, advice):
+    with pytest.raises(ValueError, match=rf"^x: expected real .* got shape .*; flatten .*{advice}"):
+        check.real_array("x", np.zeros(shape), ("n", 784))
+
+
+def test_the_advice_for_images_keeps_channel_row_column():
+    x = np.arange(2 * 4 * 5 * 3).reshape(2, 4, 5, 3)  # channels last
+    rows = x.transpose(0, 3, 1, 2).reshape(len(x), -1)
+    for channel, row, column in np.ndindex(3, 4, 5):
+        assert rows[1, channel * 20 + row * 5 + column] == x[1, row, column, channel]
+
+
+class Tensor:
+    """Raises what PyTorch raises for a tensor with a gradient."""
+
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
+
+
+def test_a_tensor_with_a_gradient_gets_the_error_that_names_the_argument():
+    with pytest.raises(
+        ValueError, match=r"^x: expected an array of real numbers, got Tensor \(Can"
+    ):
+        check.real_array("x", Tensor(), (2,))
+
+
 @pytest.mark.skipif(np.finfo(np.longdouble).nmant <= 52, reason="long double is float64 here")
 @pytest.mark.parametrize("value", [np.longdouble(1) / 3, np.longdouble("1e400")])
 def test_real_array_refuses_long_doubles_that_would_round(value):

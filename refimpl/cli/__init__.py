@@ -1,7 +1,7 @@
 """The command ``refimpl``: one module for each subcommand, with `add_parser` and `run`.
 
-The docstring of a module is the help of its subcommand. The modules import what they run when they
-run, so that ``refimpl --help`` is quick.
+The docstring of a module, or of the function that runs, is the help of its subcommand. The modules
+import what they run when they run, so that ``refimpl --help`` is quick.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 import refimpl
-from refimpl.cli import data
+from refimpl.cli import data, options
 
 _STATUSES = """Exit status: 0 success; 1 a claim or a check failed; 2 bad usage or input,
 with one line on standard error; 130 after Ctrl-C, with what was finished written whole. refimpl
@@ -79,7 +79,7 @@ def _message(error: Exception, args: argparse.Namespace) -> str:
         return f"{'--data' if 'data' in args else 'DIR'}: {rest}"
     if getattr(args, name, None) is None:
         return message
-    return f"--{name.replace('_', '-')}: {rest}"
+    return f"{options.option_of(name)}: {rest}"
 
 
 def _attached(argv: Sequence[str]) -> list[str]:

@@ -7,8 +7,8 @@
 mine:Mine is the class Mine in mine.py here, a subclass of
 refimpl.conformance.Adapter with the methods that you have; help() of Adapter
 lists them. What it lacks counts as not implemented, which is no failure.
-Without an adapter refimpl itself is checked. Inputs are drawn by Hypothesis:
-pip install 'refimpl[check]'.
+Without an adapter refimpl itself is checked. Inputs are drawn by Hypothesis,
+the extra check.
 
 Exit status: 0 if no claim fails, 1 if one does, 2 if the adapter is none.
 """

@@ -21,37 +21,18 @@ if TYPE_CHECKING:
 NAMES = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
 
 
-VERIFY = """Say which files of MNIST and CIFAR-10 a folder holds, and whether each is whole:
-well formed and the official contents, as far as checksums are published. Looks
-where the loaders look: in DIR itself, in mnist/, MNIST/raw/,
-cifar-10-batches-py/ and cifar-10-batches-bin/, and at cifar-10-*.tar.gz.
-
-  refimpl data verify data/
-
-Exit status: 0 if there is data and all of it is whole, else 1.
-"""
-FETCH = """Download a data set from where it is published into DIR, which is made if it is
-missing: mnist, 12 MB, or cifar10, 170 MB. Files that are there and whole are
-kept; what comes with another sha256 than the published one is refused. This is
-the only command that uses the network; it needs pip install 'refimpl[fetch]'.
-
-  refimpl data fetch mnist data/
-  refimpl reproduce mnist --data data/
-"""
-
-
 def add_parser(subparsers: Any) -> None:
     """Add ``data verify`` and ``data fetch``."""
     text = "fetch data sets, and check those that are there"
     parser = options.add_command(subparsers, "data", text, __doc__)
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     text = "say what a folder holds, and whether it is whole"
-    verify = options.add_command(actions, "verify", text, VERIFY)
+    verify = options.add_command(actions, "verify", text, run_verify.__doc__)
     text = "folder of data (default: $REFIMPL_DATA)"
     verify.add_argument("directory", nargs="?", metavar="DIR", help=text)
     verify.set_defaults(run=run_verify)
     text = "download a data set, the only use of the network"
-    fetch = options.add_command(actions, "fetch", text, FETCH)
+    fetch = options.add_command(actions, "fetch", text, run_fetch.__doc__)
     text = " or ".join(NAMES)
     fetch.add_argument("name", choices=tuple(NAMES), metavar="NAME", help=text)
     fetch.add_argument("directory", type=Path, metavar="DIR", help="folder to download into")
@@ -72,7 +53,16 @@ def advised(error: Exception, args: argparse.Namespace) -> str | None:
 
 
 def run_verify(args: argparse.Namespace) -> int:
-    """Print the findings and a verdict, and fail unless there are some and all are whole."""
+    """Say which files of MNIST and CIFAR-10 a folder holds, and whether each is whole.
+
+    Whole is what is well formed and the official contents, as far as checksums are
+    published. Looks where the loaders look: in DIR itself, in mnist/, MNIST/raw/,
+    cifar-10-batches-py/ and cifar-10-batches-bin/, and at cifar-10-*.tar.gz.
+
+      refimpl data verify data/
+
+    Exit status: 0 if there is data and all of it is whole, else 1.
+    """
     from refimpl.datasets import verify_directory
     from refimpl.datasets.locate import data_directory
 
@@ -99,7 +89,16 @@ def _verdict(findings: list[Finding], dataset: str) -> str:
 
 
 def run_fetch(args: argparse.Namespace) -> int:
-    """Download and print the files."""
+    """Download a data set from where it is published into DIR.
+
+    The folder is made if it is missing. The data sets are mnist, 12 MB, and
+    cifar10, 170 MB. Files that are there and whole are kept; what comes with
+    another sha256 than the published one is refused. This is the only command that
+    uses the network; it needs the extra fetch.
+
+      refimpl data fetch mnist data/
+      refimpl reproduce mnist --data data/
+    """
     from refimpl.datasets import fetch
 
     for path in fetch(args.name, args.directory):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refimpl import _validation as check
+from refimpl import setting
 from refimpl._files import check_directory, check_writable, json_text, read_npz, write_json
 from refimpl.decisions import Decision, GroupMax, GroupSum, adversarial, check_decision
 
@@ -28,8 +30,8 @@ GROUPED: dict[str, Any] = {"group_max": GroupMax, "group_sum": GroupSum}
 
 
 def add_command(subparsers: Any, name: str, text: str, doc: str | None) -> Any:
-    """Add a subcommand: `text` in the list of all, the docstring of its module for its own help."""
-    raw = argparse.RawDescriptionHelpFormatter
+    """Add a subcommand: `text` in the list of all, a docstring for its own help."""
+    raw, doc = argparse.RawDescriptionHelpFormatter, inspect.cleandoc(doc or "")
     return subparsers.add_parser(name, help=text, description=doc, formatter_class=raw)
 
 
@@ -92,9 +94,47 @@ def add_out(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--out", type=_directory, default=default, metavar="DIR", help=text)
 
 
+def add_jobs(parser: argparse.ArgumentParser) -> None:
+    """Add ``--jobs``, which `processes` checks."""
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default: 1)")
+
+
+def add_settings(parser: argparse.ArgumentParser, settings: Any, *, lists: bool = False) -> None:
+    """Add the options of some settings, whose values are the defaults; None where not given.
+
+    With `lists` each takes a list. The name of a field in files is an option as well.
+    """
+    for name, each in setting.options(settings).items():
+        default = getattr(settings, each.name)
+        kind = int if each.default is None else type(each.default)
+        said = each.metadata["none"] if default is None else default
+        parser.add_argument(
+            *dict.fromkeys(map(option_of, (each.name, name))),
+            type=comma_list(kind) if lists else kind,
+            metavar="LIST" if lists else kind.__name__.upper(),
+            help=f"{each.metadata['help']} (default: {said})",
+        )
+
+
+def given(args: argparse.Namespace, settings: Any) -> dict[str, Any]:
+    """Collect the settings that were set on the command line, by the names of their fields."""
+    names = (each.name for each in setting.options(settings).values())
+    return {name: value for name in names if (value := getattr(args, name)) is not None}
+
+
+def option_of(name: str) -> str:
+    """Option of a field or an argument.
+
+    >>> option_of("pgd_steps")
+    '--pgd-steps'
+    """
+    return f"--{name.replace('_', '-')}"
+
+
 def add_labels(parser: Any, text: str, name: str = "--labels") -> None:
     """Add ``--labels 1,1,-1``, or the same by another name."""
-    parser.add_argument(name, type=_labels, metavar="LIST", help=f"{text}, as in {name} 1,1,-1")
+    kind = comma_list(int, "1,1,-1")
+    parser.add_argument(name, type=kind, metavar="LIST", help=f"{text}, as in {name} 1,1,-1")
 
 
 def add_decision(parser: argparse.ArgumentParser) -> None:
@@ -146,17 +186,6 @@ def decision(args: argparse.Namespace, n_outputs: int) -> Decision:
     return check_decision(GROUPED[name](args.labels) if name in GROUPED else name, n_outputs)
 
 
-def first_positive(count: int, k: int) -> tuple[int, ...]:
-    """Labels of k clusters of which the first `count` are +1.
-
-    >>> first_positive(1, 3)
-    (1, -1, -1)
-    """
-    if not 1 <= count < k:
-        check.fail("--positive", f"a number from 1 to {k - 1}", count)
-    return (1,) * count + (-1,) * (k - count)
-
-
 def read_samples(path: Path) -> tuple[Any, Any]:
     """Arrays x and y of an .npz file; others in it are passed over."""
     arrays = read_npz(path)
@@ -197,17 +226,24 @@ def _norm(text: str) -> float:
 
 
 def _box(text: str) -> tuple[float, float]:
-    try:
-        lo, hi = map(float, text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected two numbers as 0,1, got {text!r}") from None
-    if not lo <= hi:
-        raise argparse.ArgumentTypeError(f"expected no lower limit above the upper, got {text!r}")
-    return lo, hi
+    limits = comma_list(float, "0,1")(text)
+    if len(limits) != 2 or not limits[0] <= limits[1]:
+        raise argparse.ArgumentTypeError(f"expected LO,HI with LO <= HI, got {text!r}")
+    return limits[0], limits[1]
 
 
-def _labels(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a list as 1,1,-1, got {text!r}") from None
+def comma_list(kind: Callable[[str], Any], example: str = "1,2") -> Callable[[str], list[Any]]:
+    """Type of an option that takes values separated by commas.
+
+    >>> comma_list(float)("0,0.5")
+    [0.0, 0.5]
+    """
+
+    def read(text: str) -> list[Any]:
+        try:
+            return [kind(part) for part in text.split(",")]
+        except ValueError:
+            message = f"expected a list as {example}, got {text!r}"
+            raise argparse.ArgumentTypeError(message) from None
+
+    return read

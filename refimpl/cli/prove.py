@@ -36,13 +36,13 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print claim after claim, and fail if one does."""
     from proofs_numeric import CLAIMS, canonical, prove, report
-    from proofs_numeric.evidence import PAPER, QUICK, Result
+    from proofs_numeric.evidence import PAPER, QUICK, Evidence
     from refimpl._progress import Progress
     from refimpl.experiments import figures
 
     claims = list(dict.fromkeys(map(canonical, args.claims))) or list(CLAIMS)
     draw = figures.available()
-    results: list[Result] = []
+    results: list[Evidence] = []
     drawn: list[Path] = []
     with options.json_results(args.json) as write:
         print(report.line(*report.HEAD))

@@ -30,8 +30,8 @@ import numpy as np
 from refimpl import _validation as check
 from refimpl._files import check_writable, output_directory, write_json
 from refimpl._progress import Progress
+from refimpl._workers import processes
 from refimpl.cli import options
-from refimpl.cli.workers import processes
 from refimpl.decisions import Decision, GroupMax, GroupSum, check_labels
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--time-limit", type=float, metavar="SECONDS", help=text)
     text = "the same limit in steps of the search, on every machine alike (default: 100000)"
     parser.add_argument("--max-nodes", type=int, default=100_000, metavar="N", help=text)
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default: 1)")
+    options.add_jobs(parser)
     options.add_out(parser, "radius")
     options.add_json(parser, "each sample's results, in place of radius.json in --out")
     text = "write a proof of every lower bound there, for refimpl verify"

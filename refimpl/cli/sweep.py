@@ -3,9 +3,9 @@
   refimpl sweep --d 768,1536,3072 --seed 0,1,2 --jobs 2
 
 Every axis takes values separated by commas; all combinations are measured, and
-what is not given is the paper's. A table of median radii is printed; sweep.jsonl in
---out has all results, a line each as they come. The same command again takes up
-where it stopped; another grid needs another --out.
+what is not given is the paper's. A table of median radii is printed;
+sweep.jsonl in --out has all results, a line each as they come. The same command
+again takes up where it stopped; another grid needs another --out.
 
 Exit status: 0 if every point was measured, 1 if one failed.
 """
@@ -13,20 +13,21 @@ Exit status: 0 if every point was measured, 1 if one failed.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from refimpl import _validation as check
+from refimpl._extras import install
+from refimpl._workers import processes
 from refimpl.cli import options
-from refimpl.cli.workers import processes
+from refimpl.setting import Setting
+from refimpl.setting import options as axes
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from refimpl.experiments.sweep import Outcome
-    from refimpl.experiments.sweep_point import Point
 
 _SECONDS = 5  # that a scheduler has to answer
 _READ = """\
@@ -34,30 +35,13 @@ r: exact l2 radius; averaging: of the 2-class network; group_max, group_sum: of 
 network, by largest output or sums of outputs; alignment: smallest cosine of a neuron of the 2-class
 network with the sum of its class's features."""
 
-AXES: dict[str, tuple[Callable[[str], Any], str, Any]] = {
-    "k": (int, "clusters", 10),
-    "d": (int, "input dimension", 3072),
-    "n": (int, "training samples", 1000),
-    "m": (int, "hidden neurons of each sign in the 2-class network", 5),
-    "positive": (int, "clusters with label +1", None),
-    "cosine": (float, "cosine of each two features", 0.0),
-    "noise": (float, "standard deviation of the noise", 1.0),
-    "sigma": (float, "standard deviation of the initial weights", 1e-5),
-    "step": (float, "learning rate", 0.001),
-    "steps": (int, "gradient descent steps", 100),
-    "test": (int, "test samples, whose exact radii are found", 200),
-    "seed": (int, "seeds of all random numbers", 0),
-}
-
 
 def add_parser(subparsers: Any) -> None:
     """Add ``sweep``."""
     text = "train both networks and find exact radii over a grid"
     parser = options.add_command(subparsers, "sweep", text, __doc__)
-    for name, (kind, what, default) in AXES.items():
-        text = f"{what} (default: {'half' if default is None else default})"
-        parser.add_argument(f"--{name}", type=_values(kind), metavar="LIST", help=text)
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default: 1)")
+    options.add_settings(parser, Setting(), lists=True)
+    options.add_jobs(parser)
     text = "run on the Dask cluster of this scheduler, in place of --jobs"
     parser.add_argument("--dask", metavar="ADDRESS", help=text)
     options.add_out(parser, "sweep")
@@ -69,11 +53,13 @@ def run(args: argparse.Namespace) -> int:
     from refimpl._files import output_directory
     from refimpl.experiments.sweep import points, sweep
 
-    grid = {name: getattr(args, name) for name in AXES if getattr(args, name) is not None}
+    given = options.given(args, Setting)
+    grid = {name: given[each.name] for name, each in axes(Setting).items() if each.name in given}
     try:
         points(grid)  # a bad grid is refused before any work, and before a cluster is asked
     except ValueError as error:
-        raise ValueError(str(error).replace("grid: ", "--", 1)) from None
+        name, _, rest = str(error).removeprefix("grid: ").partition(": ")
+        raise ValueError(f"{options.option_of(name)}: {rest}") from None
     with _executor(args) as executor:
         path = output_directory(args.out) / "sweep.jsonl"
         try:
@@ -88,21 +74,10 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _values(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
-    def read(text: str) -> list[Any]:
-        try:
-            return [kind(part) for part in text.split(",")]
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"expected a list as 1,2, got {text!r}") from None
-
-    return read
-
-
 @contextmanager
 def _executor(args: argparse.Namespace) -> Iterator[Executor | None]:
     if args.dask is None:
-        jobs = check.integer("--jobs", args.jobs, minimum=1)
-        with processes(jobs, finish=True) as executor:
+        with processes(args.jobs, finish=True) as executor:
             yield executor
         return
     with _dask_client(args.dask) as client:
@@ -114,7 +89,7 @@ def _dask_client(address: str) -> Any:
     try:
         from distributed import Client
     except ImportError:
-        raise ImportError("--dask needs Dask: pip install 'refimpl[dask]'") from None
+        raise ImportError(f"--dask needs Dask: {install('dask')}") from None
     try:
         return Client(address, timeout=_SECONDS)  # type: ignore[no-untyped-call]  # Dask has no types
     except (OSError, ValueError, ImportError) as error:
@@ -124,12 +99,13 @@ def _dask_client(address: str) -> Any:
 def _print(outcomes: list[Outcome], varied: list[str]) -> None:
     """One row a point: the fields that vary, or what sets a single point apart, and its radii."""
     from refimpl.experiments.report import number, table
-    from refimpl.experiments.sweep_point import KINDS
+    from refimpl.theory import KINDS
 
     rows = [[*(varied or ["point"]), *(f"median r, {kind}" for kind in KINDS), "alignment"]]
     for outcome in outcomes:
         if outcome.result is not None:
-            where = [f"{getattr(outcome.point, name):g}" for name in varied]
+            values = outcome.point.as_json()
+            where = [f"{values[name]:g}" for name in varied]
             medians = [number(outcome.result["trained"][kind]["median"]) for kind in KINDS]
             alignment = number(outcome.result["averaging"]["alignment"])
             rows.append([*(where or [_settings(outcome.point)]), *medians, alignment])
@@ -137,13 +113,12 @@ def _print(outcomes: list[Outcome], varied: list[str]) -> None:
         print(f"{table(rows)}\n{_READ}\n")
 
 
-def _settings(point: Point) -> str:
+def _settings(point: Setting) -> str:
     """Say in what a point differs from the paper's.
 
-    >>> from refimpl.experiments.sweep_point import Point
-    >>> _settings(Point(d=100, noise=0.5)), _settings(Point())
+    >>> _settings(Setting(d=100, noise=0.5)), _settings(Setting())
     ('d 100, noise 0.5', "the paper's")
     """
-    values = {name: getattr(point, name) for name in AXES}
-    own = [f"{name} {value:g}" for name, value in values.items() if value != AXES[name][2]]
+    papers = Setting().as_json()
+    own = [f"{name} {v:g}" for name, v in point.as_json().items() if v != papers[name]]
     return ", ".join(own) or "the paper's"

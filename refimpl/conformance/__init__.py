@@ -1,8 +1,8 @@
 """Tell whether another implementation is right, and if not, which equation is wrong.
 
 Subclass `Adapter`, define what you have, and pass it to `check`, to `suite` under pytest, or to
-``refimpl check PACKAGE.MODULE:Adapter`` on the command line. Checking needs Hypothesis:
-``pip install refimpl[check]``.
+``refimpl check PACKAGE.MODULE:Adapter`` on the command line. Checking needs Hypothesis, the
+extra ``check``.
 """
 
 from __future__ import annotations

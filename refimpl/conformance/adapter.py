@@ -1,32 +1,19 @@
-"""What an implementation is asked for: the methods of an adapter, and calls that check results."""
+"""What an implementation is asked for: an adapter's methods, and calls that validate results."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from refimpl import _validation as check
+from refimpl import _validation
 
-SHAPES = {
-    "W": "M d",
-    "b": "M",
-    "A": "K M",
-    "c": "K",
-    "x": "n d",
-    "y": "n",
-    "targets": "n",
-    "cluster": "n",
-    "features": "k d",
-    "labels": "k",
-    "cotangent": "n K",
-    "direction": "n d",
-    "delta": "n d",
-    "radius": "n",
-    "epsilons": "e",
-}
+SHAPES = {"W": "M d", "b": "M", "A": "K M", "c": "K", "x": "n d", "y": "n", "targets": "n"}
+SHAPES |= {"cluster": "n", "features": "k d", "labels": "k", "cotangent": "n K", "delta": "n d"}
+SHAPES |= {"direction": "n d", "radius": "n", "epsilons": "e"}
 
 
 class Signature(NamedTuple):
@@ -64,7 +51,7 @@ OPTIONAL = ("radius_bounds",)  # whose results may each be None
 
 
 class Adapter:
-    """Connects an implementation to the checks: subclass it and define what you have.
+    """Connects an implementation to the claims: subclass it and define what you have.
 
     Set `name` and `dtype` ("float64" or "float32"), and define any of the methods below, with these
     arguments by position. Rows are samples: W (M,d), b (M,), A (K,M), c (K,), x (n,d). Floating
@@ -106,7 +93,7 @@ class Adapter:
         return np.asarray(value)
 
 
-class Mismatch(AssertionError):  # noqa: N818 - what the check found, not an error of the program
+class Mismatch(AssertionError):  # noqa: N818 - what a claim found, not an error of the program
     """A result that differs from what the claim says."""
 
     def __init__(self, message: str, expected: Any = None, got: Any = None, ratio: float = np.inf):
@@ -125,7 +112,10 @@ def discard_if(condition: Any) -> None:
 
 
 class Probe:
-    """An adapter as the checks see it: NumPy in, validated float64 out, the last call remembered.
+    """An adapter as the claims see it: NumPy in, validated float64 out, the last call remembered.
+
+    It has the methods of the adapter. Their arguments come by position, or by name out of a case:
+    what the method does not take is then left aside.
 
     >>> class Mine(Adapter):
     ...     def project(self, delta, epsilon):
@@ -140,7 +130,7 @@ class Probe:
         # Both sides round: the candidate in its dtype, the oracle in float64.
         self.unit = float(np.finfo(self.dtype).eps + np.finfo(np.float64).eps) / 2
         self.ratio = 0.0
-        self.last_call: tuple[str, tuple[Any, ...]] | None = None
+        self.last_call: tuple[str, Mapping[str, Any]] | None = None
 
     def has(self, method: str) -> bool:
         """Whether the adapter defines this method."""
@@ -149,19 +139,21 @@ class Probe:
     def __getattr__(self, method: str) -> Callable[..., Any]:
         if method not in METHODS:
             raise AttributeError(method)
-        return lambda *arguments: self._call(method, arguments)
+        return partial(self._call, method)
 
-    def _call(self, method: str, arguments: tuple[Any, ...]) -> Any:
+    def _call(self, method: str, /, *arguments: Any, **named: Any) -> Any:
         names, results = METHODS[method]
+        named |= dict(zip(names[: len(arguments)], arguments, strict=True))
+        call = {name: named[name] for name in names}
+        self.last_call = method, call
+        if not self.has(method):
+            raise NotImplementedError(method)
         values = {
             name: np.asarray(value, np.int64 if name in INTEGERS else self.dtype)
             if name in SHAPES
             else value
-            for name, value in zip(names, arguments, strict=True)
+            for name, value in call.items()
         }
-        self.last_call = method, arguments
-        if not self.has(method):
-            raise NotImplementedError(method)
         native = [
             self.adapter.to_native(value.copy()) if name in SHAPES else value
             for name, value in values.items()
@@ -191,7 +183,7 @@ class Probe:
             raise Mismatch(f"{method} returned {array[bad][0]}", got=array)
         return array
 
-    def agree(self, what: str, got: Any, expected: Any, bound: Any) -> None:
+    def agree(self, what: str, got: ArrayLike, expected: ArrayLike, bound: ArrayLike) -> None:
         """Demand |got - expected| <= bound entry by entry, and remember the largest ratio."""
         got, expected = np.asarray(got, float), np.asarray(expected, float)
         with np.errstate(invalid="ignore"):
@@ -199,7 +191,7 @@ class Probe:
         self.within(what, error, bound, expected, got)
 
     def within(
-        self, what: str, error: Any, bound: Any, expected: Any = None, got: Any = None
+        self, what: str, error: ArrayLike, bound: ArrayLike, expected: Any = None, got: Any = None
     ) -> None:
         """Demand error <= bound entry by entry, both at least 0."""
         error, bound = np.broadcast_arrays(np.asarray(error, float), np.asarray(bound, float))
@@ -227,7 +219,7 @@ def floating_type(dtype: Any) -> Any:
     """Return float32 or float64 as NumPy's; takes the names and the dtypes of other frameworks."""
     name = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", str(dtype))
     name = name.rsplit(".", 1)[-1]
-    return np.dtype(check.choice("dtype", name, ("float32", "float64")))
+    return np.dtype(_validation.choice("dtype", name, ("float32", "float64")))
 
 
 def _sizes(values: dict[str, Any]) -> dict[str, int]:

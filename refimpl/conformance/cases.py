@@ -1,8 +1,8 @@
 # ruff: noqa: D401 - a strategy's docstring states what it draws
-"""Inputs of the checks: dictionaries of keyword arguments, drawn from `refimpl.strategies`.
+"""Inputs of the claims: cases drawn from `refimpl.strategies`.
 
 Small cases are drawn entry by entry and shrink. Large ones are made from a seed by the functions
-`batch`, `clusters` and `paper`, so that a failure on a million numbers is repeated from one line.
+that are `recorded`, so that a failure on a million numbers is repeated from one line.
 """
 
 from __future__ import annotations
@@ -13,39 +13,13 @@ import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from refimpl import ClusterDistribution, TwoLayerReLU, input_gradient, strategies
+from refimpl import ClusterDistribution, Sample, TwoLayerReLU, input_gradient, strategies
+from refimpl.conformance.case import Case, recorded
 from refimpl.conformance.tolerances import exact
 
-Case = dict[str, Any]
 Outputs = int | tuple[int, ...] | None  # K, or what it is drawn from
 SEVERAL = (3, 2, 10)
 TAIL = (18.0, 38.0)  # margins on the wrong side where a thresholded softplus shows
-
-
-class Recipe(Case):
-    """A large case that remembers the call that made it."""
-
-    recipe = ""
-
-    def copy(self) -> Recipe:
-        """Keep the recipe."""
-        return _recipe(self.recipe, self)
-
-
-def _recipe(call: str, case: Case) -> Recipe:
-    result = Recipe(case)
-    result.recipe = call
-    return result
-
-
-def parameters(net: TwoLayerReLU) -> Case:
-    """W, b, A, c of a network, b = 0 where it has none."""
-    return {"W": net.W, "b": net.bias, "A": net.A, "c": net.c}
-
-
-def network(W: Any, b: Any, A: Any, c: Any) -> TwoLayerReLU:
-    """Return the oracle's own network, for bounds."""
-    return TwoLayerReLU(W, b, A, c)
 
 
 @st.composite
@@ -58,7 +32,7 @@ def forward(draw: st.DrawFn, n_outputs: Outputs = None, kinks: str = "any") -> C
         net = TwoLayerReLU(net.W, b, net.A, c)
     x = draw(strategies.inputs(net, kinks=kinks))
     assume(kinks != "on" or exact(net, x))
-    return parameters(net) | {"x": x}
+    return Case.of(net, x=x)
 
 
 @st.composite
@@ -69,26 +43,30 @@ def ties(draw: st.DrawFn, *n_outputs: int) -> Case:
     top = np.sort(net.outputs(x), axis=1)
     tied = net.outputs(x) == 0 if net.n_outputs == 1 else top[:, -1:] == top[:, -2:-1]
     assume(exact(net, x) and tied.any())
-    return parameters(net) | {"x": x[tied[:, 0]]}
+    return Case.of(net, x=x[tied[:, 0]])
 
 
 @st.composite
 def supervised(draw: st.DrawFn, n_outputs: Outputs = None, kinks: str = "off") -> Case:
     """A network, inputs and targets, margins not in the tail of the logistic loss."""
     case = draw(forward(n_outputs, kinks))
-    net = network(*(case[name] for name in ("W", "b", "A", "c")))
-    targets = draw(strategies.targets(net, len(case["x"])))
-    if net.n_outputs == 1:
-        wrong = -targets * net.outputs(case["x"])[:, 0]
+    targets = draw(strategies.targets(case.net, len(case.x)))
+    if case.net.n_outputs == 1:
+        wrong = -targets * case.net.outputs(case.x)[:, 0]
         assume(not ((wrong > TAIL[0]) & (wrong < TAIL[1])).any())
-    return case | {"targets": targets}
+    return case.replace(targets=targets)
+
+
+def twice(case: Case) -> Case:
+    """Every sample and its target twice."""
+    return case.replace(**{name: np.concatenate([case[name]] * 2) for name in ("x", "targets")})
 
 
 @st.composite
 def cotangents(draw: st.DrawFn, kinks: str = "off") -> Case:
     """A network, inputs and a cotangent for each."""
     case = draw(forward(kinks=kinks))
-    return case | {"cotangent": draw(strategies.arrays((len(case["x"]), len(case["A"]))))}
+    return case.replace(cotangent=draw(strategies.arrays((len(case.x), len(case.A)))))
 
 
 @st.composite
@@ -102,10 +80,11 @@ def margins(draw: st.DrawFn, n_outputs: int, sizes: Any) -> Case:
     c[draw(st.integers(0, n_outputs - 1))] = side * size
     targets = np.array([1, -1]) if n_outputs == 1 else np.arange(n_outputs)
     x = np.full((len(targets), 1), -float(draw(st.integers(-1, 1))))
-    return {"W": W, "b": b, "A": A, "c": c, "x": x, "targets": targets}
+    return Case(W=W, b=b, A=A, c=c, x=x, targets=targets)
 
 
-def batch(seed: int, n: int, d: int, M: int, K: int) -> Recipe:
+@recorded
+def batch(seed: int, n: int, d: int, M: int, K: int) -> Case:
     """Gaussian network and inputs of any size, random targets."""
     rng = np.random.default_rng(seed)
     net = TwoLayerReLU(
@@ -116,12 +95,11 @@ def batch(seed: int, n: int, d: int, M: int, K: int) -> Recipe:
     )
     x = rng.standard_normal((n, d))
     targets = rng.choice([-1, 1], n) if K == 1 else rng.integers(K, size=n)
-    call = f"batch(seed={seed}, n={n}, d={d}, M={M}, K={K})"
-    return _recipe(call, parameters(net) | {"x": x, "targets": targets})
+    return Case.of(net, x=x, targets=targets)
 
 
 @st.composite
-def batches(draw: st.DrawFn) -> Recipe:
+def batches(draw: st.DrawFn) -> Case:
     """Batches of sizes around powers of two and round numbers, where blocks end."""
     n = draw(st.sampled_from([2, 3, 31, 33, 100, 129, 257, 1000, 1025]))
     d, M = draw(st.sampled_from([1, 7, 64, 257])), draw(st.sampled_from([1, 8, 33, 130]))
@@ -136,7 +114,7 @@ def training(draw: st.DrawFn, steps: tuple[int, int] = (1, 4), kinks: str = "off
     """What a descent takes; learning rates at which losses hardly move, and at which they rise."""
     case = draw(supervised(kinks=kinks))
     learning_rate = draw(st.sampled_from([0.5, 0.25, 0.01, 2.0**-14, 4.0]))
-    return case | {"learning_rate": learning_rate, "steps": draw(st.integers(*steps))}
+    return case.replace(learning_rate=learning_rate, steps=draw(st.integers(*steps)))
 
 
 @st.composite
@@ -147,6 +125,7 @@ def steps(draw: st.DrawFn, kinks: str = "off") -> Case:
     return case
 
 
+@recorded
 def clusters(
     seed: int,
     n: int,
@@ -157,7 +136,7 @@ def clusters(
     learning_rate: float = 0.05,
     sigma: float = 0.01,
     multiclass: bool = False,
-) -> Recipe:
+) -> Case:
     """Return the paper's setting at any size: orthogonal clusters and its network (E1 to E7)."""
     rng = np.random.default_rng(seed)
     dist = ClusterDistribution.orthogonal(k, d, rng=rng)
@@ -166,21 +145,19 @@ def clusters(
         net = TwoLayerReLU.multiclass(d, k, m, sigma_w=sigma, rng=rng)
     else:
         net = TwoLayerReLU.binary(d, m, sigma_w=sigma, sigma_b=sigma, rng=rng)
-    call = f"clusters(seed={seed}, n={n}, d={d}, k={k}, m={m}, steps={steps}"
-    call += f", learning_rate={learning_rate}, sigma={sigma}, multiclass={multiclass})"
-    case = parameters(net) | {
-        "x": sample.x,
-        "cluster": sample.cluster,
-        "features": dist.features,
-        "targets": sample.cluster if multiclass else sample.y,
-        "learning_rate": learning_rate,
-        "steps": steps,
-    }
-    return _recipe(call, case)
+    return Case.of(
+        net,
+        x=sample.x,
+        cluster=sample.cluster,
+        features=dist.features,
+        targets=sample.cluster if multiclass else sample.y,
+        learning_rate=learning_rate,
+        steps=steps,
+    )
 
 
 @st.composite
-def settings(draw: st.DrawFn, multiclass: bool = False) -> Recipe:
+def settings(draw: st.DrawFn, multiclass: bool = False) -> Case:
     """Return the paper's setting, small."""
     k = draw(st.sampled_from([2, 4, 5]))
     d, n = draw(st.sampled_from([8, 40])), draw(st.sampled_from([5, 60]))
@@ -189,7 +166,7 @@ def settings(draw: st.DrawFn, multiclass: bool = False) -> Recipe:
 
 
 @st.composite
-def paper(draw: st.DrawFn) -> Recipe:
+def paper(draw: st.DrawFn) -> Case:
     """Return the paper's own sizes: one step of the binary network, three of the other."""
     m, steps, multiclass = draw(st.sampled_from([(5, 1, False), (1, 3, True)]))
     return clusters(0, 1000, 3072, 10, m, steps, 0.001, 1e-5, multiclass)
@@ -205,9 +182,15 @@ def decompositions(draw: st.DrawFn, at_centres: bool = False) -> Case:
     sample = draw(strategies.samples(dist))
     x = dist.features[sample.cluster] if at_centres else sample.x
     net = draw(strategies.networks(dim=dist.dim, n_outputs=1, kinds=("binary",)))
-    case = parameters(net) | {"x": x, "cluster": sample.cluster, "features": dist.features}
-    case |= {"targets": sample.y, "learning_rate": draw(st.sampled_from([0.5, 0.01]))}
-    return case | {"steps": draw(st.sampled_from([2, 1, 3, 4, 0]))}
+    return Case.of(
+        net,
+        x=x,
+        cluster=sample.cluster,
+        features=dist.features,
+        targets=sample.y,
+        learning_rate=draw(st.sampled_from([0.5, 0.01])),
+        steps=draw(st.sampled_from([2, 1, 3, 4, 0])),
+    )
 
 
 @st.composite
@@ -215,25 +198,24 @@ def attacks(draw: st.DrawFn) -> Case:
     """What the closed-form attack takes."""
     dist = draw(strategies.distributions())
     sample = draw(strategies.samples(dist))
-    epsilon = draw(st.sampled_from([1.0, 0.0, 0.25, 3.0, 100.0]))
-    return {"x": sample.x, "y": sample.y, "features": dist.features} | {
-        "labels": dist.labels,
-        "epsilon": epsilon,
-    }
+    return _attack(sample, dist, draw(st.sampled_from([1.0, 0.0, 0.25, 3.0, 100.0])))
 
 
-def directions(seed: int, n: int, k: int, d: int, positive: int, epsilon: float) -> Recipe:
+def _attack(sample: Sample, dist: ClusterDistribution, epsilon: float) -> Case:
+    centres = {"features": dist.features, "labels": dist.labels}
+    return Case(x=sample.x, y=sample.y, **centres, epsilon=epsilon)
+
+
+@recorded
+def directions(seed: int, n: int, k: int, d: int, positive: int, epsilon: float) -> Case:
     """What the closed-form attack takes in the paper's setting, at any size."""
     labels = np.where(np.arange(k) < positive, 1, -1)
     dist = ClusterDistribution.orthogonal(k, d, labels=labels, rng=seed)
-    sample = dist.sample(n, rng=seed + 1)
-    call = f"directions(seed={seed}, n={n}, k={k}, d={d}, positive={positive}, epsilon={epsilon})"
-    case = {"x": sample.x, "y": sample.y, "features": dist.features, "labels": dist.labels}
-    return _recipe(call, case | {"epsilon": epsilon})
+    return _attack(dist.sample(n, rng=seed + 1), dist, epsilon)
 
 
 @st.composite
-def large_attacks(draw: st.DrawFn) -> Recipe:
+def large_attacks(draw: st.DrawFn) -> Case:
     """The same at sizes up to the paper's."""
     n, k, d = draw(st.sampled_from([(5, 10, 300), (33, 10, 3072), (3, 16, 64)]))
     positive, epsilon = draw(st.integers(1, k - 1)), draw(st.sampled_from([3.0, 0.25]))
@@ -245,13 +227,12 @@ def rays(draw: st.DrawFn, correct: bool = True) -> Case:
     """A scalar network, samples and directions that are not 0, often those of steepest descent."""
     case = draw(problems(correct))
     far = draw(st.sampled_from([1.0, 64.0]))  # steps are so much longer
-    case["x"], case["W"] = far * case["x"], case["W"] / far
-    direction = draw(strategies.arrays(case["x"].shape))
+    case = case.replace(x=far * case.x, W=case.W / far)
+    direction = draw(strategies.arrays(case.x.shape))
     if draw(st.booleans()):
-        net = network(*list(case.values())[:4])
-        direction = -case["y"][:, None] * input_gradient(net, case["x"], [1.0])
+        direction = -case.y[:, None] * input_gradient(case.net, case.x, [1.0])
     direction[~direction.any(axis=1), 0] = 1.0
-    return case | {"direction": direction}
+    return case.replace(direction=direction)
 
 
 @st.composite
@@ -264,10 +245,18 @@ def problems(draw: st.DrawFn, correct: bool = True, max_hidden: int = 5) -> Case
     )
     size = draw(st.sampled_from([1.0, 2.0**-30, 2.0**20]))
     net = TwoLayerReLU(found.net.W, found.net.b, size * found.net.A, size * found.net.c)
-    return parameters(net) | {"x": found.x, "y": found.y}
+    return Case.of(net, x=found.x, y=found.y)
 
 
-def search(seed: int, d: int, M: int, helpful: int) -> Recipe:
+def unreachable(case: Case) -> Case:
+    """The network with all outputs on the side of the first label, which all samples then have."""
+    label = case.y[0]
+    A, c = np.abs(case.A) * label, np.full(1, float(label))
+    return case.replace(A=A, c=c, y=np.full_like(case.y, label))
+
+
+@recorded
+def search(seed: int, d: int, M: int, helpful: int) -> Case:
     """Gaussian scalar network with so many neurons that help the label of its one sample."""
     rng = np.random.default_rng(seed)
     W, b, x = rng.standard_normal((M, d)), rng.standard_normal(M), rng.standard_normal((1, d))
@@ -275,12 +264,11 @@ def search(seed: int, d: int, M: int, helpful: int) -> Recipe:
     A = y * np.where(np.arange(M) < helpful, 1.0, -1.0) * np.abs(rng.standard_normal((1, M)))
     margin = np.abs(rng.standard_normal(1))
     net = TwoLayerReLU(W, b, A, y * margin - A @ np.maximum(W @ x[0] + b, 0))
-    call = f"search(seed={seed}, d={d}, M={M}, helpful={helpful})"
-    return _recipe(call, parameters(net) | {"x": x, "y": y})
+    return Case.of(net, x=x, y=y)
 
 
 @st.composite
-def searches(draw: st.DrawFn) -> Recipe:
+def searches(draw: st.DrawFn) -> Case:
     """As many neurons as brute force over their phases can take, most of them harmful."""
     M, helpful = draw(st.integers(6, 9)), draw(st.integers(0, 3))
     return search(draw(strategies.seeds()), draw(st.integers(2, 6)), M, helpful)
@@ -289,7 +277,8 @@ def searches(draw: st.DrawFn) -> Recipe:
 KINDS = ("integers", "kinks", "hardly classified", "unreachable", "out of scale")
 
 
-def oddity(seed: int, kind: str, d: int, M: int) -> Recipe:
+@recorded
+def oddity(seed: int, kind: str, d: int, M: int) -> Case:
     """Scalar network with ties, kinks or scales on purpose, and three samples with its labels."""
     rng = np.random.default_rng(seed)
     W, b, A, x = (rng.standard_normal(size) for size in ((M, d), M, (1, M), (3, d)))
@@ -305,11 +294,10 @@ def oddity(seed: int, kind: str, d: int, M: int) -> Recipe:
     else:
         W, b, A = W * 2.0**20, b * 2.0**20, A * 2.0**-20
     net = TwoLayerReLU(W, b, A, c)
-    call = f'oddity(seed={seed}, kind="{kind}", d={d}, M={M})'
-    return _recipe(call, parameters(net) | {"x": x, "y": np.where(net.outputs(x)[:, 0] > 0, 1, -1)})
+    return Case.of(net, x=x, y=np.where(net.outputs(x)[:, 0] > 0, 1, -1))
 
 
-def oddities() -> st.SearchStrategy[Recipe]:
+def oddities() -> st.SearchStrategy[Case]:
     """Networks of every such kind."""
     sizes = st.integers(1, 6), st.integers(1, 9)
     return st.builds(oddity, strategies.seeds(), st.sampled_from(KINDS), *sizes)
@@ -320,7 +308,7 @@ def balls(draw: st.DrawFn) -> Case:
     """Points inside, on and outside of a ball; rows of 0."""
     n, d = draw(st.integers(1, 4)), draw(st.integers(1, 5))
     epsilon = draw(st.sampled_from([1.0, 0.25, 5.0, 10.0, 0.0]))
-    return {"delta": draw(strategies.arrays((n, d))), "epsilon": epsilon}
+    return Case(delta=draw(strategies.arrays((n, d))), epsilon=epsilon)
 
 
 @st.composite
@@ -329,7 +317,7 @@ def shells(draw: st.DrawFn) -> Case:
     delta = np.zeros((1, draw(st.integers(1, 5))))
     epsilon = draw(st.sampled_from([1.0, 0.25, 5.0]))
     delta[0, -1] = (1 + draw(st.sampled_from([2.0**-21, 0.0]))) * epsilon
-    return {"delta": delta, "epsilon": epsilon}
+    return Case(delta=delta, epsilon=epsilon)
 
 
 @st.composite
@@ -338,7 +326,7 @@ def curves(draw: st.DrawFn) -> Case:
     values = st.sampled_from([0.0, 0.5, 1.0, 1.5, 2.0, np.inf])
     radius = np.array(draw(st.lists(values, min_size=1, max_size=7)))
     finite = st.sampled_from([0.0, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0])
-    return {"radius": radius, "epsilons": np.array(draw(st.lists(finite, min_size=1, max_size=5)))}
+    return Case(radius=radius, epsilons=np.array(draw(st.lists(finite, min_size=1, max_size=5))))
 
 
 @st.composite
@@ -346,21 +334,20 @@ def near_curves(draw: st.DrawFn) -> Case:
     """Radii that are hardly above or hardly below the epsilons, by a relative 2^-20."""
     epsilons = np.array(draw(st.lists(st.sampled_from([1.0, 0.5, 2.0]), min_size=1, max_size=3)))
     side = draw(st.sampled_from([1, -1]))
-    return {"radius": (1 + side * 2.0**-20) * epsilons, "epsilons": epsilons}
+    return Case(radius=(1 + side * 2.0**-20) * epsilons, epsilons=epsilons)
 
 
-def rows(seed: int, k: int, M: int, d: int) -> Recipe:
+@recorded
+def rows(seed: int, k: int, M: int, d: int) -> Case:
     """Gaussian features and weights."""
     rng = np.random.default_rng(seed)
-    case = {"features": rng.standard_normal((k, d)), "W": rng.standard_normal((M, d))}
-    return _recipe(f"rows(seed={seed}, k={k}, M={M}, d={d})", case)
+    return Case(features=rng.standard_normal((k, d)), W=rng.standard_normal((M, d)))
 
 
-def large_angles() -> st.SearchStrategy[Recipe]:
+def large_angles() -> st.SearchStrategy[Case]:
     """The same at sizes up to the paper's."""
-    return st.builds(
-        rows, strategies.seeds(), st.just(10), st.just(30), st.sampled_from([300, 3072])
-    )
+    sizes = st.just(10), st.just(30), st.sampled_from([300, 3072])
+    return st.builds(rows, strategies.seeds(), *sizes)
 
 
 @st.composite
@@ -370,7 +357,7 @@ def angles(draw: st.DrawFn) -> Case:
     features, W = (draw(strategies.arrays((draw(st.integers(1, 4)), d))) for _ in range(2))
     for rows in (features, W):
         rows[~rows.any(axis=1), 0] = 1.0
-    return {"features": features, "W": 2.0 ** draw(st.sampled_from([0, -20, 20])) * W}
+    return Case(features=features, W=2.0 ** draw(st.sampled_from([0, -20, 20])) * W)
 
 
 @st.composite
@@ -378,7 +365,5 @@ def draws(draw: st.DrawFn) -> Case:
     """What sampling takes, at sizes where laws of large numbers bite."""
     dist = draw(strategies.distributions())
     noise_std = draw(st.sampled_from([1.0, 0.25, 3.0]))
-    return {"features": dist.features, "labels": dist.labels, "noise_std": noise_std} | {
-        "n": 4096,
-        "seed": draw(st.integers(0, 2**31 - 1)),
-    }
+    seed = draw(st.integers(0, 2**31 - 1))
+    return Case(features=dist.features, labels=dist.labels, noise_std=noise_std, n=4096, seed=seed)

@@ -1,122 +1,88 @@
 # ruff: noqa: D102 - the methods are those of Adapter, and described there
-"""refimpl itself behind the interface that every candidate has: the oracle of the checks."""
+"""refimpl itself behind the interface that every candidate has: the oracle of the claims."""
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
+import refimpl
 from refimpl.conformance.adapter import Adapter
 
 
 class Reference(Adapter):
-    """The package as an adapter; `package` may name a copy of it."""
+    """The package as an adapter; `package` may be a copy of it."""
 
     name = "refimpl"
-    package = "refimpl"
-
-    def _get(self, name: str, module: str = "") -> Any:
-        return getattr(import_module(self.package + module), name)
-
-    def _net(self, W: Any, b: Any, A: Any, c: Any) -> Any:
-        return self._get("TwoLayerReLU")(W, b, A, c)
+    package: Any = refimpl
 
     def sample(self, features: Any, labels: Any, noise_std: float, n: int, seed: int) -> Any:
-        dist = self._get("ClusterDistribution")(features, labels, noise_std)
+        dist = self.package.ClusterDistribution(features, labels, noise_std)
         drawn = dist.sample(n, rng=seed)
         return drawn.x, drawn.y, drawn.cluster
 
     def outputs(self, W: Any, b: Any, A: Any, c: Any, x: Any) -> Any:
-        return self._net(W, b, A, c).outputs(x)
+        return self.package.TwoLayerReLU(W, b, A, c).outputs(x)
 
     def predict(self, W: Any, b: Any, A: Any, c: Any, x: Any) -> Any:
-        return self._net(W, b, A, c).predict(x, "sign" if len(A) == 1 else "argmax")
+        decision = "sign" if len(A) == 1 else "argmax"
+        return self.package.TwoLayerReLU(W, b, A, c).predict(x, decision)
 
-    def loss(self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any) -> Any:
-        return self._get("loss_and_gradients")(self._net(W, b, A, c), x, targets)[0]
+    def _loss_and_gradients(self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any) -> Any:
+        net = self.package.TwoLayerReLU(W, b, A, c)
+        return self.package.loss_and_gradients(net, x, targets)
 
-    def parameter_gradients(self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any) -> Any:
-        gradients = self._get("loss_and_gradients")(self._net(W, b, A, c), x, targets)[1]
+    def loss(self, *arguments: Any) -> Any:
+        return self._loss_and_gradients(*arguments)[0]
+
+    def parameter_gradients(self, *arguments: Any) -> Any:
+        gradients = self._loss_and_gradients(*arguments)[1]
         return gradients.W, gradients.b
 
     def input_gradient(self, W: Any, b: Any, A: Any, c: Any, x: Any, cotangent: Any) -> Any:
-        return self._get("input_gradient")(self._net(W, b, A, c), x, cotangent)
+        return self.package.input_gradient(self.package.TwoLayerReLU(W, b, A, c), x, cotangent)
 
-    def _descend(self, net: Any, x: Any, targets: Any, learning_rate: float, steps: int) -> Any:
-        return self._get("gradient_descent")(
-            net, x, targets, learning_rate=learning_rate, steps=steps
-        )
+    def _descend(self, *arguments: Any, steps: int) -> Any:
+        *net, x, targets, learning_rate = arguments
+        options = {"learning_rate": learning_rate, "steps": steps}
+        return self.package.gradient_descent(self.package.TwoLayerReLU(*net), x, targets, **options)
 
-    def step(
-        self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any, learning_rate: float
-    ) -> Any:
-        net = self._descend(self._net(W, b, A, c), x, targets, learning_rate, 1).network
+    def step(self, *arguments: Any) -> Any:
+        net = self._descend(*arguments, steps=1).network
         return net.W, net.b
 
-    def train(
-        self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any, learning_rate: float, steps: int
-    ) -> Any:
-        path = self._descend(self._net(W, b, A, c), x, targets, learning_rate, steps)
+    def train(self, *arguments: Any) -> Any:
+        *others, steps = arguments
+        path = self._descend(*others, steps=steps)
         return path.network.W, path.network.b, path.network.A, path.losses
 
-    def decompose(
-        self,
-        W: Any,
-        b: Any,
-        A: Any,
-        c: Any,
-        x: Any,
-        cluster: Any,
-        features: Any,
-        targets: Any,
-        learning_rate: float,
-        steps: int,
-    ) -> Any:
-        path = self._descend(self._net(W, b, A, c), x, targets, learning_rate, steps)
+    def decompose(self, *arguments: Any) -> Any:
+        *net, x, cluster, features, targets, learning_rate, steps = arguments
+        path = self._descend(*net, x, targets, learning_rate, steps=steps)
         labels = [1] + [-1] * (len(features) - 1)  # `decompose` does not read them
-        dist = self._get("ClusterDistribution")(features, labels)
-        sample = self._get("Sample")(x, targets, cluster)
-        parts = self._get("decompose")(path, sample, dist)
+        dist = self.package.ClusterDistribution(features, labels)
+        parts = self.package.decompose(path, self.package.Sample(x, targets, cluster), dist)
         return parts.feature, parts.noise
 
     def closed_form_attack(self, x: Any, y: Any, features: Any, labels: Any, epsilon: float) -> Any:
-        return self._get("closed_form_attack")(x, y, features, labels, epsilon=epsilon)
+        return self.package.closed_form_attack(x, y, features, labels, epsilon=epsilon)
 
     def smallest_step(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any, direction: Any) -> Any:
-        return self._get("smallest_step")(self._net(W, b, A, c), x, y, direction)
+        return self.package.smallest_step(self.package.TwoLayerReLU(W, b, A, c), x, y, direction)
 
     def project(self, delta: Any, epsilon: float) -> Any:
-        return self._get("project", ".pgd")(delta, epsilon)
+        return self.package.pgd.project(delta, epsilon)
 
-    def pgd_attack(
-        self,
-        W: Any,
-        b: Any,
-        A: Any,
-        c: Any,
-        x: Any,
-        y: Any,
-        epsilon: float,
-        steps: int,
-        step_size: float,
-        seed: int,
-    ) -> Any:
-        return self._get("pgd_attack")(
-            self._net(W, b, A, c),
-            x,
-            y,
-            epsilon=epsilon,
-            steps=steps,
-            step_size=step_size,
-            rng=seed,
-        )
+    def pgd_attack(self, *arguments: Any) -> Any:
+        *net, x, y, epsilon, steps, step_size, seed = arguments
+        options = {"epsilon": epsilon, "steps": steps, "step_size": step_size, "rng": seed}
+        return self.package.pgd_attack(self.package.TwoLayerReLU(*net), x, y, **options)
 
     def radius_bounds(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any) -> Any:
-        radii = self._get("robust_radius")(self._net(W, b, A, c), x, y)
+        radii = self.package.robust_radius(self.package.TwoLayerReLU(W, b, A, c), x, y)
         return radii.lower, radii.upper
 
     def robust_accuracy(self, radius: Any, epsilons: Any) -> Any:
-        return self._get("robust_accuracy")(radius, epsilons)[0]
+        return self.package.robust_accuracy(radius, epsilons)[0]
 
     def cosine_matrix(self, features: Any, W: Any) -> Any:
-        return self._get("cosine_matrix")(features, W)
+        return self.package.cosine_matrix(features, W)

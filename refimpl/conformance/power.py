@@ -1,4 +1,4 @@
-"""How much the checks see: every claim on every defect."""
+"""How much the claims see: every claim on every defect."""
 
 from __future__ import annotations
 

@@ -92,8 +92,9 @@ def snippet(result: Result, adapter: Adapter) -> str:
     module, name, call = _source(adapter)
     code = ["import numpy as np", "from numpy import array, inf, nan"]
     code += [f"from {module} import {name}", "from refimpl.conformance import Probe, replay", ""]
-    if recipe := getattr(failure.case, "recipe", ""):
-        code[-1:] = ["from refimpl.conformance import cases", "", f"case = cases.{recipe}"]
+    if failure.case.recipe:
+        made = f"case = cases.{failure.case.recipe}"
+        code[-1:] = ["from refimpl.conformance import cases", "", made]
         arguments = "**case"
     else:
         code += _assignments(failure)
@@ -116,8 +117,8 @@ def _source(adapter: Adapter) -> tuple[str, str, str]:
 
 def _assignments(failure: Failure) -> list[str]:
     """Write the input as assignments, or as the call that makes it."""
-    if recipe := getattr(failure.case, "recipe", ""):
-        return [f"case = {recipe}"]
+    if failure.case.recipe:
+        return [f"case = {failure.case.recipe}"]
     return [f"{name} = {literal(value)}" for name, value in failure.case.items()]
 
 
@@ -126,13 +127,12 @@ def _last_call(failure: Failure, probe: str) -> list[str]:
     if failure.call is None:
         return []
     method, values = failure.call
-    if sum(np.size(value) for value in values) > LITERAL:
+    if sum(np.size(value) for value in values.values()) > LITERAL:
         return []
-    names = METHODS[method].arguments
-    same = [
-        np.array_equal(failure.case.get(n, np.nan), v) for n, v in zip(names, values, strict=True)
-    ]
-    words = (n if s else literal(v) for n, v, s in zip(names, values, same, strict=True))
+    words = (
+        name if np.array_equal(failure.case.get(name, np.nan), value) else literal(value)
+        for name, value in values.items()
+    )
     return [f"print(Probe({probe}).{method}({', '.join(words)}))"]
 
 

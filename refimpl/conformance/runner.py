@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import functools
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
-from unittest import mock
 
 import numpy as np
 
 from refimpl import _validation
 from refimpl._progress import track
+from refimpl.conformance import draws
 from refimpl.conformance.adapter import Adapter, Discard, Mismatch, Probe
+from refimpl.conformance.case import Case
 from refimpl.conformance.claims import Claim, claims
 from refimpl.conformance.oracle import Reference
 
 EXAMPLES = 40
-SHRINK_SECONDS = (
-    4.0,
-    1.0,
-)  # for each of the first failures, which explain most, and for the others
+SHRINKS = (200, 20)  # inputs for each of the first failures, which explain most, and the others
 FIRST = 5
 STATUSES = ("passed", "failed", "not_implemented", "expected_failure")
 
@@ -34,12 +31,12 @@ class Failure:
     """Where a claim fails: the input, the call that was made last, and what came of it."""
 
     message: str
-    case: Mapping[str, Any]
-    call: tuple[str, tuple[Any, ...]] | None
+    case: Case
+    call: tuple[str, Mapping[str, Any]] | None
     expected: Any
     got: Any
     ratio: float
-    traceback: str
+    traceback: str = ""
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -48,6 +45,9 @@ class Failure:
         entries = sum(array.size for array in arrays)
         digits = 0 if entries > 1000 else sum(len(repr(array.tolist())) for array in arrays)
         return entries, sum(int(np.count_nonzero(array)) for array in arrays), digits
+
+
+Attempt = Callable[[Case], Failure | Exception | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ def check(
     shrink: bool = True,
     progress: bool = False,
 ) -> list[Result]:
-    """Check an implementation against every claim.
+    """Check an implementation: try every claim on it.
 
     Parameters
     ----------
@@ -108,7 +108,8 @@ def check(
     dtype : "float32" or "float64", optional
         In place of the adapter's own.
     shrink : bool
-        Whether to look for a smaller input after a failure, for 4 s, after many failures for 1 s.
+        Whether to look for a smaller input after a failure: up to 200 more are tried for each of
+        the first five failures, and 20 for each further one.
     progress : bool
         Whether to show progress on standard error.
 
@@ -123,7 +124,7 @@ def check(
         An adapter that is none, a name that is no claim, examples below 1, or a dtype that is
         neither float32 nor float64.
     ImportError
-        Hypothesis is missing: ``pip install refimpl[check]``.
+        Hypothesis, the extra ``check``, is missing.
     """
     instance = instance_of(adapter)
     expected = reasons(expected_failures)
@@ -134,7 +135,7 @@ def check(
     results: list[Result] = []
     for claim in track(chosen, "claims", len(chosen), enabled=progress):
         failures = sum(result.failure is not None for result in results)
-        limit = SHRINK_SECONDS[failures >= FIRST] if shrink else 0.0
+        limit = SHRINKS[failures >= FIRST] if shrink else 0
         result = run_claim(
             instance, claim, seed=seed, examples=examples, dtype=probe.dtype, shrink=limit
         )
@@ -143,14 +144,14 @@ def check(
 
 
 def replay(adapter: Adapter | type[Adapter], claim: str, *, dtype: Any = None, **case: Any) -> None:
-    """Check one claim on one input, in the adapter's dtype or another, and let the error out.
+    """Try one claim on one input, in the adapter's dtype or another, and let the error out.
 
     >>> replay(Reference, "E29-robust-at-the-radius", radius=np.array([1.0]), epsilons=np.ones(1))
     """
     known([claim])
     probe = Probe(instance_of(adapter), dtype)
-    case = rounded(case, probe.dtype)
-    claims()[claim].check(probe, Probe(Reference(), "float64"), **case)
+    truth = Probe(Reference(), "float64")
+    claims()[claim].assertion(probe, truth, Case(case).rounded(probe.dtype))
 
 
 def instance_of(adapter: Any) -> Adapter:
@@ -209,67 +210,50 @@ def run_claim(
     seed: int = 0,
     examples: int = EXAMPLES,
     dtype: Any = None,
-    shrink: float = SHRINK_SECONDS[0],
-    truth: Adapter | None = None,
+    shrink: int = SHRINKS[0],
 ) -> Result:
-    """Check one claim on one adapter, up to the first input on which it fails.
+    """Try one claim on one adapter, up to the first input on which it fails.
 
-    That input is made smaller for at most `shrink` seconds; the rest is as in `check`.
+    That input is made smaller with up to `shrink` further ones; the rest is as in `check`.
     """
     start = time.monotonic()
-    probe = Probe(adapter, dtype)
-    oracle = Probe(truth or Reference(), "float64")
-    result = Result(
-        claim.name,
-        "passed",
-        claim.equation,
-        claim.statement,
-        claim.consequence,
-        seed=seed,
-        dtype=str(probe.dtype),
-    )
-    missing = [method for method in claim.methods if not probe.has(method)]
-    if missing:
+    probe, truth = Probe(adapter, dtype), Probe(Reference(), "float64")
+    words = (claim.equation, claim.statement, claim.consequence)
+    result = Result(claim.name, "passed", *words, seed=seed, dtype=str(probe.dtype))
+    if missing := [method for method in claim.methods if not probe.has(method)]:
         detail = f"{adapter.name} has no {' and no '.join(missing)}"
         return replace(result, status="not_implemented", detail=detail)
-    attempt = functools.partial(_attempt, claim, probe, oracle)
+    attempt = partial(_attempt, claim, probe, truth)
     inputs = discarded = 0
     for case in draw(claim, seed, examples):
         failure = attempt(case)
         if isinstance(failure, Failure):
             if shrink:
-                failure = _smallest(claim, attempt, seed, examples, failure, shrink)
+                failure = _smallest(claim.cases, attempt, seed, examples, failure, shrink)
             result = replace(result, status="failed", detail=failure.message, failure=failure)
             probe.ratio = failure.ratio
             break
         inputs, discarded = inputs + (failure is None), discarded + (failure is not None)
     else:
         if not inputs:
-            detail = (
-                f"nothing decided: all {discarded} inputs refused, or rounding hides the answer"
-            )
-            result = replace(result, status="not_implemented", detail=detail)
+            why = f"all {discarded} inputs refused, or rounding hides the answer"
+            result = replace(result, status="not_implemented", detail=f"nothing decided: {why}")
     seconds = time.monotonic() - start
     return replace(result, ratio=probe.ratio, inputs=inputs, discarded=discarded, seconds=seconds)
 
 
-def _attempt(
-    claim: Claim, probe: Probe, truth: Probe, case: dict[str, Any]
-) -> Failure | Exception | None:
+def _attempt(claim: Claim, probe: Probe, truth: Probe, case: Case) -> Failure | Exception | None:
     """None: the claim holds on this input; an exception: the input decides nothing."""
     probe.last_call = None
-    case = rounded(case, probe.dtype)
-    copy = dict(case)
+    case = case.rounded(probe.dtype)
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            claim.check(probe, truth, **copy)
+            claim.assertion(probe, truth, case)
     except (Discard, NotImplementedError) as error:
         return error
     except Mismatch as error:
-        return Failure(
-            str(error), case, probe.last_call, error.expected, error.got, error.ratio, ""
-        )
+        return Failure(str(error), case, probe.last_call, error.expected, error.got, error.ratio)
     except (Exception, SystemExit) as error:
         message = f"{type(error).__name__}: {error}"
         trace = "".join(traceback.format_exception(error)[-8:])
@@ -277,106 +261,30 @@ def _attempt(
     return None
 
 
-def rounded(case: dict[str, Any], dtype: Any) -> dict[str, Any]:
-    """Round the case to numbers that the dtype holds, still as float64."""
-    result = case.copy()
-    for name, value in result.items():
-        if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-            result[name] = value.astype(dtype).astype(np.float64)
-    return result
+_pools: dict[tuple[Any, int, int], list[Case]] = {}
 
 
-_pools: dict[tuple[Any, int, int], list[dict[str, Any]]] = {}
-
-
-def draw(claim: Claim, seed: int, examples: int) -> list[dict[str, Any]]:
+def draw(claim: Claim, seed: int, examples: int) -> list[Case]:
     """Draw the inputs of a claim; claims that share a strategy share them."""
     key = (claim.cases, seed, examples)
     if key not in _pools:
-        pool: list[dict[str, Any]] = []
-        _given(claim.cases, pool.append, seed, examples, shrink=False)
-        _pools[key] = pool
+        _pools[key] = draws.sample(*key)
     return _pools[key]
 
 
-class _Enough(BaseException):
-    """The time for shrinking is over: Hypothesis lets it pass."""
-
-
-class _Found(Exception):  # noqa: N818 - what Hypothesis is to shrink, not an error
-    """A failing input."""
-
-
 def _smallest(
-    claim: Claim,
-    attempt: Callable[..., Any],
-    seed: int,
-    examples: int,
-    first: Failure,
-    seconds: float,
+    cases: Any, attempt: Attempt, seed: int, examples: int, first: Failure, limit: int
 ) -> Failure:
-    """Let Hypothesis make the failing input smaller, for a limited time."""
-    from hypothesis import reject
+    """Return the smallest of the failures that are found with `limit` inputs more."""
+    best = first
 
-    best, deadline = first, time.monotonic() + seconds
-
-    def body(case: dict[str, Any]) -> None:
+    def holds(case: Case) -> bool | None:
         nonlocal best
-        if time.monotonic() > deadline:
-            raise _Enough
         failure = attempt(case)
-        if isinstance(failure, Exception):
-            reject()
         if isinstance(failure, Failure):
             best = min(best, failure, key=lambda it: it.size)
-            raise _Found
+            return False
+        return None if failure else True
 
-    with suppress(_Enough, Exception):  # found again, or not: an adapter may draw numbers itself
-        _given(claim.cases, body, seed, examples, shrink=True)
+    draws.shrink(cases, holds, seed, examples, limit)
     return best
-
-
-def _given(
-    cases: Any, body: Callable[[dict[str, Any]], None], seed: int, examples: int, *, shrink: bool
-) -> None:
-    """Run Hypothesis on `body`, with nothing but the seed to depend on."""
-    import hypothesis
-
-    options = hypothesis.settings(
-        max_examples=examples,
-        database=None,
-        deadline=None,
-        derandomize=False,
-        print_blob=False,
-        report_multiple_bugs=False,
-        verbosity=hypothesis.Verbosity.quiet,
-        suppress_health_check=list(hypothesis.HealthCheck),
-        phases=[hypothesis.Phase.generate, *([hypothesis.Phase.shrink] if shrink else [])],
-    )
-
-    def run(case: dict[str, Any]) -> None:
-        body(case)
-
-    test: Any = run
-    decorators: list[Any] = [hypothesis.given(cases), options, hypothesis.seed(seed)]
-    for decorate in decorators:  # as @seed @settings @given would
-        test = decorate(test)
-    with _seed_only():
-        test()
-
-
-@contextmanager
-def _seed_only() -> Iterator[None]:
-    """Keep inputs a function of the seed alone.
-
-    Newer versions of Hypothesis mix in numbers that stand in the user's own modules: inputs would
-    change with each repair that they are to confirm.
-    """
-    from hypothesis.internal.conjecture import providers
-
-    provider: Any = getattr(providers, "HypothesisProvider", None)
-    if not hasattr(provider, "_maybe_draw_constant"):
-        yield
-        return
-    with mock.patch.object(provider, "_maybe_draw_constant", return_value=None):
-        yield

@@ -1,4 +1,4 @@
-"""The checks as pytest tests, one for each claim."""
+"""The claims as pytest tests, one for each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every bound on rounding that the checks allow, each derived; none was tuned until a check passed.
+"""Every bound on rounding that the claims allow, each derived; none was tuned until a check passed.
 
 `unit` is the sum of the unit roundoffs of both sides: of the candidate's dtype, and of float64.
 gamma(n) = n unit/(1 - n unit) bounds the error of a dot product of n terms, summed in any order or
@@ -19,10 +19,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import expit, logsumexp, ndtri
 
 from refimpl._validation import Array
 from refimpl.conformance.adapter import discard_if
+from refimpl.conformance.case import Case
 from refimpl.network import TwoLayerReLU
 
 FAR = 1e3  # distances beyond it count as infinite: rounding grows with the distance
@@ -70,6 +72,12 @@ def outputs(net: TwoLayerReLU, z: Array, z_error: Array, unit: float) -> tuple[A
 def output_error(net: TwoLayerReLU, x: Array, unit: float) -> Array:
     """Error (n,K) of F at rows x."""
     return outputs(net, *preactivations(net, x, unit), unit)[1]
+
+
+def misclassified(case: Case, unit: float) -> NDArray[np.bool_]:
+    """Which samples (n,) a scalar network classifies wrongly, by more than rounding."""
+    margin = case.y * case.net.outputs(case.x)[:, 0]
+    return margin < -output_error(case.net, case.x, unit)[:, 0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,21 +159,20 @@ class Descent:
     C_error: Array
 
 
-def descent(
-    net: TwoLayerReLU, x: Array, y: Any, learning_rate: float, steps: int, unit: float
-) -> Descent:
+def descent(case: Case, unit: float) -> Descent:
     """Bound the errors of E13 and E14 along the trajectory; discards where a step's bound is void.
 
     A step adds eta times the gradient's error, and rounds eta, the product and the difference. The
     weights' errors so far enter the next preactivations: nothing else couples the steps.
     """
+    net, learning_rate = case.net, case.learning_rate
     W_error, b_error = np.zeros(net.W.shape), np.zeros(net.n_hidden)
-    C, C_error = np.zeros((2, len(x), net.n_hidden))
-    losses = np.empty(steps + 1)
-    for step in range(steps + 1):
-        here = evaluate(net, x, y, unit, W_error, b_error)
+    C, C_error = np.zeros((2, len(case.x), net.n_hidden))
+    losses = np.empty(case.steps + 1)
+    for step in range(case.steps + 1):
+        here = evaluate(net, case.x, case.targets, unit, W_error, b_error)
         losses[step] = here.loss_error
-        if step == steps:
+        if step == case.steps:
             break
         discard_if(here.void)
         W, b = net.W - learning_rate * here.dW, net.bias - learning_rate * here.db
@@ -181,48 +188,54 @@ def _moved(learning_rate: float, gradient: Array, error: Array, moved: Array, un
     return learning_rate * (error + 3 * unit * np.abs(gradient)) + 2 * unit * np.abs(moved)
 
 
-def coefficients(
-    x: Array, cluster: Any, features: Array, C: Array, C_error: Array, unit: float
-) -> tuple[Array, Array]:
+def coefficients(case: Case, C: Array, C_error: Array, unit: float) -> tuple[Array, Array]:
     """Errors of lambda (M,k) and sigma (M,n) of E15, from C (n,M) and its error.
 
     lambda: n_j terms times a square of d terms. sigma: xi rounds with size |x| + |mu|, and its
     square is off by twice that times |xi|.
     """
-    member = np.eye(len(features))[cluster]
+    x, features = case.x, case.features
+    member = np.eye(len(features))[case.cluster]
     n, d = x.shape
     total = np.abs(C) + C_error
     squares = np.square(features).sum(axis=1)
     of_feature = squares * (C_error.T @ member + gamma(n + d + 3, unit) * (total.T @ member))
-    xi = x - features[cluster]
-    xi_error = unit * (np.abs(x) + np.abs(features[cluster]))
+    xi = x - features[case.cluster]
+    xi_error = unit * (np.abs(x) + np.abs(features[case.cluster]))
     square_error = (2 * np.abs(xi) * xi_error + np.square(xi_error)).sum(axis=1)
     square_error += gamma(d + 3, unit) * np.square(xi).sum(axis=1)
     of_noise = np.square(xi).sum(axis=1) * C_error.T + square_error * total.T
     return of_feature, of_noise
 
 
-def input_gradient(net: TwoLayerReLU, x: Array, v: Array, unit: float) -> Array:
+def decomposition(case: Case, unit: float) -> tuple[Array, Array]:
+    """Errors of lambda (M,k) and sigma (M,n) of E15 after a descent."""
+    found = descent(case, unit)
+    return coefficients(case, found.C, found.C_error, unit)
+
+
+def input_gradient(case: Case, unit: float) -> Array:
     """Error (n,d) of W^T (H * A^T v): products of length K, then M, and neurons near a kink."""
-    z, z_error = preactivations(net, x, unit)
-    size = np.abs(v) @ np.abs(net.A)
+    net = case.net
+    z, z_error = preactivations(net, case.x, unit)
+    size = np.abs(case.cotangent) @ np.abs(net.A)
     unsure = size * (np.abs(z) <= z_error) * (z_error > 0)
     discard_if((unsure.sum(axis=1) > VOID * size.sum(axis=1)).any())
     on = size * (z + z_error > 0)
     return (unsure + gamma(net.n_outputs + net.n_hidden + 2, unit) * on) @ np.abs(net.W)
 
 
-def closed_form(x: Array, features: Array, labels: Any, epsilon: float, unit: float) -> Array:
+def closed_form(case: Case, unit: float) -> Array:
     """Error (n,d) of x - eps y v/||v||: a sum of k features, a norm of d squares, two roundings.
 
     A change dv of v turns v/||v|| by at most 2 ||dv||/||v||.
     """
-    v = labels @ features
-    error = gamma(len(labels), unit) * np.abs(features).sum(axis=0)
+    v = case.labels @ case.features
+    error = gamma(len(case.labels), unit) * np.abs(case.features).sum(axis=0)
     turn = 2 * float(np.linalg.norm(error)) / (float(np.linalg.norm(v)) or math.inf)
     discard_if(turn > VOID or not v.any())
-    step = epsilon * (turn + gamma(len(v) + 6, unit))
-    return 2 * unit * (np.abs(x) + epsilon) + step
+    step = case.epsilon * (turn + gamma(len(v) + 6, unit))
+    return 2 * unit * (np.abs(case.x) + case.epsilon) + step
 
 
 def norm(d: int, unit: float) -> float:
@@ -230,8 +243,8 @@ def norm(d: int, unit: float) -> float:
     return gamma(d + 6, unit)
 
 
-def shifted(net: TwoLayerReLU, far: Array, y: int, unit: float, side: int) -> TwoLayerReLU:
-    """Scalar network with parameters moved by their errors, all towards robust (+1) or away (-1).
+def shifted(case: Case, far: Array, unit: float, side: int) -> Case:
+    """One sample, and a scalar network moved by its errors: towards robust (+1) or away (-1).
 
     What an implementation computes anywhere within |x'| <= far, entry by entry, are the outputs of
     a network with b off by gamma times |W| far + |b|, and A and c off by a relative gamma. y f is
@@ -239,11 +252,12 @@ def shifted(net: TwoLayerReLU, far: Array, y: int, unit: float, side: int) -> Tw
     any direction, lies between those of the two extremes. Zeros of A and c stay zeros: where a
     network is 0 because its neurons are off, so is every computed one.
     """
+    net, y = case.net, int(case.y[0])
     helps = side * y * np.sign(net.A[0])
     size = np.abs(net.W) @ far + np.abs(net.bias)
     b = net.bias + helps * 2 * gamma(net.dim + 3, unit) * size
     A = net.A + side * y * 2 * gamma(net.n_hidden + 3, unit) * np.abs(net.A)
-    return TwoLayerReLU(net.W, b, A, net.c + side * y * 8 * unit * np.abs(net.c))
+    return case.replace(b=b, A=A, c=net.c + side * y * 8 * unit * np.abs(net.c))
 
 
 def cosine(d: int, unit: float) -> float:

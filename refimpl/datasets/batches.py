@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from refimpl._validation import IntArray
 from refimpl.datasets.errors import DatasetFormatError
-from refimpl.datasets.labels import check_labels
+from refimpl.datasets.labels import check_range
 from refimpl.datasets.pickles import load_dict
 from refimpl.datasets.published import CIFAR10_BATCH_COUNT
 
@@ -49,7 +48,7 @@ def parse_pickle(content: bytes, path: Path) -> Batch:
     return Batch(images, _labels(batch["labels"], len(images), path))
 
 
-def _images(data: Any, path: Path) -> NDArray[np.uint8]:
+def _images(data: object, path: Path) -> NDArray[np.uint8]:
     if not isinstance(data, np.ndarray):
         raise DatasetFormatError(path, "a uint8 matrix as data", type(data).__name__)
     n, width = data.shape
@@ -59,7 +58,7 @@ def _images(data: Any, path: Path) -> NDArray[np.uint8]:
     return data
 
 
-def _labels(labels: Any, n: int, path: Path) -> IntArray:
+def _labels(labels: object, n: int, path: Path) -> IntArray:
     if type(labels) is not list or any(type(label) is not int for label in labels):
         raise DatasetFormatError(path, "labels as a list of integers", "something else")
     if len(labels) != n:
@@ -68,7 +67,7 @@ def _labels(labels: Any, n: int, path: Path) -> IntArray:
         array = np.array(labels, dtype=np.int64)
     except OverflowError:
         raise DatasetFormatError(path, "labels from 0 to 9", "one beyond 64 bits") from None
-    check_labels(path, array)
+    check_range(path, array)
     return array
 
 
@@ -85,5 +84,5 @@ def parse_binary(content: bytes, path: Path) -> Batch:
         raise DatasetFormatError(path, expected, f"{len(content)}")
     records = np.frombuffer(content, np.uint8).reshape(-1, _RECORD)
     labels = records[:, 0].astype(np.int64)
-    check_labels(path, labels)
+    check_range(path, labels)
     return Batch(records[:, 1:], labels)

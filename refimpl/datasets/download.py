@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import IO, Any
 
 from refimpl import _validation as check
+from refimpl._extras import install
 from refimpl._files import atomic_write, output_directory
 from refimpl._progress import Progress
 from refimpl.datasets import published
@@ -41,9 +42,9 @@ def fetch(
 ) -> list[Path]:
     """Download a data set to where its loader finds it, every file whole or not at all.
 
-    Needs the extra ``fetch`` (``pip install 'refimpl[fetch]'``). A file that is there with the
-    published sha256 is kept; any other is replaced, once its successor is whole. Two that fetch
-    into one directory do not disturb each other.
+    Needs the extra ``fetch``. A file that is there with the published sha256 is kept; any other is
+    replaced, once its successor is whole. Two that fetch into one directory do not disturb each
+    other.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ def fetch(
     Raises
     ------
     ImportError
-        pooch is not installed; the message names the extra.
+        pooch is not installed; the message says what to type.
     FetchError
         No place gave the published file; an `OSError`.
     OSError
@@ -92,7 +93,7 @@ def _pooch() -> ModuleType:
     try:
         return import_module("pooch")
     except ImportError:
-        raise ImportError("fetch needs pooch: pip install 'refimpl[fetch]'") from None
+        raise ImportError(f"fetch needs pooch: {install('fetch')}") from None
 
 
 def _downloads(name: str) -> list[Download]:

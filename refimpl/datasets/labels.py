@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from refimpl import _validation as check
 from refimpl._validation import IntArray
@@ -15,14 +15,14 @@ from refimpl.datasets.errors import DatasetFormatError
 N_CLASSES = 10
 
 
-def check_labels(path: Path, labels: NDArray[np.integer[Any]]) -> None:
+def check_range(path: Path, labels: NDArray[np.integer[Any]]) -> None:
     """Raise `DatasetFormatError` unless all are from 0 to 9."""
     bad = np.flatnonzero((labels < 0) | (labels >= N_CLASSES))
     if len(bad):
         raise DatasetFormatError(path, "labels from 0 to 9", f"{labels[bad[0]]} at index {bad[0]}")
 
 
-def odd_even(labels: Any) -> IntArray:
+def odd_even(labels: ArrayLike) -> IntArray:
     """Parity of digits: +1 for odd, -1 for even ones.
 
     Parameters
@@ -50,7 +50,7 @@ def odd_even(labels: Any) -> IntArray:
     return np.where(_digits(labels) % 2 == 1, 1, -1)
 
 
-def first_half(labels: Any) -> IntArray:
+def first_half(labels: ArrayLike) -> IntArray:
     """Classes 0 to 4 against 5 to 9: +1 and -1.
 
     Parameters
@@ -78,7 +78,7 @@ def first_half(labels: Any) -> IntArray:
     return np.where(_digits(labels) < 5, 1, -1)
 
 
-def _digits(labels: Any) -> IntArray:
+def _digits(labels: ArrayLike) -> IntArray:
     return check.classes(
         "labels", labels, len(check.real_array("labels", labels, ("n",))), N_CLASSES
     )

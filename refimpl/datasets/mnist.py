@@ -14,7 +14,7 @@ from refimpl._validation import IntArray
 from refimpl.datasets.errors import DatasetFormatError, Verify, check_verify, report
 from refimpl.datasets.idx import Idx, read_idx
 from refimpl.datasets.images import arrange, check_options
-from refimpl.datasets.labels import check_labels
+from refimpl.datasets.labels import check_range
 from refimpl.datasets.locate import Directory, data_directory, find_mnist
 from refimpl.datasets.published import MNIST
 
@@ -76,7 +76,7 @@ def read_mnist_file(path: Path, name: str) -> Idx:
     kind = name.split("-")[1]
     file = read_idx(path, _SHAPES[kind])
     if kind == "labels":
-        check_labels(path, file.items)
+        check_range(path, file.items)
     return file
 
 

@@ -6,6 +6,7 @@ cosines with the features (the paper's Figure 2) and robustness (its Figure 3).
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,14 +16,18 @@ from refimpl._validation import Array, IntArray
 from refimpl.attacks import closed_form_direction
 from refimpl.decisions import GroupMax, GroupSum
 from refimpl.decomposition import cosine_matrix
-from refimpl.experiments.classifier import Classifier
-from refimpl.experiments.robustness import Robustness, measure
+from refimpl.experiments.robustness import Classifier, Robustness, measure
 from refimpl.network import TwoLayerReLU
 
-TITLES = {  # names in print; the keys are those of summary.json
-    "two_class": "2-class network",
-    "ten_class_group_max": "multi-class network, group max",
-    "ten_class_group_sum": "multi-class network, group sum",
+TITLES = {  # in print
+    "averaging": "2-class network",
+    "group_max": "multi-class network, group max",
+    "group_sum": "multi-class network, group sum",
+}
+JSON_NAMES = {  # in summary.json
+    "averaging": "two_class",
+    "group_max": "ten_class_group_max",
+    "group_sum": "ten_class_group_sum",
 }
 
 
@@ -30,22 +35,22 @@ TITLES = {  # names in print; the keys are those of summary.json
 class Comparison:
     """The two trained networks and what they were trained on.
 
-    features (k,d) and labels (k,) in {-1, +1} of the classes; `two_class` has K = 1 and is trained
-    on the labels; `ten_class` has K = k, h neurons a class, and is trained on the classes.
+    features (k,d) and labels (k,) in {-1, +1} of the classes; `binary` has K = 1 and is trained on
+    the labels; `multiclass` has K = k, h neurons a class, and is trained on the classes.
     """
 
     features: Array
     labels: IntArray
-    two_class: TwoLayerReLU
-    ten_class: TwoLayerReLU
+    binary: TwoLayerReLU
+    multiclass: TwoLayerReLU
     h: int
 
     def classifiers(self) -> dict[str, Classifier]:
         """Return the three that decide between -1 and +1, by name."""
         return {
-            "two_class": Classifier(self.two_class, "sign"),
-            "ten_class_group_max": Classifier(self.ten_class, GroupMax(self.labels)),
-            "ten_class_group_sum": Classifier(self.ten_class, GroupSum(self.labels)),
+            "averaging": Classifier(self.binary, "sign"),
+            "group_max": Classifier(self.multiclass, GroupMax(self.labels)),
+            "group_sum": Classifier(self.multiclass, GroupSum(self.labels)),
         }
 
     def cosines(self) -> tuple[Array, Array]:
@@ -53,7 +58,7 @@ class Comparison:
 
         The 2-class network keeps its single neurons where h does not divide those of one sign.
         """
-        two, ten = self.two_class, self.ten_class
+        two, ten = self.binary, self.multiclass
         group = self.h if two.n_hidden // 2 % self.h == 0 else 1
         return (
             cosine_matrix(self.features, _grouped(two.W, group)),
@@ -67,16 +72,16 @@ class Comparison:
         own = self.labels[:, None] == signs
         same = np.eye(len(self.labels), dtype=np.bool_)
         y, named = self.labels[cluster], self.classifiers()
-        fine = Classifier(self.ten_class, "argmax").correct(x, cluster)
+        fine = Classifier(self.multiclass, "argmax").correct(x, cluster)
         return {
             "two_class": {
-                "clean_accuracy": float(named["two_class"].correct(x, y).mean()),
+                "clean_accuracy": float(named["averaging"].correct(x, y).mean()),
                 "cosine_own": _spread(cosines[own]),
                 "cosine_other": _spread(cosines[~own]),
             },
             "ten_class": {
                 "clean_accuracy": float(fine.mean()),
-                "group_accuracy": float(named["ten_class_group_max"].correct(x, y).mean()),
+                "group_accuracy": float(named["group_max"].correct(x, y).mean()),
                 "cosine_diagonal": _spread(cosines_ten[same]),
                 "cosine_off_diagonal": _spread(cosines_ten[~same]),
             },
@@ -93,7 +98,7 @@ class Comparison:
         rng: np.random.Generator,
         progress: bool,
         box: bool = False,
-        executor: Any = None,
+        executor: Executor | None = None,
     ) -> dict[str, Robustness]:
         """Measure the three classifiers at the same samples, which lie in [0, 1] if `box`."""
         y = self.labels[cluster]

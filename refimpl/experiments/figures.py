@@ -16,9 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from refimpl._extras import install
 from refimpl._files import atomic_write
 from refimpl._validation import Array
-from refimpl.experiments.comparison import TITLES
+from refimpl.experiments.comparison import TITLES, Comparison
+from refimpl.experiments.robustness import Robustness
 from refimpl.radius import RobustRadius, robust_accuracy
 
 BLACK, ORANGE, BLUE, GREEN = "#000000", "#D55E00", "#56B4E9", "#009E73"
@@ -31,17 +33,9 @@ STYLES: dict[str, dict[str, Any]] = {
     "closed_form": {"color": ORANGE, "linestyle": (0, (5, 2)), "label": "closed-form attack"},
     "pgd": {"color": GREEN, "linestyle": ":", "marker": "o", "markersize": 4, "label": "PGD"},
     "box": {"color": BLUE, "linestyle": "-.", "label": "attack within [0, 1]"},
-    "two_class": {"color": PURPLE, "label": TITLES["two_class"]},
-    "ten_class_group_max": {
-        "color": OLIVE,
-        "linestyle": "-.",
-        "label": TITLES["ten_class_group_max"],
-    },
-    "ten_class_group_sum": {
-        "color": PINK,
-        "linestyle": "--",
-        "label": TITLES["ten_class_group_sum"],
-    },
+    "averaging": {"color": PURPLE, "label": TITLES["averaging"]},
+    "group_max": {"color": OLIVE, "linestyle": "-.", "label": TITLES["group_max"]},
+    "group_sum": {"color": PINK, "linestyle": "--", "label": TITLES["group_sum"]},
 }
 _HISTOGRAMS: tuple[dict[str, Any], ...] = (
     {"color": BLUE, "edgecolor": BLACK, "linewidth": 0.5},
@@ -71,10 +65,11 @@ class Curves(NamedTuple):
 
 
 class Cosines(NamedTuple):
-    """One panel: a title, cosines (k,M), what the columns are, and names of rows and columns."""
+    """One panel: a title, cosines (k,M), what the rows and columns are, and names of each."""
 
     title: str
     values: Array
+    rows: str
     columns: str
     row_names: Sequence[str]
     column_names: Sequence[str]
@@ -99,26 +94,89 @@ def bounds(radius: RobustRadius, last: float) -> dict[str, tuple[Array, Array] |
     return {"lower": (grid, lower), "upper": (grid, upper)}
 
 
+def robustness_curves(each: Robustness, last: float) -> dict[str, tuple[Array, Array] | Band]:
+    """Bounds of the truth and both attacks of one classifier, up to `last`."""
+    flips = drops(last, each.steps)
+    return {
+        **bounds(each.radius, last),
+        "closed_form": (flips, each.closed_form(flips)),
+        "pgd": (each.epsilons, each.pgd),
+    }
+
+
 def available() -> bool:
     """Whether matplotlib is there; if not, one line on standard error says so."""
     if find_spec("matplotlib") is None:
         print(
-            "refimpl: no figures, since matplotlib is not installed: pip install 'refimpl[plot]'",
+            f"refimpl: no figures, since matplotlib is not installed: {install('plot')}",
             file=sys.stderr,
         )
         return False
     return True
 
 
-def draw_cosines(path: Path, panels: Sequence[Cosines], *, rows: str) -> None:
-    """Heat maps of cosines side by side, `rows` saying what the rows are."""
+def cosine_panels(
+    comparison: Comparison,
+    summary: Mapping[str, Any],
+    names: Sequence[str],
+    *,
+    feature: str = "feature",
+    seed: int | None = None,
+) -> list[Cosines]:
+    """Panels of the paper's Figure 2: rows sorted by class, and columns where each has a feature.
+
+    `summary` is that of the comparison; `feature` says what the rows are, `names` what each is
+    called; `seed` is that of the networks, where there are several.
+    """
+    order = np.argsort(-comparison.labels, kind="stable")
+    two, ten = comparison.cosines()
+    sorted_names = [names[i] for i in order]
+    rows = rf"{feature} $\mu_i$ (labels $+1$ above, $-1$ below)"
+    of_seed = "" if seed is None else f", seed {seed}"
+    size = comparison.binary.n_hidden // two.shape[1]
+    means = "one neuron" if size == 1 else f"mean of {size} neurons next to each other"
+    of_class = "neuron" if comparison.h == 1 else f"mean of the {comparison.h} neurons"
+    own, other, diagonal, off = (
+        summary[network][cosine]["median"]
+        for network, cosine in (
+            ("two_class", "cosine_own"),
+            ("two_class", "cosine_other"),
+            ("ten_class", "cosine_diagonal"),
+            ("ten_class", "cosine_off_diagonal"),
+        )
+    )
+    return [
+        Cosines(
+            f"2-class network{of_seed}: median cosine {own:.2f} with\n"
+            f"the {feature}s of the neuron's sign, {other:.2f} with the others",
+            two[order],
+            rows,
+            f"equivalent weights, {means}\n(output weight $+$ on the left, $-$ on the right)",
+            sorted_names,
+            [str(r) for r in range(two.shape[1])],
+        ),
+        Cosines(
+            f"multi-class network{of_seed}: median cosine {diagonal:.2f} with\n"
+            f"the {feature} of the neuron's class, {off:.2f} with the others",
+            ten[order][:, order],
+            rows,
+            f"equivalent weights, {of_class} of the class\n"
+            "(label $+1$ on the left, $-1$ on the right)",
+            sorted_names,
+            sorted_names,
+        ),
+    ]
+
+
+def draw_cosines(path: Path, panels: Sequence[Cosines]) -> None:
+    """Heat maps of cosines side by side."""
     figure = new_figure(5.2 * len(panels) + 0.8, 4.8)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for ax, panel in zip(axes, panels, strict=True):
         image = ax.imshow(panel.values, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
         ax.set_title(panel.title, fontsize=10)
         ax.set_xlabel(panel.columns)
-        ax.set_ylabel(rows)
+        ax.set_ylabel(panel.rows)
         _ticks(ax.yaxis, panel.row_names)
         _ticks(ax.xaxis, panel.column_names)
         if max(map(len, panel.column_names)) > _LONG_NAME:

@@ -11,13 +11,13 @@ import numpy as np
 from refimpl._validation import Array, IntArray
 from refimpl.experiments.comparison import TITLES
 from refimpl.experiments.figures import Band, Curves, draw_robustness, drops, new_figure, save
-from refimpl.experiments.images import ImageTask
 from refimpl.experiments.report import number
 from refimpl.experiments.robustness import Robustness
+from refimpl.experiments.tasks import Task
 from refimpl.radius import RobustRadius, robust_accuracy
 
 _IMAGES = 8
-_COMPARED = ("two_class", "ten_class_group_max")
+_COMPARED = ("averaging", "group_max")
 
 
 def draw_curves(path: Path, measured: Sequence[Mapping[str, Robustness]], *, unit: str) -> None:
@@ -26,7 +26,7 @@ def draw_curves(path: Path, measured: Sequence[Mapping[str, Robustness]], *, uni
     Lines are medians over the seeds, bands go from the smallest to the largest.
     """
     by_name = {name: [each[name] for each in measured] for name in measured[0]}
-    last = float(measured[0]["two_class"].epsilons[-1])
+    last = float(measured[0]["averaging"].epsilons[-1])
     settled = all(
         (run.radius.status != "bounded").all() for each in by_name.values() for run in each
     )
@@ -80,7 +80,7 @@ def _band(epsilons: Array, curves: Sequence[Array]) -> Band:
 
 def draw_strip(
     path: Path,
-    task: ImageTask,
+    task: Task,
     x: Array,
     classes: IntArray,
     measured: Mapping[str, Robustness],

@@ -8,7 +8,6 @@ means of the training samples.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,125 +15,17 @@ from refimpl import _validation as check
 from refimpl._progress import Progress
 from refimpl._validation import Array, IntArray
 from refimpl.attacks import closed_form_direction
-from refimpl.decisions import GroupMax
 from refimpl.decomposition import cosine_matrix
 from refimpl.experiments.comparison import Comparison
+from refimpl.experiments.tasks import Split, Task, class_means
 from refimpl.network import TwoLayerReLU
+from refimpl.setting import ImageSettings
 from refimpl.training import gradient_descent
 
-Split = tuple[Array, IntArray]  # rows x (n,d) and their classes (n,)
 _TYPICAL_NORM = 10.0  # of the rows that the networks are trained on
 
 
-@dataclass(frozen=True, eq=False)
-class ImageTask:
-    """Labelled rows, and a partition of their classes.
-
-    Parameters
-    ----------
-    train, test : pairs of x (n,d) and classes (n,)
-    labels : (k,) array in {-1, +1}
-        Binary label of each class.
-    class_names : tuple of k str
-    unit : str
-        The space of x.
-    largest_radius : float, optional
-        Where the curves end; by default where the samples' radii do.
-    image_shape : tuple of int, optional
-        Shape of the image in a row whose entries are pixels in [0, 1]; None where x is no image.
-    data : str
-        What the rows are: a report says it.
-    centre : bool
-        Whether the networks are trained on rows less their mean, and features are class means less
-        that mean. They take the rows as they are all the same: the biases make up for it.
-
-    Raises
-    ------
-    ValueError
-        Labels of one class only, or training samples that lack a class.
-    """
-
-    train: Split
-    test: Split
-    labels: IntArray
-    class_names: tuple[str, ...]
-    unit: str
-    largest_radius: float | None = None
-    image_shape: tuple[int, ...] | None = None
-    data: str = ""
-    centre: bool = False
-
-    def __post_init__(self) -> None:
-        GroupMax(self.labels)
-        class_means(self.train, len(self.labels))
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How the two networks are trained and measured.
-
-    Parameters
-    ----------
-    h : int, optional
-        Hidden neurons of a class in the finer network; the 2-class network has as many in all. By
-        default 3, and 4 for an odd number of classes.
-    epochs, batch : int
-        Passes over the training samples, and rows in a gradient step.
-    two_step, ten_step : float
-        Learning rates of the two networks, for rows of root mean square norm 10; a tenth of that in
-        the last fifth of the steps.
-    sigma : float
-        Standard deviation of the initial weights and biases.
-    train : int, optional
-        Training samples, drawn from all; by default all.
-    radii : int
-        Test samples, drawn from all, whose exact radii are found.
-    max_nodes : int
-        Effort for one radius, as in `robust_radius`; what it does not settle stays bounded.
-    pgd_steps : int
-        Steps of PGD at each radius.
-    seeds : int
-        Pairs of networks trained, each from its own initial weights.
-    seed : int
-        Of the first pair and of the samples drawn.
-    """
-
-    h: int | None = None
-    epochs: int = 15
-    batch: int = 100
-    two_step: float = 2.0
-    ten_step: float = 1.0
-    sigma: float = 0.1
-    train: int | None = None
-    radii: int = 500
-    max_nodes: int = 1000
-    pgd_steps: int = 40
-    seeds: int = 3
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "radii", "max_nodes", "pgd_steps", "seeds"):
-            check.integer(name, getattr(self, name), minimum=1)
-        for name in ("two_step", "ten_step", "sigma"):
-            check.real(name, getattr(self, name), positive=True)
-        for name in ("h", "train"):
-            if getattr(self, name) is not None:
-                check.integer(name, getattr(self, name), minimum=1)
-        check.integer("seed", self.seed, minimum=0)
-
-    def width(self, k: int) -> int:
-        """Neurons of a class in a network of k classes: an even number of them in all.
-
-        >>> Settings().width(10), Settings().width(5)
-        (3, 4)
-        """
-        h = (3 if k % 2 == 0 else 4) if self.h is None else self.h
-        if k * h % 2:
-            check.fail("h", f"an even number, for {k} classes", h)
-        return h
-
-
-def check_features(task: ImageTask) -> None:
+def check_features(task: Task) -> None:
     """Raise `ValueError` now rather than after training, if class means are no features.
 
     That is where one is zero, or where both signs have the same sum, or where norms overflow.
@@ -153,7 +44,7 @@ def check_features(task: ImageTask) -> None:
 
 
 def train(
-    task: ImageTask, split: Split, settings: Settings, rng: np.random.Generator, *, progress: bool
+    task: Task, split: Split, settings: ImageSettings, rng: np.random.Generator, *, progress: bool
 ) -> Comparison:
     """Train a 2-class network on the labels of the classes, and one as wide on the classes."""
     s, labels, (x, classes) = settings, task.labels, split
@@ -202,34 +93,3 @@ def _descend(
             callback=lambda step, *_: counter.advance(step > 0),
         ).network
     return net
-
-
-def class_means(split: Split, k: int) -> Array:
-    """Mean (k,d) of the samples of each class.
-
-    >>> class_means((np.array([[0.0], [2.0], [5.0]]), np.array([0, 0, 1])), 2).tolist()
-    [[1.0], [5.0]]
-    """
-    x, classes = split
-    missing = sorted(set(range(k)) - set(classes.tolist()))
-    if missing:
-        check.fail("train", f"samples of all {k} classes", f"none of class {missing[0]}")
-    return np.stack([x[classes == j].mean(axis=0) for j in range(k)])
-
-
-def described(name: str, whole: tuple[int, int], splits: tuple[Split, Split], verify: bool) -> str:
-    """Say how many of all training and test images there are, and whether they were verified.
-
-    >>> few = (np.zeros((3, 1)), np.zeros(3, dtype=np.int64))
-    >>> described("MNIST", (60000, 10000), (few, few), False)
-    'MNIST, 3 of 60000 training images and 3 of 10000 test images, not verified'
-    """
-    train, test = (f"{len(x)} of {n}" for (x, _), n in zip(splits, whole, strict=True))
-    known = "verified" if verify else "not verified"
-    return f"{name}, {train} training images and {test} test images, {known}"
-
-
-def shuffled(split: Split, rng: np.random.Generator) -> Split:
-    """Rows and classes in a random order."""
-    order = rng.permutation(len(split[0]))
-    return split[0][order], split[1][order]

@@ -20,11 +20,13 @@ _COSINES = "Cosines: median (smallest to largest)."
 _LAW = """\
 law: median radius of idealised neurons; trained ones lean away from the features that are not
 theirs (the cosines above), which shifts the radii. k_opp: clusters of the other label."""
+_NO_LAW = """\
+No law is known for features that are not orthogonal (cosine other than 0): none stands beside."""
 RATIO = (
     "t*/r: smallest closed-form step that flips a sample, over its exact radius; 1 is the optimum."
 )
 _CURVES = """\
-law, exact: share of samples with a radius above epsilon; closed form, PGD: share that withstands
+exact: share of samples with a radius above epsilon; closed form, PGD: share that withstands
 the attack; above: points more than exact. Rows equal to both neighbours are left out."""
 _WIDTH, _UNBROKEN = 100, "\0"
 
@@ -112,13 +114,13 @@ def settings_line(settings: Mapping[str, Any]) -> str:
     return filled.replace(_UNBROKEN, " ")
 
 
-def headline(summary: Mapping[str, Any], averaged: Sequence[float] | None) -> str:
+def headline(summary: Mapping[str, Any], averaged: Sequence[float]) -> str:
     """Say the settings, accuracies and cosines, beside the idealised ones where these are known."""
     two, ten = summary["two_class"], summary["ten_class"]
     rows = [
         ["", "came out", "theory"],
         ["2-class network: accuracy", percent(two["clean_accuracy"]), "100 %"],
-        ["  cosine, feature of the own class", spread(two["cosine_own"]), numbers(averaged or [])],
+        ["  cosine, feature of the own class", spread(two["cosine_own"]), numbers(averaged)],
         ["  cosine, feature of the other class", spread(two["cosine_other"]), "0"],
         ["multi-class network: accuracy", percent(ten["clean_accuracy"]), "100 %"],
         ["  accuracy on the two groups", percent(ten["group_accuracy"]), "100 %"],
@@ -134,14 +136,15 @@ def medians(
     laws: Mapping[str, float],
     centres: Mapping[str, tuple[str, Sequence[float]]],
 ) -> str:
-    """Median radii beside those of the laws, and the radii at a centre."""
-    rows = [["median robust radius, l2", "came out", "law", "at a centre"]]
+    """Median radii beside those of the laws and the radii at a centre, where these are known."""
+    rows = [["median robust radius, l2", "came out", *(["law", "at a centre"] if laws else [])]]
     for name, each in measured.items():
-        formula, values = centres[name]
-        plain = formula.replace("k_{opp}", "k_opp").translate(str.maketrans("{}", "()"))
-        centre = f"{plain} = {numbers(values)}"
-        rows.append([TITLES[name], number(each.summary()["median"]), number(laws[name]), centre])
-    return f"{table(rows)}\n{_LAW}\n"
+        rows.append([TITLES[name], number(each.summary()["median"])])
+        if laws:
+            formula, values = centres[name]
+            plain = formula.replace("k_{opp}", "k_opp").translate(str.maketrans("{}", "()"))
+            rows[-1] += [number(laws[name]), f"{plain} = {numbers(values)}"]
+    return f"{table(rows)}\n{_LAW if laws else _NO_LAW}\n"
 
 
 def radii(measured: Mapping[str, Robustness]) -> str:
@@ -164,7 +167,7 @@ def robust_accuracies(measured: Mapping[str, Robustness], laws: Mapping[str, Arr
     for name, each in measured.items():
         head, *rows = _curve_rows(each, laws.get(name))
         tables.append(f"robust accuracy, {TITLES[name]}\n{table([head, *telling(rows)])}")
-    return "\n\n".join(tables) + f"\n{_CURVES}"
+    return "\n\n".join(tables) + f"\n{'law, ' if laws else ''}{_CURVES}"
 
 
 def _curve_rows(each: Robustness, law: Array | None) -> Iterator[list[str]]:

@@ -1,21 +1,39 @@
-"""Robustness of one classifier at some samples: the truth, two attacks, and a law."""
+"""Robustness of one classifier at some samples: the truth, attacks, and attacks among pixels.
+
+Pixels have a range. The exact radius is that of all of R^d, so within the box [0, 1]^d it is a
+lower bound, and an adversarial point in the box gives an upper one.
+"""
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from refimpl._progress import track
 from refimpl._validation import Array, IntArray
-from refimpl.experiments.box import InBox
-from refimpl.experiments.classifier import Classifier
+from refimpl.decisions import Decision, margin
+from refimpl.network import TwoLayerReLU
 from refimpl.pgd import pgd_attack
 from refimpl.radius import RobustRadius, robust_accuracy, robust_radius
 from refimpl.smallest_step import smallest_step
 
 QUANTILES = {"min": 0.0, "p10": 0.1, "median": 0.5, "p90": 0.9, "max": 1.0}
+SCALES = np.geomspace(1, 16, 49)  # of a perturbation, from which clipping to the box takes away
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A network and how it decides between -1 and +1."""
+
+    net: TwoLayerReLU
+    decision: Decision
+
+    def correct(self, x: Array, y: IntArray) -> NDArray[np.bool_]:
+        """Whether each sample is decided right; a tie is wrong."""
+        return margin(self.net.outputs(x), y, self.decision) > 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +94,48 @@ class Robustness:
         }
 
 
+class InBox:
+    """The nearest adversarial points in [0, 1]^d among those that it was offered.
+
+    Parameters
+    ----------
+    classifier : Classifier
+    x : (n,d) array in [0, 1]
+    y : (n,) array
+    """
+
+    def __init__(self, classifier: Classifier, x: Array, y: IntArray) -> None:
+        self.classifier, self.x, self.y = classifier, x, y
+        self.point = x.copy()
+        self.norm = np.where(classifier.correct(x, y), np.inf, 0.0)
+
+    def offer(self, x_adv: Array) -> None:
+        """Clip points (n,d) to the box, and keep those that still flip and are nearer."""
+        inside = np.clip(x_adv, 0, 1)
+        norm = np.linalg.norm(inside - self.x, axis=1)
+        nearer = ~self.classifier.correct(inside, self.y) & (norm < self.norm)
+        self.point[nearer], self.norm[nearer] = inside[nearer], norm[nearer]
+
+    def offer_multiples(self, delta: Array) -> None:
+        """Offer x + s delta for s from 1 to 16: clipping takes away from a perturbation (n,d)."""
+        for scale in SCALES:
+            self.offer(self.x + scale * delta)
+
+    def upper(self) -> Array:
+        """Upper bounds (n,): the first flip on the way to the points kept, which lies in the box.
+
+        inf without a point, 0 for what is misclassified.
+        """
+        upper = self.norm.copy()
+        moved = (upper > 0) & (upper < np.inf)
+        if moved.any():
+            x, y, point = self.x[moved], self.y[moved], self.point[moved]
+            decision = self.classifier.decision
+            steps = smallest_step(self.classifier.net, x, y, point - x, decision=decision)  # (E27)
+            upper[moved] = np.minimum(upper[moved], steps)
+        return upper
+
+
 def measure(
     classifier: Classifier,
     x: Array,
@@ -88,7 +148,7 @@ def measure(
     rng: np.random.Generator,
     progress: str | None,
     box: bool = False,
-    executor: Any = None,
+    executor: Executor | None = None,
 ) -> Robustness:
     """Exact radii, closed-form steps, and PGD at every radius anew.
 

@@ -12,20 +12,25 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from refimpl._blas import one_thread
 from refimpl._files import output_directory
 from refimpl._validation import Array, IntArray
-from refimpl.experiments import figures, image_figures, publish, seeds_report
+from refimpl._workers import one_thread
+from refimpl.experiments import figures, image_figures, seeds_report
 from refimpl.experiments.comparison import Comparison
-from refimpl.experiments.images import ImageTask, Settings, check_features, shuffled, train
+from refimpl.experiments.images import check_features, train
 from refimpl.experiments.robustness import Robustness, finite
+from refimpl.experiments.summary import robustness_summary, summary_file
+from refimpl.experiments.tasks import Split, Task, shuffled
 from refimpl.radius import robust_radius
+from refimpl.setting import ImageSettings
 
 _N_RADII = 25
 _FEW = 30  # test samples of which one is more than 3 points of a share
@@ -33,7 +38,12 @@ _PILOT = 50  # samples whose radii say where the curves end
 
 
 def run(
-    task: ImageTask, settings: Settings, out: Path, *, progress: bool = True, executor: Any = None
+    task: Task,
+    settings: ImageSettings,
+    out: Path,
+    *,
+    progress: bool = True,
+    executor: Executor | None = None,
 ) -> dict[str, Any]:
     """Train and measure a pair of networks for every seed, on the same samples.
 
@@ -54,52 +64,43 @@ def run(
 
 
 def _run(
-    task: ImageTask, settings: Settings, out: Path, progress: bool, executor: Any
+    task: Task, settings: ImageSettings, out: Path, progress: bool, executor: Executor | None
 ) -> dict[str, Any]:
     """Do what `run` says."""
     chosen, held_out = _samples(task, settings)
-    x, classes = (part[: settings.radii] for part in held_out)
+    x, classes = held_out[0][: settings.radii], held_out[1][: settings.radii]
     draw = figures.available()
     measured: list[dict[str, Robustness]] = []
     entries: list[dict[str, Any]] = []
-
-    def kept(summary: Mapping[str, Any]) -> str:
-        done = len(summary.get("seeds", []))
-        return f"{done} of {settings.seeds} seeds" if done else ""
-
-    with publish.summary_file(out / "summary.json", kept) as summary:
+    with summary_file(out / "summary.json", partial(_kept, settings.seeds)) as summary:
         summary["data"] = task.data
         summary["settings"] = _said(task, settings, len(chosen[0]), len(held_out[0]))
         summary["seeds"] = []
         for seed in range(settings.seed, settings.seed + settings.seeds):
             rng = np.random.default_rng(seed)
             comparison = train(task, chosen, settings, rng, progress=progress)
-            entry: dict[str, Any] = comparison.summary(*held_out)
+            entry = comparison.summary(*held_out)
             if not measured:
                 epsilons = _epsilons(task, comparison, x, classes, settings)
-            measured.append(
-                comparison.robustness(
-                    x,
-                    classes,
-                    epsilons=epsilons,
-                    pgd_steps=settings.pgd_steps,
-                    max_nodes=settings.max_nodes,
-                    rng=rng,
-                    progress=progress,
-                    box=task.image_shape is not None,
-                    executor=executor,
-                )
+            robustness = comparison.robustness(
+                x,
+                classes,
+                epsilons=epsilons,
+                pgd_steps=settings.pgd_steps,
+                max_nodes=settings.max_nodes,
+                rng=rng,
+                progress=progress,
+                box=task.image_shape is not None,
+                executor=executor,
             )
-            entries.append({**entry, **publish.robustness_summary(measured[-1], {})})
+            entries.append({**entry, **robustness_summary(robustness, {})})
             summary["seeds"].append({"seed": seed, **entries[-1]})
             summary["over_seeds"] = over_seeds(entries)
-            if draw and len(measured) == 1:
-                names = task.class_names
-                publish.draw_cosines(
-                    out / "cosines.png", comparison, entry, names, feature="class mean", seed=seed
-                )
+            if draw and not measured:
+                _draw_cosines(out / "cosines.png", task, comparison, entry, seed)
                 if task.image_shape is not None:
-                    image_figures.draw_strip(out / "strip.png", task, x, classes, measured[0])
+                    image_figures.draw_strip(out / "strip.png", task, x, classes, robustness)
+            measured.append(robustness)
     if draw:
         image_figures.draw_curves(out / "robustness.png", measured, unit=task.unit)
     print(seeds_report.text(summary))
@@ -107,14 +108,28 @@ def _run(
     return summary
 
 
-def _samples(task: ImageTask, settings: Settings) -> tuple[Any, Any]:
+def _kept(seeds: int, summary: Mapping[str, Any]) -> str:
+    """Say what an interrupted experiment of so many seeds has."""
+    done = len(summary.get("seeds", []))
+    return f"{done} of {seeds} seeds" if done else ""
+
+
+def _draw_cosines(
+    path: Path, task: Task, comparison: Comparison, entry: dict[str, Any], seed: int
+) -> None:
+    names = task.class_names
+    panels = figures.cosine_panels(comparison, entry, names, feature="class mean", seed=seed)
+    figures.draw_cosines(path, panels)
+
+
+def _samples(task: Task, settings: ImageSettings) -> tuple[Split, Split]:
     """Training samples, and all test samples with those first whose radii are found."""
     draws = np.random.default_rng(settings.seed).spawn(2)
     chosen, held_out = map(shuffled, (task.train, task.test), draws)
     return (chosen[0][: settings.train], chosen[1][: settings.train]), held_out
 
 
-def _said(task: ImageTask, settings: Settings, n_train: int, n_test: int) -> dict[str, Any]:
+def _said(task: Task, settings: ImageSettings, n_train: int, n_test: int) -> dict[str, Any]:
     """Say the settings as they came to be."""
     h = settings.width(len(task.labels))
     return {
@@ -130,24 +145,18 @@ def _said(task: ImageTask, settings: Settings, n_train: int, n_test: int) -> dic
 
 
 def _epsilons(
-    task: ImageTask, comparison: Comparison, x: Array, classes: IntArray, settings: Settings
+    task: Task, comparison: Comparison, x: Array, classes: IntArray, settings: ImageSettings
 ) -> Array:
     """Radii in round steps: up to the task's largest, or to those of the first samples."""
     last = task.largest_radius
     if last is None:
         y = task.labels[classes[:_PILOT]]
-        uppers = np.concatenate(
-            [
-                robust_radius(
-                    each.net,
-                    x[:_PILOT],
-                    y,
-                    decision=each.decision,
-                    max_nodes=settings.max_nodes,
-                ).upper
-                for each in comparison.classifiers().values()
-            ]
-        )
+        effort = settings.max_nodes
+        radii = [
+            robust_radius(each.net, x[:_PILOT], y, decision=each.decision, max_nodes=effort)
+            for each in comparison.classifiers().values()
+        ]
+        uppers = np.concatenate([radius.upper for radius in radii])
         last = 1.1 * float(uppers[uppers < np.inf].max(initial=0.0)) or 1.0
     return float(f"{last / (_N_RADII - 1):.2g}") * np.arange(_N_RADII, dtype=np.float64)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from refimpl.experiments.comparison import TITLES
+from refimpl.experiments.comparison import JSON_NAMES, TITLES
 from refimpl.experiments.report import (
     NAMES,
     RATIO,
@@ -88,23 +88,22 @@ def _radii(over: Mapping[str, Any]) -> str:
     boxed = "median_box" in over["radius"]["two_class"]
     columns |= {"at most, in [0, 1]": "median_box"} if boxed else {}
     rows = [["robust radius, l2", *columns, "left bounded", "median lower bound"]]
-    for name in TITLES:
-        each = over["radius"][name]
+    for name, title in TITLES.items():
+        each = over["radius"][JSON_NAMES[name]]
         cells = [number(each[key]["median"]) for key in ("p10", "p90")]
         cells += [_range(each[key]) for key in list(columns.values())[2:]]
-        rows.append(
-            [TITLES[name], *cells, _range(each["bounded"]), number(each["median_lower"]["median"])]
-        )
+        cells += [_range(each["bounded"]), number(each["median_lower"]["median"])]
+        rows.append([title, *cells])
     note = "\nRadii are those without a range of x: within [0, 1] they are lower bounds."
     return f"{table(rows)}\n{_BOUNDED}{note if boxed else ''}"
 
 
 def _gaps(over: Mapping[str, Any]) -> str:
     rows = [["attacks above the truth", "PGD, largest gap", "closed form", "largest t*/r"]]
-    for name in TITLES:
-        each = over["radius"][name]
+    for name, title in TITLES.items():
+        each = over["radius"][JSON_NAMES[name]]
         gaps = [_range(each[f"largest_{a}_gap"], _points) for a in ("pgd", "closed_form")]
-        rows.append([TITLES[name], *gaps, _range(each["largest_closed_form_ratio"])])
+        rows.append([title, *gaps, _range(each["largest_closed_form_ratio"])])
     return f"{table(rows)}\n{_GAPS}"
 
 
@@ -124,7 +123,7 @@ def _curves(over: Mapping[str, Any], name: str) -> str:
 
 
 def _rows(curves: Mapping[str, Any], name: str) -> Iterator[list[str]]:
-    medians = {key: values["median"] for key, values in curves[name].items()}
+    medians = {key: values["median"] for key, values in curves[JSON_NAMES[name]].items()}
     columns = {"exact from": "exact", "to": "exact_upper"}
     if medians["exact"] == medians["exact_upper"]:
         columns = {"exact": "exact"}

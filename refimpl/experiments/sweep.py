@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import refimpl
 from refimpl import _validation as check
 from refimpl._progress import Progress
 from refimpl.experiments import sweep_point
-from refimpl.experiments.sweep_point import Point, typed
+from refimpl.setting import Setting, checked, options
 
 FORMAT = 1
 Grid = Mapping[str, Sequence[Any]]
@@ -30,7 +31,7 @@ Grid = Mapping[str, Sequence[Any]]
 class Outcome:
     """A point of a sweep, and its result (see `sweep_point.measure`) or its error."""
 
-    point: Point
+    point: Setting
     result: dict[str, Any] | None
     error: str | None
 
@@ -47,8 +48,9 @@ def sweep(
     Parameters
     ----------
     grid : mapping, or sequence of mappings
-        Values of any fields of `Point`, of which all combinations are taken; the fields that are
-        left out keep the paper's values. Several mappings: the points of all of them.
+        Values of any fields of `Setting`, by their names in files, of which all combinations are
+        taken; the fields that are left out keep the paper's values. Several mappings: the points of
+        all of them.
     path : path
         File of the results, made if it is missing.
     executor : concurrent.futures.Executor, optional
@@ -98,7 +100,7 @@ def sweep(
 def read(path: str | os.PathLike[str]) -> list[Outcome]:
     """Outcomes in a file, in the order of its grid whatever order they were written in."""
     header, lines = _parse(Path(path))
-    found = {Point(**line["point"]): line for line in reversed(lines)}
+    found = {line["point"]: line for line in reversed(lines)}
     return [
         Outcome(point, found[point].get("result"), found[point].get("error"))
         for point in points(header["grid"])
@@ -106,41 +108,52 @@ def read(path: str | os.PathLike[str]) -> list[Outcome]:
     ]
 
 
-def points(grid: Grid | Sequence[Grid]) -> list[Point]:
-    """All points of a grid, each once, the last field of `Point` varying fastest.
+def points(grid: Grid | Sequence[Grid]) -> list[Setting]:
+    """All points of a grid, each once, the last field of `Setting` varying fastest.
 
     >>> [(point.k, point.seed) for point in points({"seed": [0, 1], "k": [4, 6]})]
     [(4, 0), (4, 1), (6, 0), (6, 1)]
     """
-    found: dict[Point, None] = {}
+    found: dict[Setting, None] = {}
     for one in _normal(grid):
         for values in itertools.product(*one.values()):
-            found[Point(**dict(zip(one, values, strict=True)))] = None
+            with _of_the_grid():
+                found[Setting.from_json(dict(zip(one, values, strict=True)))] = None
     if not found:
         check.fail("grid", "at least one point", "none")
     return list(found)
 
 
 def _normal(grid: Grid | Sequence[Grid]) -> list[dict[str, list[Any]]]:
-    """Values of every field of `Point`, in its order and its types, for each of the mappings."""
+    """Values of every field of `Setting`, in its order and types, for each of the mappings."""
     grids: Sequence[Any] = [grid] if isinstance(grid, Mapping) else list(grid)
-    defaults = Point().as_json()
+    axes = options(Setting)
     for one in grids:
-        if not isinstance(one, Mapping) or not set(one) <= set(defaults):
-            check.fail("grid", f"values of {', '.join(defaults)}", one)
+        if not isinstance(one, Mapping) or not set(one) <= set(axes):
+            check.fail("grid", f"values of {', '.join(axes)}", one)
         for name, values in one.items():
             if isinstance(values, str) or not isinstance(values, Iterable):
                 check.fail(f"grid: {name}", "a list of values", values)
-    return [
-        {
-            name: [typed(name, value) for value in one.get(name, [default])]
-            for name, default in defaults.items()
-        }
-        for one in grids
-    ]
+    with _of_the_grid():
+        return [
+            {
+                name: [checked(axis, value) for value in one.get(name, [axis.default])]
+                for name, axis in axes.items()
+            }
+            for one in grids
+        ]
 
 
-def _outcomes(missing: Sequence[Point], executor: Executor | None) -> Iterator[dict[str, Any]]:
+@contextmanager
+def _of_the_grid() -> Iterator[None]:
+    """Say of an error that it is the grid's."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"grid: {error}") from None
+
+
+def _outcomes(missing: Sequence[Setting], executor: Executor | None) -> Iterator[dict[str, Any]]:
     """Measure points, and yield their lines as they are finished."""
     if executor is None:
         yield from map(_attempt, missing)
@@ -160,7 +173,7 @@ def _outcomes(missing: Sequence[Point], executor: Executor | None) -> Iterator[d
             future.cancel()
 
 
-def _attempt(point: Point) -> dict[str, Any]:
+def _attempt(point: Setting) -> dict[str, Any]:
     """Measure a point; whatever it raises is its result, so that the others go on."""
     try:
         return {"point": point.as_json(), "result": sweep_point.measure(point)}
@@ -168,11 +181,11 @@ def _attempt(point: Point) -> dict[str, Any]:
         return _failed(point, error)
 
 
-def _failed(point: Point, error: BaseException) -> dict[str, Any]:
+def _failed(point: Setting, error: BaseException) -> dict[str, Any]:
     return {"point": point.as_json(), "error": f"{type(error).__name__}: {error}"}
 
 
-def _resume(path: Path, header: dict[str, Any]) -> set[Point]:
+def _resume(path: Path, header: dict[str, Any]) -> set[Setting]:
     """Points that the file has, without a line that was cut off; start a file if missing."""
     if not path.exists() or not path.stat().st_size:
         path.write_bytes(_line(header))
@@ -184,7 +197,7 @@ def _resume(path: Path, header: dict[str, Any]) -> set[Point]:
             fits = "of this grid" if name == "grid" else f"with {name} {wanted}"
             got = "those of another grid" if name == "grid" else found[name]
             check.fail(str(path), f"results {fits}, or no file", got)
-    return {Point(**line["point"]) for line in lines}
+    return {line["point"] for line in lines}
 
 
 def _drop_partial_line(path: Path) -> None:
@@ -195,13 +208,14 @@ def _drop_partial_line(path: Path) -> None:
 
 
 def _parse(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Header and whole lines of a file."""
+    """Header and whole lines of a file, their points as settings."""
     try:
         content = path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
         first, *rest = whole.splitlines() or [b""]
         header = _object(1, first, {"refimpl_sweep", "version", "grid"})
         lines = [_object(number, line, {"point"}) for number, line in enumerate(rest, 2)]
+        lines = [{**line, "point": Setting.from_json(line["point"])} for line in lines]
     except ValueError as error:
         check.fail(str(path), "the results of a sweep", str(error))
     return header, lines

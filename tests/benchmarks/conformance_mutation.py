@@ -276,7 +276,11 @@ class Candidate(Reference):
     """The mutated copy."""
 
     name = "mutant"
-    package = "mutant"
+
+    @property
+    def package(self) -> Any:
+        """The copy, imported when it is first asked for."""
+        return importlib.import_module("mutant")
 
 
 def executed(examples: int) -> dict[str, set[tuple[str, int]]]:

@@ -38,7 +38,7 @@ from refimpl import (
     verify_certificate,
 )
 from refimpl._progress import track
-from refimpl.cli.workers import processes
+from refimpl._workers import processes
 
 BLOCK = 100  # networks handed to a process at a time
 SLACKS = (-1e-3, -1e-9, -1e-14, 0.0, 1e-16, 1e-14, 1e-9)

@@ -1,6 +1,6 @@
 """Wrong implementations, each named for its defect and for the claim that it breaks.
 
-They measure the power of the checks: ``refimpl check --power`` runs every claim on every defect.
+They measure the power of the claims: ``refimpl check --power`` runs every claim on every defect.
 All are mistakes that people make; each is `Plain` with one step replaced.
 """
 

@@ -13,15 +13,13 @@ import numpy as np
 
 from refimpl.conformance.adapter import Adapter
 
-Result = Any
-
 
 class Plain(Adapter):
     """Plain NumPy, one method for each step so that a defect is one line."""
 
     name = "plain"
 
-    def sample(self, features: Any, labels: Any, noise_std: float, n: int, seed: int) -> Result:
+    def sample(self, features: Any, labels: Any, noise_std: float, n: int, seed: int) -> Any:
         rng = np.random.default_rng(seed)
         cluster = self.clusters(rng, labels, n)
         noise = noise_std * self.noise(rng, n, features.shape[1])
@@ -39,10 +37,10 @@ class Plain(Adapter):
     def derivative(self, z: Any) -> Any:
         return (z > 0).astype(z.dtype)
 
-    def outputs(self, W: Any, b: Any, A: Any, c: Any, x: Any) -> Result:
+    def outputs(self, W: Any, b: Any, A: Any, c: Any, x: Any) -> Any:
         return self.activation(x @ W.T + b) @ A.T + c
 
-    def predict(self, W: Any, b: Any, A: Any, c: Any, x: Any) -> Result:
+    def predict(self, W: Any, b: Any, A: Any, c: Any, x: Any) -> Any:
         F = self.outputs(W, b, A, c, x)
         return np.sign(F[:, 0]) if len(A) == 1 else F.argmax(axis=1)
 
@@ -59,7 +57,7 @@ class Plain(Adapter):
         top = F.max(axis=1)
         return top + np.log(np.exp(F - top[:, None]).sum(axis=1))
 
-    def loss(self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any) -> Result:
+    def loss(self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any) -> Any:
         return self.losses(self.outputs(W, b, A, c, x), targets).mean()
 
     def output_derivative(self, F: Any, targets: Any) -> Any:
@@ -83,22 +81,22 @@ class Plain(Adapter):
         D = self.output_derivative(self.outputs(W, b, A, c, x), targets)
         return (D @ A) * self.derivative(x @ W.T + b)
 
-    def parameter_gradients(self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any) -> Result:
+    def parameter_gradients(self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any) -> Any:
         G = self.hidden(W, b, A, c, x, targets)
         return G.T @ x, G.sum(axis=0)
 
-    def input_gradient(self, W: Any, b: Any, A: Any, c: Any, x: Any, cotangent: Any) -> Result:
+    def input_gradient(self, W: Any, b: Any, A: Any, c: Any, x: Any, cotangent: Any) -> Any:
         return (self.derivative(x @ W.T + b) * (cotangent @ A)) @ W
 
     def step(
         self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any, learning_rate: float
-    ) -> Result:
+    ) -> Any:
         dW, db = self.parameter_gradients(W, b, A, c, x, targets)
         return W - learning_rate * dW, b - learning_rate * db
 
     def train(
         self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any, learning_rate: float, steps: int
-    ) -> Result:
+    ) -> Any:
         losses = [self.loss(W, b, A, c, x, targets)]
         for _ in range(steps):
             W, b = self.step(W, b, A, c, x, targets, learning_rate)
@@ -115,19 +113,8 @@ class Plain(Adapter):
             W, b = self.step(W, b, A, c, x, targets, learning_rate)
         return C
 
-    def decompose(
-        self,
-        W: Any,
-        b: Any,
-        A: Any,
-        c: Any,
-        x: Any,
-        cluster: Any,
-        features: Any,
-        targets: Any,
-        learning_rate: float,
-        steps: int,
-    ) -> Result:
+    def decompose(self, *arguments: Any) -> Any:
+        W, b, A, c, x, cluster, features, targets, learning_rate, steps = arguments
         C = self.coefficients(W, b, A, c, x, targets, learning_rate, steps)
         sums = np.stack([C[cluster == j].sum(axis=0) for j in range(len(features))], axis=1)
         xi = x - features[cluster]
@@ -138,17 +125,13 @@ class Plain(Adapter):
         v = features[labels > 0].sum(axis=0) - features[labels < 0].sum(axis=0)
         return v / np.linalg.norm(v) if v.any() else v
 
-    def closed_form_attack(
-        self, x: Any, y: Any, features: Any, labels: Any, epsilon: float
-    ) -> Result:
+    def closed_form_attack(self, x: Any, y: Any, features: Any, labels: Any, epsilon: float) -> Any:
         return x - epsilon * y[:, None].astype(x.dtype) * self.direction(features, labels)
 
     def unit(self, direction: Any) -> Any:
         return direction / np.linalg.norm(direction)
 
-    def smallest_step(
-        self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any, direction: Any
-    ) -> Result:
+    def smallest_step(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any, direction: Any) -> Any:
         steps = [self.walk(W, b, A, c, *row) for row in zip(x, y, direction, strict=True)]
         return np.array(steps)
 
@@ -178,7 +161,7 @@ class Plain(Adapter):
         size = float(np.abs(A[0]) @ (np.abs(W) @ np.abs(u)))
         return last + f(last) / -slope if slope < -1e-13 * size else np.inf
 
-    def project(self, delta: Any, epsilon: float) -> Result:
+    def project(self, delta: Any, epsilon: float) -> Any:
         norm = np.linalg.norm(delta, axis=1, keepdims=True)
         return np.where(norm > epsilon, delta * (epsilon / np.where(norm > 0, norm, 1)), delta)
 
@@ -192,19 +175,8 @@ class Plain(Adapter):
         norm = np.linalg.norm(g, axis=1, keepdims=True)
         return g / np.where(norm > 0, norm, 1)
 
-    def pgd_attack(
-        self,
-        W: Any,
-        b: Any,
-        A: Any,
-        c: Any,
-        x: Any,
-        y: Any,
-        epsilon: float,
-        steps: int,
-        step_size: float,
-        seed: int,
-    ) -> Result:
+    def pgd_attack(self, *arguments: Any) -> Any:
+        W, b, A, c, x, y, epsilon, steps, step_size, seed = arguments
         delta = self.start(np.random.default_rng(seed), x, epsilon)
         best = delta
         for _ in range(steps):
@@ -218,7 +190,7 @@ class Plain(Adapter):
         old, new = (y * self.outputs(W, b, A, c, x + it)[:, 0] for it in (best, delta))
         return np.where((new < old)[:, None], delta, best)
 
-    def radius_bounds(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any) -> Result:
+    def radius_bounds(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any) -> Any:
         radius = np.array([self.radius(W, b, A, c, *row) for row in zip(x, y, strict=True)])
         return self.slack(radius, -1), self.slack(radius, 1)
 
@@ -263,13 +235,13 @@ class Plain(Adapter):
         # Where the set is empty up to rounding, the point is far from it.
         return float(np.linalg.norm(delta)) if (E @ delta >= h - 1e-6 * scale).all() else np.inf
 
-    def robust_accuracy(self, radius: Any, epsilons: Any) -> Result:
+    def robust_accuracy(self, radius: Any, epsilons: Any) -> Any:
         return np.array([np.mean(self.robust(radius, epsilon)) for epsilon in epsilons])
 
     def robust(self, radius: Any, epsilon: float) -> Any:
         return radius > epsilon
 
-    def cosine_matrix(self, features: Any, W: Any) -> Result:
+    def cosine_matrix(self, features: Any, W: Any) -> Any:
         lengths = np.outer(np.linalg.norm(features, axis=1), np.linalg.norm(W, axis=1))
         return features @ W.T / lengths
 
