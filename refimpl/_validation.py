@@ -83,8 +83,7 @@ def _all_finite(array: Array) -> bool:
     flat = array.ravel()
     with np.errstate(over="ignore"):
         squares = float(np.dot(flat, flat))
-    # A finite sum of squares proves every entry finite in one pass. Where it overflows, finite
-    # entries may be large, and each is looked at.
+    # A finite dot product proves every entry finite in one pass, and an overflow is looked into.
     return math.isfinite(squares) or bool(np.isfinite(flat).all())
 
 
@@ -125,10 +124,7 @@ def integer(name: str, value: Any, *, minimum: int) -> int:
 
 
 def signs(name: str, value: Any, n: int | str, of: str = "") -> IntArray:
-    """Labels in {-1, +1}, as int64 of shape (n,).
-
-    `of` continues the error's "labels in {-1, +1}", as " of the two groups" does.
-    """
+    """Labels in {-1, +1}, as int64 of shape (n,); the error says ``of`` what, if that is given."""
     labels = real_array(name, value, (n,))
     if not np.all(np.abs(labels) == 1):
         fail(name, f"labels in {{-1, +1}}{of}", f"{labels[np.abs(labels) != 1][0]:g}")
@@ -193,10 +189,7 @@ def _limit(name: str, value: Any, d: int) -> Array:
 
 
 def generator(rng: Any) -> np.random.Generator:
-    """Return the generator itself, or a new one from a non-negative int seed or a SeedSequence.
-
-    Scientific Python's SPEC 7 without its default: randomness is always asked for by name.
-    """
+    """Return the generator itself, or a new one from a non-negative int seed (SPEC 7)."""
     if isinstance(rng, np.random.Generator):
         return rng
     if isinstance(rng, np.random.SeedSequence):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import signal
 import subprocess
@@ -119,6 +120,38 @@ def test_radius_writes_what_robust_radius_returns(files, capsys):
         *(f"written to {folder / 'out' / name}" for name in FILES),
     ]
     assert {path.name for path in (folder / "out").iterdir()} == {*FILES}
+
+
+@pytest.mark.parametrize(("name", "norm"), [("1", 1), ("2", 2), ("inf", math.inf)])
+def test_radius_in_a_norm_and_a_box(files, capsys, name, norm):
+    folder, net, x, y = files
+    lo, hi = float(x.min()) - 0.5, float(x.max()) + 0.5
+    words = ["--norm", name, f"--box={lo},{hi}", "--json", folder / "r.json"]
+    inputs = [folder / "net.npz", folder / "data.npz", "--out", folder / "out"]
+    status, out, _ = call(capsys, "radius", *inputs, *words)
+    assert status == 0
+    assert f"robust radius, l{name} in [{lo:g}, {hi:g}]" in out
+    written = json.loads((folder / "r.json").read_text())
+    assert (written["norm"], written["box"]) == (name if name == "inf" else norm, [lo, hi])
+    expected = robust_radius(net, x, y, norm=norm, box=(lo, hi))
+    assert [entry["upper"] for entry in written["samples"]] == expected.upper.tolist()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--norm", "3"], "argument --norm: expected 1, 2 or inf, got '3'"),
+        (["--box", "1,0"], "argument --box: expected LO,HI with LO <= HI, got '1,0'"),
+        (["--box", "0"], "argument --box: expected LO,HI with LO <= HI, got '0'"),
+        (["--box", "a,b"], "argument --box: expected a list as 0,1, got 'a,b'"),
+        (["--box", "100,200"], "data.npz: x: expected samples in the box"),
+    ],
+)
+def test_radius_refuses_norms_and_boxes(files, capsys, words, message):
+    folder, *_ = files
+    status, _, err = call(capsys, "radius", folder / "net.npz", folder / "data.npz", *words)
+    assert status == 2
+    assert message in "\n".join(err)
 
 
 def test_radius_with_processes_and_a_file_of_its_own_gives_the_same(files, capsys, monkeypatch):

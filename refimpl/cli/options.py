@@ -153,6 +153,28 @@ def add_decision(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_norm(parser: argparse.ArgumentParser) -> None:
+    """Add ``--norm`` and ``--box``."""
+    parser.add_argument(
+        "--norm",
+        type=_norm,
+        default=2,
+        metavar="{1,2,inf}",
+        help="the p of the l_p norm of perturbations (default: 2)",
+    )
+    text = "limits of every coordinate, as in --box 0,1 for images (default: none)"
+    parser.add_argument("--box", type=_box, metavar="LO,HI", help=text)
+
+
+def norm_and_box(norm: float, box: tuple[float, float] | None) -> str:
+    """Name a norm, and a box where there is one.
+
+    >>> norm_and_box(float("inf"), (0.0, 1.0)), norm_and_box(2, None)
+    ('linf in [0, 1]', 'l2')
+    """
+    return f"l{norm:g}" + ("" if box is None else f" in [{box[0]:g}, {box[1]:g}]")
+
+
 def decision(args: argparse.Namespace, n_outputs: int) -> Decision:
     """Read the decision that `add_decision` let the user name."""
     name: str = args.decision or ("sign" if n_outputs == 1 else "argmax")
@@ -195,6 +217,19 @@ def _directory(text: str) -> Path:
         return check_directory(text)
     except OSError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _norm(text: str) -> float:
+    if text not in ("1", "2", "inf"):
+        raise argparse.ArgumentTypeError(f"expected 1, 2 or inf, got {text!r}")
+    return float(text)
+
+
+def _box(text: str) -> tuple[float, float]:
+    limits = comma_list(float, "0,1")(text)
+    if len(limits) != 2 or not limits[0] <= limits[1]:
+        raise argparse.ArgumentTypeError(f"expected LO,HI with LO <= HI, got {text!r}")
+    return limits[0], limits[1]
 
 
 def comma_list(kind: Callable[[str], Any], example: str = "1,2") -> Callable[[str], list[Any]]:

@@ -1,8 +1,10 @@
-"""Find the exact l2 robust radius of your network at each of your samples.
+"""Find the exact robust radius of your network at each of your samples.
 
   refimpl radius network.npz data.npz --jobs 2 --certificates proofs.npz
+  refimpl radius network.npz images.npz --norm inf --box 0,1
 
-The radius is the distance to the nearest point that is decided wrongly. Every
+The radius is the distance to the nearest point that is decided wrongly, in the
+l_p norm of --norm, and among the points of --box if there is one. Every
 sample gets bounds lower <= radius <= upper and a status: exact (they meet),
 unreachable (nothing is decided wrongly, both are infinite), or bounded (a limit
 or rounding came first; the bounds hold nevertheless). Results are printed, and
@@ -15,6 +17,7 @@ that were finished written.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -46,6 +49,7 @@ def add_parser(subparsers: Any) -> None:
     )
     options.add_inputs(parser)
     options.add_decision(parser)
+    options.add_norm(parser)
     text = "relative gap at which the bounds count as one (default: 1e-9)"
     parser.add_argument("--tol", type=float, default=1e-9, help=text)
     text = (
@@ -72,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     options.check_distinct([args.network, args.data], outputs)
     net = TwoLayerReLU.load(args.network)
     decision = options.decision(args, net.n_outputs)
-    x, y = _checked_samples(args.data, net, decision)
+    x, y = _checked_samples(args.data, net, decision, args.box)
     check.integer("--jobs", args.jobs, minimum=1)
     if args.time_limit is not None:
         check.real("--time-limit", args.time_limit, positive=True)
@@ -92,11 +96,14 @@ def run(args: argparse.Namespace) -> int:
     return 130 if interrupted else 0
 
 
-def _checked_samples(path: Path, net: TwoLayerReLU, decision: Decision) -> tuple[Any, Any]:
-    """Read samples that fit the network, and labels that fit the decision."""
+def _checked_samples(
+    path: Path, net: TwoLayerReLU, decision: Decision, box: Any
+) -> tuple[Any, Any]:
+    """Read samples that fit the network and the box, and labels that fit the decision."""
     x, y = options.read_samples(path)
     try:
         x = check.real_array("x", x, ("n", net.dim))
+        check.check_box(box, x)
         return x, check_labels(y, len(x), decision, net.n_outputs)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
@@ -123,6 +130,8 @@ def _find(
                 y[part],
                 decision=decision,
                 ties=args.ties,
+                norm=args.norm,
+                box=args.box,
                 tol=args.tol,
                 max_nodes=args.max_nodes,
                 time_limit=args.time_limit,
@@ -164,7 +173,7 @@ def _publish(
     wrong = options.misclassified(net, x[:n], y[:n], decision, args.ties)
     summary = _summary(args, decision, len(x), result) | {"misclassified": wrong}
     write({**summary, "samples": _samples(y, result)})
-    _print(summary)
+    _print(args, summary)
     if figures.available():
         figures.draw_radii(output_directory(args.out), result)
         written += [args.out / "histogram.png", args.out / "curve.png"]
@@ -189,11 +198,11 @@ def _save_certificates(
 def _summary(
     args: argparse.Namespace, decision: Decision, n: int, result: RobustRadius
 ) -> dict[str, Any]:
-    from refimpl.experiments.robustness import quantiles
+    from refimpl.experiments.robustness import finite, quantiles
     from refimpl.radius import robust_accuracy
 
-    finite = result.upper[np.isfinite(result.upper)]
-    epsilons = np.linspace(0, finite.max(initial=0.0) or 1.0, _N_RADII)
+    reached = result.upper[np.isfinite(result.upper)]
+    epsilons = np.linspace(0, reached.max(initial=0.0) or 1.0, _N_RADII)
     lower, upper = robust_accuracy(result, epsilons)
     grouped = isinstance(decision, (GroupMax, GroupSum))
     return {
@@ -202,6 +211,8 @@ def _summary(
         "decision": args.decision if grouped else decision,
         "labels": args.labels,
         "ties": args.ties,
+        "norm": "inf" if args.norm == math.inf else int(args.norm),
+        "box": None if args.box is None else [finite(side) for side in args.box],
         "tol": args.tol,
         "n_samples": n,
         "n_finished": len(result.lower),
@@ -234,7 +245,7 @@ def _samples(y: Any, result: RobustRadius) -> list[dict[str, Any]]:
     ]
 
 
-def _print(summary: dict[str, Any]) -> None:
+def _print(args: argparse.Namespace, summary: dict[str, Any]) -> None:
     from refimpl.experiments.report import number, percent, table
 
     statuses = ", ".join(f"{count} {name}" for name, count in sorted(summary["statuses"].items()))
@@ -244,7 +255,8 @@ def _print(summary: dict[str, Any]) -> None:
         [f"{side} bound", *(number(summary[side][name]) for name in names)]
         for side in ("lower", "upper")
     ]
-    print(table([["robust radius, l2", *names], *rows]), end="\n\n")
+    name = options.norm_and_box(args.norm, args.box)
+    print(table([[f"robust radius, {name}", *names], *rows]), end="\n\n")
     curve = summary["robust_accuracy"]
     shares = zip(curve["epsilons"], curve["lower"], curve["upper"], strict=True)
     body = [[number(e), percent(low), percent(high)] for e, low, high in shares]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,15 +13,17 @@ from refimpl._validation import Array, IntArray
 from refimpl.certificate import Certificate, CertificateError, verify_certificate
 from refimpl.network import TwoLayerReLU
 from refimpl.radius import empty, interior, raised, ties
-from refimpl.radius.geometry import Geometry, Target
+from refimpl.radius.geometry import Target
 from refimpl.radius.incumbent import Incumbent, Point
 from refimpl.radius.leaf import Multipliers
-from refimpl.radius.points import Question, length
+from refimpl.radius.points import Question
+from refimpl.radius.region import Space
 from refimpl.radius.search import Prover, Search
 from refimpl.radius.state import Listener, Options
 from refimpl.radius.tree import Node, certificate, parts
 
 _WIDE = 48  # hidden neurons: exact proofs take longer than the search
+_SPLITS = 6  # more of them to prove a leaf empty
 _DOWNS: tuple[float, ...] = (0.0, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2)
 _POINTS = 4  # incumbents tried, the nearest first
 
@@ -50,7 +53,7 @@ class Answer(NamedTuple):
 
 def answers(
     question: Question,
-    geometry: Geometry,
+    space: Space,
     targets: dict[int, list[Target]],
     options: Options,
     samples: Samples,
@@ -59,14 +62,14 @@ def answers(
     """Answer for each of the samples; `listener` hears of nodes and gap on the way."""
     with np.errstate(all="ignore"):  # overflow in a hopeless node ends in a bound of 0 or inf
         return [
-            _answer(question, geometry, targets[int(sample[1])], options, listener, *sample)
+            _answer(question, space, targets[int(sample[1])], options, listener, *sample)
             for sample in zip(*samples, strict=True)
         ]
 
 
 def _answer(
     question: Question,
-    geometry: Geometry,
+    space: Space,
     targets: list[Target],
     options: Options,
     listener: Listener | None,
@@ -79,39 +82,45 @@ def _answer(
     matrices = decisions.targets(int(y), question.decision, net.n_outputs)
 
     def prove_empty(target: int, signs: IntArray, near: Multipliers) -> Multipliers | None:
-        return empty.prove_empty(net, matrices[target], signs, near, strict=strict)
+        return empty.prove_empty(net, matrices[target], signs, near, strict=strict, box=space.box)
 
     def attained(point: Point) -> bool:
-        return _attain(question, search.incumbent, [point], x, y) is not None
+        return _attain(question, space, search.incumbent, [point], x, y) is not None
 
-    size, x_norm = np.abs(net.W) @ np.abs(x) + geometry.bias, float(np.linalg.norm(x))
-    search = Search(geometry, targets, z, size, x_norm, options, prove_empty)
+    size, x_norm = np.abs(net.W) @ np.abs(x) + space.geometry.bias, float(np.linalg.norm(x))
+    ball = space.around(x, z, size)
+    start = ball.start(start, targets, net.W)
+    search = Search(ball, targets, x_norm, options, prove_empty)
     search.state.listener = listener
     lower, trees = search.run(start)
     points = search.incumbent.points
-    nearest = _attain(question, search.incumbent, points[: -_POINTS - 1 : -1], x, y)
+    nearest = _attain(question, space, search.incumbent, points[: -_POINTS - 1 : -1], x, y)
     if points and nearest is None:
         # No more than near the target, it seems: search on, and take no point on trust.
         deadline = search.state.deadline  # one for both
-        search = Search(geometry, targets, z, size, x_norm, options, prove_empty, attained)
+        search = Search(ball, targets, x_norm, options, prove_empty, attained)
         search.state.deadline = deadline
         again, more = search.run(start)
         if again >= lower:
             lower, trees = again, more
         points = search.incumbent.points
-        nearest = _attain(question, search.incumbent, points[: -_POINTS - 1 : -1], x, y)
-    if nearest is None and trees and strict:
+        nearest = _attain(question, space, search.incumbent, points[: -_POINTS - 1 : -1], x, y)
+    if nearest is None and trees and strict and space.plain:
         nearest = interior.nearest(question, search, parts(trees), x, int(y))
-    if nearest is None and not points and _all_empty(trees, prove_empty):
+    if (
+        nearest is None
+        and not points
+        and ((ball.is_whole and lower >= ball.radius) or _all_empty(trees, prove_empty))
+    ):
         lower = math.inf
-    if nearest is not None and trees and lower < nearest[0] * (1 - options.tol):
-        lower = _raised(net, matrices, trees, x, nearest, lower, search.ball.radius)
+    if nearest and trees and space.plain and lower < nearest[0] * (1 - options.tol):
+        lower = _raised(net, matrices, trees, x, nearest, lower, ball.radius)
     upper, perturbation = nearest or (math.inf, np.full_like(x, np.nan))
     lower, proof = min(lower, upper), None
     if options.certificates and lower > 0:
         gap = (upper - lower) / upper if math.isfinite(upper) else 1.0
         spare = max(0.0, 0.9 * (options.tol - gap))
-        lower, proof = _certify(question, x, y, lower, spare, trees)
+        lower, proof = _certify(question, space, x, y, lower, spare, trees)
     return Answer(lower, upper, perturbation, search.state.nodes, proof)
 
 
@@ -145,16 +154,38 @@ def _raised(
 
 def _all_empty(trees: list[Node], prove_empty: Prover) -> bool:
     """Whether every leaf is proved empty at every radius; the leaves take the proofs."""
-    for leaf in parts(trees):
-        found = prove_empty(leaf.problem.index, leaf.signs, leaf.multipliers)
-        if found is None:
-            return False
+    return all(_is_empty(leaf, prove_empty, _SPLITS) for leaf in parts(trees))
+
+
+def _is_empty(leaf: Node, prove_empty: Prover, depth: int) -> bool:
+    """Whether a leaf is proved empty at every radius, if need be after more splits.
+
+    A chord proves nothing at every radius, though it may do for the ball that was searched.
+    """
+    found = prove_empty(leaf.problem.index, leaf.signs, leaf.multipliers)
+    if found is not None:
         leaf.multipliers = found
-    return True
+        return True
+    free = np.flatnonzero(leaf.problem.target.is_branching & (leaf.signs == 0))
+    if leaf.problem.small is not None or depth == 0 or len(free) == 0:
+        return False
+    halves = []
+    for sign in (1, -1):
+        signs = leaf.signs.copy()
+        signs[free[0]] = sign
+        halves.append(replace(leaf, signs=signs, excluded=(), narrowing=(), pieces=()))
+    leaf.neuron, leaf.children, leaf.proved = int(free[0]), (halves[0], halves[1]), 0.0
+    return all(_is_empty(half, prove_empty, depth - 1) for half in halves)
 
 
 def _certify(
-    question: Question, x: Array, y: Any, lower: float, spare: float, trees: list[Node]
+    question: Question,
+    space: Space,
+    x: Array,
+    y: Any,
+    lower: float,
+    spare: float,
+    trees: list[Node],
 ) -> tuple[float, Certificate | None]:
     """Round `lower` down until its certificate passes; None where floats cannot hold the proof.
 
@@ -178,7 +209,7 @@ def _certify(
 
 
 def _attain(
-    question: Question, incumbent: Incumbent, points: list[Point], x: Array, y: Any
+    question: Question, space: Space, incumbent: Incumbent, points: list[Point], x: Array, y: Any
 ) -> tuple[float, Array] | None:
     """Length of and perturbation to the first of the points that the network finds adversarial.
 
@@ -192,16 +223,16 @@ def _attain(
     for point in points:
         for safety in (1.5, 16.0, 256.0):
             if (inner := incumbent.within(point, safety)) is not None:
-                perturbation = inner.v @ net.W
-                outputs = net.outputs((x + perturbation)[None])
-                if question.adversarial(outputs, label, guard)[0]:
-                    return float(length(perturbation[None])[0]), perturbation
-        perturbations = ties.neighbours(net, x, point.v @ net.W) - x
-        together = net.outputs(x + perturbations)
-        lengths = length(perturbations)
+                ends, perturbation = space.end(x, ball.perturbation(inner.v, net.W)[None])
+                if question.adversarial(net.outputs(ends), label, guard)[0]:
+                    return float(space.length(perturbation)[0]), perturbation[0]
+        near = ties.neighbours(net, x, ball.perturbation(point.v, net.W)) - x
+        ends, perturbations = space.end(x, near)
+        together = net.outputs(ends)
+        lengths = space.length(perturbations)
         for i in np.argsort(lengths):
             # A matrix product may round one row otherwise than it does many.
-            alone = net.outputs((x + perturbations[i])[None])
+            alone = net.outputs(ends[i : i + 1])
             both = np.stack((together[i], alone[0]))
             if question.adversarial(both, np.repeat(label, 2)).all() and ties.is_beside(
                 question, x + perturbations[i], int(y)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from refimpl._validation import Array, IntArray
-from refimpl.radius.geometry import FLOOR, ROOT_FLOOR, Flags, Geometry, Target
+from refimpl.radius.geometry import FLOOR, ROOT_FLOOR, UNIT, Flags, Geometry, Target
+from refimpl.radius.nearest import EMPTY, least_distance
 
 
 class Lines(NamedTuple):
@@ -27,11 +29,24 @@ class Lines(NamedTuple):
         return Lines(*(array[index] for array in self))
 
 
+class Least(NamedTuple):
+    """Multipliers u >= 0 of some rows, and the nearest point: `step` times their sum, or itself."""
+
+    u: Array
+    step: float
+    point: Array | None
+
+
 class Ball:
     """One sample seen from inside ||c|| <= radius, where lo <= z(c) <= up.
 
-    `size` (M,) is |W| |x| + |b|, the sums of absolute values behind z at the sample.
+    `size` (M,) is |W| |x| + |b|, the sums of absolute values behind z at the sample. A point c =
+    U^T v is given by v (M,).
     """
+
+    euclidean = True  # whether it is an l2 ball without a box
+    is_whole = False  # whether it is all of a box
+    per_l2 = 1.0, 1.0  # how long at least and at most a perturbation of l2 norm 1 is
 
     def __init__(self, geometry: Geometry, z: Array, size: Array, radius: float) -> None:
         self.geometry, self.z, self.size = geometry, z, size
@@ -47,8 +62,30 @@ class Ball:
         self.stable = np.where(self.lo >= 0, 1, np.where(self.up <= 0, -1, 0))
 
     def at(self, v: Array) -> Array:
-        """Preactivations of the point U^T v."""
-        return self.z + self.geometry.U @ (v @ self.geometry.U)
+        """Preactivations of points v (..., M)."""
+        return self.z + (v @ self.geometry.U) @ self.geometry.U.T
+
+    def length(self, v: Array) -> float:
+        """Norm of a point."""
+        return float(np.linalg.norm(v @ self.geometry.U))
+
+    def perturbation(self, v: Array, W: Array) -> Array:
+        """Perturbation (d,) that a point stands for."""
+        return v @ W
+
+    def start(self, v: Array, targets: list[Target], W: Array) -> Array:
+        """Point to start from: the one of weights v."""
+        return v
+
+    def nearest(self, rows: Array, scale: float) -> Least:
+        """Nearest point with <gradient, c> >= value, for rows (gradient, value) of unit gradients.
+
+        `scale` is about its distance. A point outside the ball is none of this search's: the step
+        is 0 then.
+        """
+        u, missing, scale = least_distance(rows, scale)
+        inside = missing > EMPTY and missing * (1 + (2 * self.radius / scale) ** 2) >= 1
+        return Least(u, -scale / missing if inside else 0.0, None)
 
     def nodes(self, signs: IntArray, lo: Array, up: Array) -> Lines:
         """Lines above ReLU(z_r) on nodes of a tree, by their signs and intervals (B,M)."""
@@ -83,3 +120,40 @@ class Ball:
         l0 = np.maximum(q @ self.z + constant - noise, 0.0)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(l0 > 0, l0 / l1, 0.0)  # (E31)
+
+    def distances(self, q: Array, level: Array, step: Array) -> Array:
+        """Distances (M,), but for rounding, of {<q + step_r e_r, z(c) - z> + level_r <= 0}."""
+        U, g = self.geometry.U, q @ self.geometry.U
+        square = g @ g + 2 * step * (U @ g) + np.square(step) * self.geometry.squares
+        with np.errstate(all="ignore"):
+            return np.asarray(level / np.sqrt(square))
+
+    def stretch(self, target: Target, w: Array, q: Array, constant: Array, nu: Array) -> Any:
+        """How many times its l2 distance a half-space is away, about (B,)."""
+        return 1.0
+
+    def slack(self, target: Target, w: Array, absolute: Array, g: Array) -> Array:
+        """Bound the rounding error of an affine minorant anywhere in the ball (B,)."""
+        factor, norms = self.geometry.factor, self.geometry.norms
+        length = np.sqrt(np.square(g).sum(axis=1))
+        gradient = self.radius * factor * (length + absolute @ norms)
+        return self.noise(target, w, absolute) + gradient
+
+    def extremes(self, g: Array, level: Array, free: Flags) -> list[tuple[Array, Array]]:
+        """Largest <u_r, c> and <-u_r, c> where level + <g, c> <= 0, and the mu that show it (E41).
+
+        Both (B,M), inf where `free` is false or nothing is gained, for g (B,p) and level (B,).
+        """
+        geometry, radius = self.geometry, self.radius
+        length = np.sqrt(np.square(g).sum(axis=1))[:, None]
+        with np.errstate(all="ignore"):
+            depth = level[:, None] / length  # of the plane, from the sample
+            # Rounding of R^2 - depth^2 is paid for under the root, where both are nearly equal.
+            root = radius * np.sqrt(np.maximum(1 - np.square(depth / radius), 0.0) + 8 * UNIT)
+            along = g @ geometry.U.T / length
+            across = geometry.squares - np.square(along) + 8 * geometry.factor * geometry.squares
+            across = np.sqrt(np.maximum(across, 0.0)) + UNIT * geometry.norms
+            top = across * root - along * depth, (along + across * depth / root) / length  # (E41)
+            bottom = across * root + along * depth, (across * depth / root - along) / length
+        free = free & (np.abs(depth) < radius)
+        return [(np.where(free & (mu > 0), most, math.inf), mu) for most, mu in (top, bottom)]

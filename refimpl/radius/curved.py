@@ -47,7 +47,9 @@ class Certain(NamedTuple):
 
 
 def free(ball: Ball, node: Node) -> int:
-    """Count the free branching neurons of a node."""
+    """Count the free branching neurons of a node; parabolas are for the l2 ball alone (E40)."""
+    if not ball.euclidean:
+        return 0
     lines = ball.nodes(node.signs[None], node.lo[None], node.up[None])
     return int(((lines.phase == 0) & node.problem.target.is_branching).sum())
 

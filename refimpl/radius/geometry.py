@@ -72,6 +72,14 @@ class Geometry:
             factor=size * UNIT + 2 * float(backward + defect) + measuring,
         )
 
+    @classmethod
+    def full(cls, net: TwoLayerReLU) -> Geometry:
+        """U = W, in all d coordinates."""
+        norms = np.linalg.norm(net.W, axis=1) * (1 + net.dim * UNIT)
+        size = net.n_hidden + 2 * net.n_outputs + 8
+        squares, rounding = np.square(net.W).sum(axis=1), (net.dim + size) * UNIT
+        return cls(net.W, squares, norms, np.abs(net.bias), rounding, factor=size * UNIT)
+
     def combined(self, kept: IntArray, affine: Array, norms: Array) -> Geometry:
         """Geometry of some neurons, and of combinations `affine` (I,M) with ||row|| <= norms (I,).
 

@@ -61,7 +61,7 @@ class Incumbent:
 
     def offer(self, point: Point) -> bool:
         """Take an adversarial point as incumbent if it is nearer."""
-        distance = float(np.linalg.norm(point.v @ self.ball.geometry.U))
+        distance = self.ball.length(point.v)
         if distance >= self.ball.radius or (self.accept is not None and not self.accept(point)):
             return False
         self.points.append(point)
@@ -87,7 +87,7 @@ class Incumbent:
         return point._replace(v=found.v[0]) if inside else None
 
     def start(self, start: Array) -> None:
-        """Polish U^T start for the target that it is nearest to meeting, and go on from there."""
+        """Polish a point for the target that it is nearest to meeting, and go on from there."""
         z = self.ball.at(start)
         for _ in range(_POLISHES):
             index = int(np.argmin([problem.target.values(z).max() for problem in self.problems]))
@@ -145,14 +145,10 @@ class Incumbent:
         if index not in self.polished:
             return np.zeros((0, len(self.ball.z)), np.bool_)
         on, (w, tau, *_), _ = self.polished[index]
-        U, z = self.ball.geometry.U, self.ball.z
-        gamma = w @ target.alpha
+        z, gamma = self.ball.z, w @ target.alpha
         q = gamma * np.where(gamma > 0, tau, on)
-        g = q @ U
         step = np.where(on, -gamma, gamma)
-        square = g @ g + 2 * step * (U @ g) + np.square(step) * self.ball.geometry.squares
-        with np.errstate(all="ignore"):
-            distance = (q @ z + w @ target.beta + step * z) / np.sqrt(square)
+        distance = self.ball.distances(q, q @ z + w @ target.beta + step * z, step)
         distance[(gamma >= 0) | (self.ball.stable != 0)] = math.inf
         order = [r for r in np.argsort(distance) if distance[r] < self.ball.radius * (1 - 1e-9)]
         pieces: list[Flags] = []

@@ -70,4 +70,4 @@ def probe(
             distance = (a - t * z) / np.sqrt(aa - 2 * t * au + np.square(t) * square)
         lower[half] = np.where((a > 0) & (distance > 0), distance, 0.0)
         weight[half] = np.where(np.isfinite(t), t * sign, 0.0)
-    return lower, weight
+    return lower * np.reshape(ball.stretch(target, w, q, constant, nu), (-1, 1)), weight

@@ -17,10 +17,11 @@ import numpy as np
 
 from refimpl._validation import Array, IntArray
 from refimpl.radius.ball import Ball, Lines
-from refimpl.radius.geometry import FLOOR, UNIT, Flags, Target
+from refimpl.radius.geometry import FLOOR, Flags, Target
 from refimpl.radius.leaf import Multipliers, minorant
 
 _PADS = 16  # rounding errors added to every cut: the checker's bound of them is coarser than ours
+_MUCH = 0.005  # of all chords' losses
 _LEAST = 0.01  # of an interval's width: a cut of less is not worth its place in a certificate
 
 
@@ -54,27 +55,18 @@ def affine(
     geometry, radius = ball.geometry, ball.radius
     q, constant = minorant(ball, target, lines, w, tau, nu)
     g = q @ geometry.U
-    length = np.sqrt(np.square(g).sum(axis=1))[:, None]
-    absolute = w @ target.size + nu
-    noise = ball.noise(target, w, absolute)[:, None]
-    noise = noise + radius * geometry.factor * (length + (absolute @ geometry.norms)[:, None])
-    with np.errstate(all="ignore"):
-        depth = (q @ ball.z + constant)[:, None] / length  # of the plane l = 0, from the sample
-        # Rounding of R^2 - depth^2 is paid for under the root, where both are nearly equal.
-        root = radius * np.sqrt(np.maximum(1 - np.square(depth / radius), 0.0) + 8 * UNIT)
-        along = g @ geometry.U.T / length
-        across = geometry.squares - np.square(along) + 8 * geometry.factor * geometry.squares
-        across = np.sqrt(np.maximum(across, 0.0)) + UNIT * geometry.norms
-        # The extremes over the cap, and the mu that show them. (E41)
-        top = across * root - along * depth, (along + across * depth / root) / length
-        bottom = across * root + along * depth, (across * depth / root - along) / length
-    free = (lo < 0) & (up > 0) & (np.abs(depth) < radius)
+    noise = ball.slack(target, w, w @ target.size + nu, g)[:, None]
+    free = (lo < 0) & (up > 0)
+    if not ball.euclidean:  # where a cut has no closed form, it is for chords that lose much
+        lost = _losses(target, lo, up, lines.phase)
+        free &= lost > _MUCH * lost.sum(axis=1, keepdims=True)
+    top, bottom = ball.extremes(g, q @ ball.z + constant, free)
     pad = _PADS * (geometry.rounding * ball.reach + radius * geometry.factor * geometry.norms)
     cut: list[Array] = []
     for extreme, mu in (top, bottom):
         with np.errstate(all="ignore"):
             width = extreme + pad + _PADS * mu * noise + FLOOR
-        cut.append(np.where(free & (mu > 0) & np.isfinite(width), width, np.inf))
+        cut.append(np.where(np.isfinite(width), width, np.inf))
     enough = _LEAST * (up - lo)
     new_up, new_lo = ball.z + cut[0], ball.z - cut[1]
     lower_up, higher_lo = new_up < up - enough, new_lo > lo + enough
@@ -104,10 +96,15 @@ def step(
 
 def losses(target: Target, lo: Array, up: Array, phase: IntArray) -> Array:
     """How far the chords of the free branching neurons lie above ReLU, in all (B,)."""
+    return np.asarray(_losses(target, lo, up, phase).sum(axis=-1))
+
+
+def _losses(target: Target, lo: Array, up: Array, phase: IntArray) -> Array:
+    """How far the chord of each neuron lies above ReLU, times its weight (B,M)."""
     weight = np.where(target.is_branching & (phase == 0), -target.negative.min(axis=0), 0.0)
     with np.errstate(all="ignore"):
         height = np.where(weight > 0, -lo * up / (up - lo), 0.0)
-    return (weight * height).sum(axis=-1)
+    return weight * height
 
 
 def contradictory(lo: Array, up: Array) -> Flags:

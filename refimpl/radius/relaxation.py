@@ -15,7 +15,6 @@ Nodes are relaxed several at a time, (B,M) arrays, since a node alone is too sma
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,9 +24,7 @@ from refimpl.radius.ball import Ball, Lines
 from refimpl.radius.geometry import Flags, Target
 from refimpl.radius.leaf import Multipliers, prove
 
-_EMPTY = 1e-12  # a minimum below this is that of a node without points, up to rounding
 _NOISES = 8  # rounding errors by which a minimiser may miss its constraints: solving has its own
-_FAR = 0.05  # a minimum below this loses digits: the minimiser is farther than its constraints
 
 
 class Planes:
@@ -158,24 +155,22 @@ def _solve(
 
     u = np.zeros(len(index))
     nu = np.zeros((n_nodes, n_hidden))
-    missing = np.zeros(n_nodes)
+    step, points = np.zeros(n_nodes), []
     for b, (start, end) in enumerate(zip(starts, ends, strict=True)):
         path = np.flatnonzero(lines.signs[b])
         signs = lines.signs[b, path, None].astype(np.float64)
         rows = np.concatenate((faces[start:end], signs * splits[path]))
-        solution, missing[b], scale[b] = _least_distance(rows, scale[b])
+        solution, step[b], point = ball.nearest(rows, scale[b])
+        points.append(point)
         u[start:end] = solution[: end - start] / sizes[start:end]
         nu[b, path] = solution[end - start :] / lengths[path]
 
     w = np.zeros((n_nodes, len(target.beta)))
     np.add.at(w, (owner, row), u)
     combined = np.add.reduceat(u[:, None] * normals, starts)
-    # 1/missing = 1 + (||c|| / scale)^2; a minimiser outside the ball is none of this search's.
-    inside = (missing > _EMPTY) & (missing * (1 + np.square(2 * ball.radius / scale)) >= 1)
-    step = np.where(inside, -scale, 0.0) / np.where(inside, missing, 1.0)
-    v = step[:, None] * (combined - lines.signs * nu)
+    v = step[:, None] * (combined - lines.signs * nu) if points[0] is None else np.array(points)
     lower, tau = _prove(ball, target, lines, w, nu, combined)
-    return Relaxations(lower, w, tau, nu, v, z + (v @ U) @ U.T, np.zeros(n_nodes, np.bool_), planes)
+    return Relaxations(lower, w, tau, nu, v, ball.at(v), np.zeros(n_nodes, np.bool_), planes)
 
 
 def _prove(
@@ -198,30 +193,3 @@ def _unit_normals(gradients: Array, values: Array) -> tuple[Array, Array]:
     sizes = np.sqrt(np.square(gradients).sum(axis=1))
     sizes[sizes == 0] = 1.0
     return np.column_stack((gradients, values)) / sizes[:, None], sizes
-
-
-def _least_distance(rows: Array, scale: float) -> tuple[Array, float, float]:
-    """Multipliers u >= 0 of min ||c|| with <gradient, c> >= value, for rows (gradient, value).
-
-    They minimise ||rows^T u - e_last|| with values in units of `scale`; also returns that minimum's
-    square, 1 / (1 + (||c|| / scale)^2), and the scale: the length of c, where the given one was far
-    below it. Where the solver gives up, u = 0 and the square 0: no bound and no minimiser.
-    """
-    u, missing = _non_negative_least_squares(rows, scale)
-    if _EMPTY < missing < _FAR:
-        scale *= math.sqrt((1.0 - missing) / missing)
-        u, missing = _non_negative_least_squares(rows, scale)
-    return u, missing, scale
-
-
-def _non_negative_least_squares(rows: Array, scale: float) -> tuple[Array, float]:
-    from scipy.optimize import nnls  # on first use: importing it takes longer than refimpl itself
-
-    scaled, aim = rows.copy(), np.zeros(rows.shape[1])
-    scaled[:, -1] /= scale
-    aim[-1] = 1.0
-    try:
-        u = nnls(scaled.T, aim)[0]
-    except RuntimeError:  # too many iterations
-        return np.zeros(len(rows)), 0.0
-    return u, 1.0 - float(u @ scaled[:, -1])

@@ -41,22 +41,20 @@ class Search:
 
     def __init__(
         self,
-        geometry: Geometry,
+        ball: Ball,
         targets: list[Target],
-        z: Array,
-        size: Array,
         x_norm: float,
         options: Options,
         prove_empty: Prover,
         accept: Callable[[Point], bool] | None = None,
     ) -> None:
-        self.length = _length(geometry, targets, z, x_norm)
-        self.ball, self.prove_empty = Ball(geometry, z, size, self.length), prove_empty
+        self.length = ball.per_l2[1] * _length(ball.geometry, targets, ball.z, x_norm)
+        self.ball, self.prove_empty = ball, prove_empty
         self.incumbent = Incumbent(self.ball, targets, options.ties, accept)
         self.state = State(options, self.incumbent)
 
     def run(self, start: Array) -> tuple[float, list[Node]]:
-        """Search from the point U^T start: a lower bound, and the trees that prove it.
+        """Search from a point: a lower bound, and the trees that prove it.
 
         Every exploration proves its own bound, whatever the ball: the least of its radius and of
         the bounds of its leaves. The best one counts.
@@ -78,7 +76,9 @@ class Search:
                 lower, trees = self.smaller(lower, trees)
             if lower >= best:
                 best, best_trees = lower, trees
-            if incumbent.points or lower < self.ball.radius or lower > state.options.stop_at:
+            if incumbent.points or lower < self.ball.radius or self.ball.is_whole:
+                break
+            if lower > state.options.stop_at:
                 break
         return best, best_trees
 
@@ -90,7 +90,8 @@ class Search:
             noise = target.noise(geometry, self.ball.size)
             slopes = np.linalg.norm(target.size, axis=1) * geometry.spectral + FLOOR
             bounds.append(np.max((target.values(self.ball.z) - noise) / slopes))
-        return max(0.0, float(min(bounds)) * (1 - 64 * len(self.ball.z) * UNIT))
+        rounding = 1 - 64 * len(self.ball.z) * UNIT
+        return max(0.0, float(min(bounds)) * self.ball.per_l2[0] * rounding)
 
     def smaller(self, lower: float, trees: list[Node]) -> tuple[float, list[Node]]:
         """Bound the targets in smaller balls, where there is less to lose; return the best bound.

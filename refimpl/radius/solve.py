@@ -29,6 +29,7 @@ from refimpl.radius.geometry import (
     targets_of,
 )
 from refimpl.radius.points import Question
+from refimpl.radius.region import Space
 from refimpl.radius.state import Options
 from refimpl.radius.tree import certificates_of_pieces
 
@@ -69,6 +70,8 @@ def robust_radius(
     *,
     decision: Decision = "sign",
     ties: str = "adversarial",
+    norm: float = 2,
+    box: Any = None,
     tol: float = 1e-9,
     max_nodes: int = 100_000,
     time_limit: float | None = None,
@@ -77,11 +80,12 @@ def robust_radius(
     executor: Executor | None = None,
     progress: bool = False,
 ) -> RobustRadius:
-    """Exact robust radii r(x) = inf{||delta||_2 : x + delta is adversarial}, with proven bounds.
+    """Exact robust radii, with proven bounds: how near to x there is an adversarial point.
 
-    The set of adversarial points is a union of convex polyhedra, one for each target and each set
-    of active neurons that enter negatively. A fast path bounds all of them at once; where that
-    does not settle a sample, branch and bound over the neurons' phases does.
+    r(x) = inf{||delta||_p : lo <= x + delta <= hi, x + delta is adversarial}. The set of
+    adversarial points is a union of convex polyhedra, one for each target and each set of active
+    neurons that enter negatively. A fast path bounds all of them at once; where that does not
+    settle a sample, branch and bound over the neurons' phases does.
 
     Parameters
     ----------
@@ -94,6 +98,11 @@ def robust_radius(
     decision : {"sign", "argmax"}, GroupMax or GroupSum
     ties : {"adversarial", "robust"}
         Whether a tie counts as adversarial (the default), or only what is strictly wrong.
+    norm : {1, 2, numpy.inf}
+        The p of ||delta||_p, as in `numpy.linalg.norm`.
+    box : (lo, hi), optional
+        Limits of x + delta, numbers or (d,) arrays, infinite ones allowed: (0, 1) for images.
+        Where lo equals hi a pixel is fixed.
     tol : float in [0, 1)
         Relative gap upper - lower <= tol * upper at which a sample is done.
     max_nodes : int, at least 1
@@ -104,7 +113,7 @@ def robust_radius(
         An epsilon: a sample is done once lower > epsilon, or a point well within epsilon is known.
     certificates : bool
         Also return a certificate (E33) that each sample's r exceeds its `lower`, which
-        `verify_certificate` checks.
+        `verify_certificate` checks. So far in l2 without a box.
     executor : concurrent.futures.Executor, optional
         Runs the searches: a process pool, Dask's ``client.get_executor()``, ``mpi4py.futures``.
         Its ``map`` is called with a function and a list. The results are the same, in the same
@@ -122,14 +131,15 @@ def robust_radius(
     ------
     ValueError
         Bad shapes or values, a decision that does not fit the network, labels that do not fit the
-        decision.
+        decision, another norm, samples outside the box,
+        certificates of another norm than l2 or with a box.
 
     Notes
     -----
-    Source: E29 to E32, derived. Bounds hold in real arithmetic for the float64 weights given:
-    rounding errors are bounded and taken off `lower`. Where r is so far below ||x|| that they
-    exceed tol * r, a sample stays `bounded`. Beyond sizes of 1e45, and where products of weights
-    underflow, nothing is bounded (0 and inf).
+    Source: E29 to E32, E37 to E39, derived. Bounds hold in real arithmetic for the float64 weights
+    given: rounding errors are bounded and taken off `lower`. Where r is so far below ||x|| that
+    they exceed tol * r, a sample stays `bounded`. Beyond sizes of 1e45, and where products of
+    weights underflow, nothing is bounded (0 and inf).
 
     `upper` is the norm of a point that is adversarial as the network's outputs are computed. In
     real arithmetic the point may be adversarial only beside it, so that `upper` can be below r, by
@@ -158,6 +168,7 @@ def robust_radius(
     x = np.ascontiguousarray(check.real_array("x", x, ("n", net.dim)))  # one order of summation
     y = check_labels(y, len(x), decision, net.n_outputs)
     question = Question(net, decision, check.choice("ties", ties, TIES))
+    space = Space.of(net, check.check_norm(norm), check.check_box(box, x))
     seconds = math.inf if time_limit is None else check.real("time_limit", time_limit, minimum=0)
     options = Options(
         ties,
@@ -167,14 +178,16 @@ def robust_radius(
         math.inf if stop_at is None else check.real("stop_at", stop_at, minimum=0),
         bool(certificates),
     )
-    draft = _Draft(question, options, x, y)
+    if certificates and not space.plain:
+        check.fail("certificates", "False in a box and in other norms than 2", certificates)
+    draft = _Draft(question, space, options, x, y)
     with Progress("radius", len(x), enabled=progress) as counter:
         hard = draft.settle()
         draft.perturb(hard)
         counter.advance(len(x) - len(hard))
         tasks = [hard[i : i + _TASK] for i in range(0, len(hard), _TASK)]
         samples = [draft.samples.take(task) for task in tasks]  # Dask and others want a list
-        work = partial(answers, question, draft.geometry, draft.targets, options)
+        work = partial(answers, question, space, draft.targets, options)
         heard = partial(work, listener=counter.tell_search)
         results = map(heard, samples) if executor is None else executor.map(work, samples)
         for task, found in zip(tasks, results, strict=True):
@@ -191,8 +204,10 @@ def _below_one(name: str, value: Any) -> float:
 class _Draft:
     """Results in the making."""
 
-    def __init__(self, question: Question, options: Options, x: Array, y: IntArray) -> None:
-        net, self.question, self.options = question.net, question, options
+    def __init__(
+        self, question: Question, space: Space, options: Options, x: Array, y: IntArray
+    ) -> None:
+        net, self.question, self.space, self.options = question.net, question, space, options
         with np.errstate(all="ignore"):  # of samples that are out of range
             z = net.preactivations(x)
             wrong, fits = question.adversarial(net.readout(z), y), in_range(net, x)
@@ -200,7 +215,7 @@ class _Draft:
             for i in np.flatnonzero(wrong & ~fits & ~question.adversarial(net.readout(z), y, TINY)):
                 wrong[i] = question.truly_adversarial(x[i], int(y[i]))
             self.x_norm = np.sqrt(np.einsum("nd,nd->n", x, x))
-            self.geometry = Geometry.of(net)
+            self.geometry = space.geometry if space.plain else Geometry.of(net)
         self.samples = Samples(x, y, z, np.zeros_like(z))
         self.open = ~wrong & fits
         self.lost = ~wrong & ~self.open
@@ -228,6 +243,7 @@ class _Draft:
         v, upper, good = self.meet(targets, index, bounds)
         start[index] = v
         settled = good & (upper - bounds.lower <= self.options.tol * upper) & bounds.complete
+        settled &= self.within(index, v)
         done = index[settled]
         self.upper[done] = upper[settled]
         self.lower[done] = np.minimum(bounds.lower, upper)[settled]
@@ -237,6 +253,17 @@ class _Draft:
             for i, certificate in zip(done, found, strict=True):
                 self.certificates[i] = certificate
         return index[~settled]
+
+    def within(self, index: IntArray, v: Array) -> Flags:
+        """Tell where the points of weights v are the nearest ones of the space too."""
+        if self.space.plain:
+            return np.ones(len(index), np.bool_)
+        if self.space.norm != 2 or self.space.box is None:
+            return np.zeros(len(index), np.bool_)
+        lo, hi = self.space.box
+        ends = self.samples.x[index] + v @ self.question.net.W
+        result: Flags = np.asarray(((lo <= ends) & (ends <= hi)).all(axis=1))
+        return result
 
     def reach(self, index: IntArray, radius: Array | float) -> Array:
         """Bound |z_r| (n,M), and all that it is summed from, within ||delta|| <= radius."""

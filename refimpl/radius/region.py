@@ -1,0 +1,263 @@
+"""What depends on the norm and on a box: one sample seen from inside Omega(R) (E37 to E39).
+
+A `Ball` is the l2 ball without a box, where a perturbation needs but min(M, d) coordinates. A
+`Region` is any other norm's ball, cut with a box, in all d coordinates. The search sees neither: it
+asks for intervals of z, for the distance of a half-space, for the nearest point under a few linear
+constraints, for cuts of intervals, and for the length of a point.
+
+Rounding: z, q and constants are off as for a ball, by `rounding` times the sum of absolute values,
+where neuron r counts with `reach_r` >= |W_r| |x| + |b_r| + max over Omega(R) of sum_j |W_rj|
+|delta_j|. The gradient W^T q of a minorant is off componentwise, by at most `rounding` times
+sum_r |q_r| |W_rj|, which times |delta_j| is no more than the same sum again. Caps are rounded up.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from refimpl._validation import Array
+from refimpl.network import TwoLayerReLU
+from refimpl.radius.ball import Ball, Least
+from refimpl.radius.geometry import FLOOR, UNIT, Flags, Geometry, Target
+from refimpl.radius.nearest import nearest
+from refimpl.radius.support import distance, dual_norm, support
+
+_WHOLE = 4.0  # times the farthest corner of a box: a radius of all of it
+_MULTIPLES = np.arange(1.0, 9.0)  # of the nearest point without a box, to start from
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """Where perturbations are looked for: a norm, and a box lo <= x' <= hi (d,), or None."""
+
+    geometry: Geometry
+    norm: float = 2.0
+    box: tuple[Array, Array] | None = None
+
+    @classmethod
+    def of(cls, net: TwoLayerReLU, norm: float, box: tuple[Array, Array] | None) -> Space:
+        """Space of one network's samples."""
+        with np.errstate(all="ignore"):  # of networks that are out of range
+            plain = norm == 2 and box is None
+            return cls(Geometry.of(net) if plain else Geometry.full(net), norm, box)
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is l2 without a box."""
+        return self.norm == 2 and self.box is None
+
+    def around(self, x: Array, z: Array, size: Array) -> Ball:
+        """Return what a sample sees."""
+        if self.plain:
+            return Ball(self.geometry, z, size, 0.0)
+        return Region(self, x, z, size)
+
+    def end(self, x: Array, perturbation: Array) -> tuple[Array, Array]:
+        """Endpoints in the box of perturbations (s,d), and the perturbations with x + p = end."""
+        end = x + perturbation
+        if self.box is None:
+            return end, perturbation
+        lo, hi = self.box
+        moved = np.clip(end, lo, hi) != end
+        p = np.where(moved, np.clip(end, lo, hi) - x, perturbation)
+        for _ in range(4):  # a difference of floats may be rounded away from x
+            p = np.where((x + p > hi) | (x + p < lo), np.nextafter(p, 0.0), p)
+        return x + p, p
+
+    def length(self, perturbation: Array) -> Array:
+        """Norms of the rows (n,d), rounded up."""
+        size = np.abs(perturbation)
+        if self.norm == math.inf:
+            return np.asarray(size.max(axis=1))
+        if self.norm == 1:
+            return np.asarray(size.sum(axis=1) * (1 + (size.shape[1] + 4) * UNIT))
+        largest = size.max(axis=1)
+        scale = np.exp2(np.floor(np.log2(np.where(largest > 0, largest, 1.0))))[:, None]
+        squares = np.square(perturbation / scale).sum(axis=1)
+        return np.asarray(scale[:, 0] * np.sqrt(squares) * (1 + (size.shape[1] + 4) * UNIT))
+
+
+class Region(Ball):
+    """One sample seen from inside Omega(radius) = {||c||_p <= radius, -a <= c <= b}.
+
+    c is the perturbation itself, and U is W.
+    """
+
+    euclidean = False
+
+    def __init__(self, space: Space, x: Array, z: Array, size: Array) -> None:
+        self.norm, d = space.norm, len(x)
+        lo, hi = space.box or (np.full(d, -math.inf), np.full(d, math.inf))
+        sides = x - lo, hi - x  # (E37)
+        self.a, self.b = (np.where(s > 0, np.nextafter(s, math.inf), 0.0) for s in sides)
+        W = space.geometry.U
+        self.duals = dual_norm(self.norm, W) * (1 + (d + 8) * UNIT)
+        self.wide = np.maximum(self.a, self.b)
+        with np.errstate(invalid="ignore"):
+            self.spread = np.where(W != 0, np.abs(W) * self.wide, 0.0).sum(axis=1)
+        self.spread *= 1 + (d + 8) * UNIT
+        self.whole = _WHOLE * float(np.linalg.norm(self.wide, self.norm))
+        root = math.sqrt(d)
+        self.per_l2 = (1 / root if self.norm == math.inf else 1.0, root if self.norm == 1 else 1.0)
+        self.geometry, self.z, self.size, self.radius = space.geometry, z, size, math.nan
+
+    def resize(self, radius: float) -> None:
+        """Take another radius; none reaches farther than the whole box."""
+        if self.radius == min(radius, self.whole):
+            return
+        self.radius = min(radius, self.whole)
+        self.is_whole = self.radius == self.whole
+        with np.errstate(invalid="ignore"):  # of the whole box of a neuron without weights
+            self.reach = self.size + np.fmin(self.duals * self.radius, self.spread)
+        W, size = self.geometry.U, np.abs(self.geometry.U)
+        error = self.geometry.rounding * self.reach + FLOOR
+        up, _ = support(self.norm, size, np.where(W > 0, self.b, self.a), self.radius)
+        down, _ = support(self.norm, size, np.where(W > 0, self.a, self.b), self.radius)
+        self.lo, self.up = self.z - down - error, self.z + up + error
+        self.stable = np.where(self.lo >= 0, 1, np.where(self.up <= 0, -1, 0))
+
+    def at(self, v: Array) -> Array:
+        """Preactivations of points (..., d)."""
+        return self.z + v @ self.geometry.U.T
+
+    def length(self, v: Array) -> float:
+        """Norm of a point."""
+        return float(np.linalg.norm(v, self.norm))
+
+    def perturbation(self, v: Array, W: Array) -> Array:
+        """Perturbation that a point is."""
+        return v
+
+    def start(self, v: Array, targets: list[Target], W: Array) -> Array:
+        """First multiple of v W, clipped, that meets a target, or the farthest one."""
+        points = np.clip(_MULTIPLES[:, None] * (v @ W), -self.a, self.b)
+        z = self.at(points)
+        met = np.any([(target.values(z) <= 0).all(axis=1) for target in targets], axis=0)
+        return np.asarray(points[met.argmax() if met.any() else -1])
+
+    def lower(self, target: Target, w: Array, q: Array, constant: Any, extra: Any = 0.0) -> Array:
+        """Bound ||c|| from below where <q, z(c)> + constant <= 0 in the box (E39); see `Ball`.
+
+        Errors are bounded for points of the region, and so the result is at most its radius, but
+        where the whole box has no such point: inf.
+        """
+        absolute = w @ target.size + extra
+        level = q @ self.z + constant - 2 * self.noise(target, w, absolute)
+        found, positive = np.zeros(np.shape(level)), level > 0
+        if positive.any():
+            v = q[positive] @ self.geometry.U
+            cap = np.where(v > 0, self.a, self.b)
+            far = distance(self.norm, level[positive], np.abs(v), cap)
+            if not self.is_whole:
+                far = np.minimum(far, self.radius)
+            found[positive] = far
+        return found
+
+    def nearest(self, rows: Array, scale: float) -> Least:
+        """Nearest point with <gradient, c> >= value, for rows (gradient, value)."""
+        u, c = nearest(self.norm, rows[:, :-1], rows[:, -1], self.a, self.b)
+        if c is None or self.length(c) > 2 * self.radius:
+            c = np.zeros(len(self.a))
+        return Least(u, 0.0, c)
+
+    def distances(self, q: Array, level: Array, step: Array) -> Array:
+        """Distances (M,) of {<q + step_r e_r, z(c) - z> + level_r <= 0}; see `Ball`."""
+        found, positive = np.zeros(len(level)), level > 0
+        W = self.geometry.U
+        v = q @ W + step[positive, None] * W[positive]
+        cap = np.where(v > 0, self.a, self.b)
+        found[positive] = distance(self.norm, level[positive], np.abs(v), cap)
+        return found
+
+    def stretch(self, target: Target, w: Array, q: Array, constant: Array, nu: Array) -> Any:
+        """How many times its l2 distance a half-space is away, about (B,)."""
+        straight = (q @ self.z + constant) / np.linalg.norm(q @ self.geometry.U, axis=1)
+        found = self.lower(target, w, q, constant, nu)
+        return np.where(straight > 0, found / straight, 1.0)
+
+    def slack(self, target: Target, w: Array, absolute: Array, g: Array) -> Array:
+        """Bound the rounding error of an affine minorant anywhere in the region (B,)."""
+        return 2 * self.noise(target, w, absolute)
+
+    def extremes(self, g: Array, level: Array, free: Flags) -> list[tuple[Array, Array]]:
+        """Largest <w_r, c> and <-w_r, c> where level + <g, c> <= 0, about; see `Ball` (E41)."""
+        owner, neuron = np.nonzero(free & (level > 0)[:, None])
+        found = []
+        for sign in (1.0, -1.0):
+            most, mu = np.full(free.shape, math.inf), np.zeros(free.shape)
+            rows = sign * self.geometry.U[neuron], g[owner], level[owner]
+            most[owner, neuron], mu[owner, neuron] = self.farthest(*rows)
+            found.append((np.where(mu > 0, most, math.inf), mu))
+        return found
+
+    def farthest(self, W: Array, g: Array, level: Array) -> tuple[Array, Array]:
+        """Bound <w, c> where level + <g, c> <= 0, row by row (F,d): the bounds, and their mu.
+
+        Any mu >= 0 bounds it by H(w - mu g) - mu level; a good one is where the maximiser of w - mu
+        g has level + <g, c> = 0.
+        """
+        best, best_mu = np.full(len(W), math.inf), np.zeros(len(W))
+        rows = W, g, level
+        guess = _Cap(*rows, self.radius) if self.norm == 2 else _Bisection(*rows)
+        for _ in range(guess.steps):
+            v = W - guess.mu[:, None] * g
+            size, cap = np.abs(v), np.where(v > 0, self.b, self.a)
+            value, delta = support(self.norm, size, cap, self.radius)
+            value -= guess.mu * level  # (E41)
+            better = value < best
+            best, best_mu = np.where(better, value, best), np.where(better, guess.mu, best_mu)
+            guess.improve(np.copysign(delta, v), delta < cap)
+        return best, best_mu
+
+
+class _Bisection:
+    """Multipliers mu (F,) for which the maximisers c of w - mu g come close to level + <g, c> = 0.
+
+    The left side falls as mu rises; mu is the tangent of an angle, in units of ||w|| / ||g||.
+    """
+
+    steps = 7
+
+    def __init__(self, W: Array, g: Array, level: Array) -> None:
+        self.g, self.level = g, level
+        self.unit = np.linalg.norm(W, axis=1) / np.linalg.norm(g, axis=1)
+        self.low, self.high = np.zeros(len(W)), np.full(len(W), math.pi / 2)
+        self.mu = self.unit
+
+    def improve(self, c: Array, free: Flags) -> None:
+        """Take half of the interval."""
+        angle = (self.low + self.high) / 2
+        beyond = self.level + (self.g * c).sum(axis=1) > 0
+        self.low, self.high = np.where(beyond, angle, self.low), np.where(beyond, self.high, angle)
+        self.mu = self.unit * np.tan((self.low + self.high) / 2)
+
+
+class _Cap:
+    """The same for p = 2: in the coordinates that are not clipped there is a cap of a ball.
+
+    There the multiplier has a closed form. It is found for the last maximiser's clipped ones.
+    """
+
+    steps = 3
+
+    def __init__(self, W: Array, g: Array, level: Array, radius: float) -> None:
+        self.W, self.g, self.level, self.radius = W, g, level, radius
+        self.mu = np.zeros(len(W))
+        self.improve(np.zeros_like(W), np.ones(W.shape, np.bool_))
+
+    def improve(self, c: Array, free: Flags) -> None:
+        """Take the multiplier of the cap that is left when all but free coordinates are held."""
+        w, g, held = self.W * free, self.g * free, np.where(free, 0.0, c)
+        length = np.sqrt(np.einsum("ij,ij->i", g, g))
+        square = self.radius**2 - np.einsum("ij,ij->i", held, held)
+        with np.errstate(all="ignore"):
+            depth = (self.level + np.einsum("ij,ij->i", self.g, held)) / length
+            root = np.sqrt(square - np.square(depth))
+            along = np.einsum("ij,ij->i", w, g) / length
+            across = np.sqrt(np.maximum(np.einsum("ij,ij->i", w, w) - np.square(along), 0.0))
+            mu = (along + across * depth / root) / length
+        self.mu = np.where(np.isfinite(mu) & (mu > 0), mu, 1.5 * self.mu)
