@@ -89,6 +89,9 @@ def _all_finite(array: Array) -> bool:
 
 
 def _numeric(name: str, value: Any) -> NDArray[Any]:
+    parts = value if isinstance(value, (list, tuple)) else [value]
+    if any(isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part) for part in parts):
+        fail(name, "numbers without a mask", "a masked array, in which some are masked")
     try:
         array = np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:  # ragged lists; tensors with gradients
@@ -152,6 +155,41 @@ def instance(name: str, value: Any, kind: type) -> None:
     """Refuse what is no object of the class."""
     if not isinstance(value, kind):
         fail(name, f"a {kind.__name__}", type(value).__name__)
+
+
+def check_norm(norm: Any) -> float:
+    """Return the p of an l_p norm, 1.0, 2.0 or inf, as `numpy.linalg.norm` takes it."""
+    known = isinstance(norm, (int, float, np.integer, np.floating)) and not isinstance(norm, bool)
+    if not (known and norm in (1, 2, math.inf)):
+        fail("norm", "1, 2 or numpy.inf", repr(norm))
+    return float(norm)
+
+
+def check_box(box: Any, x: Array) -> tuple[Array, Array] | None:
+    """Limits lo and hi (d,) of lo <= x' <= hi, infinities allowed, that hold the rows of x (n,d).
+
+    None where there is no box.
+    """
+    if box is None:
+        return None
+    try:
+        lo, hi = box
+    except (TypeError, ValueError):
+        fail("box", "a pair (lo, hi)", repr(box))
+    lo, hi = (_limit("box", side, x.shape[1]) for side in (lo, hi))
+    for j in np.flatnonzero(lo > hi)[:1]:
+        fail("box", "no lo above its hi", f"{lo[j]:g} above {hi[j]:g} in coordinate {j}")
+    for i, j in np.argwhere((x < lo) | (x > hi))[:1]:
+        fail("x", "samples in the box", f"{x[i, j]} at ({i}, {j}), not in [{lo[j]}, {hi[j]}]")
+    return lo, hi
+
+
+def _limit(name: str, value: Any, d: int) -> Array:
+    """One side of a box, (d,), from a number or an array."""
+    array = _numeric(name, value)
+    infinite = np.isinf(array)
+    finite = real_array(name, np.where(infinite, np.zeros_like(array), array), (d,)[: array.ndim])
+    return np.broadcast_to(np.where(infinite, array, finite), (d,)).astype(np.float64)
 
 
 def generator(rng: Any) -> np.random.Generator:

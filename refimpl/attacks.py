@@ -158,8 +158,8 @@ def per_row(name: str, value: ArrayLike, n: int, row: tuple[int, ...] = ()) -> A
     return np.broadcast_to(check.real_array(name, value, (n, *row) if each else row), (n, *row))
 
 
-def unit_rows(vectors: Array) -> Array:
-    """Rows divided by their l2 norms; a zero row stays zero.
+def unit_rows(vectors: Array, norm: float = 2) -> Array:
+    """Rows divided by their norms; a zero row stays zero.
 
     >>> unit_rows(np.array([[3e-200, 4e-200], [0.0, 0.0]])).tolist()
     [[0.6, 0.8], [0.0, 0.0]]
@@ -167,5 +167,5 @@ def unit_rows(vectors: Array) -> Array:
     # A power of two brings the largest entry near 1, so that no square overflows or vanishes.
     exponents = np.frexp(np.abs(vectors).max(axis=1, keepdims=True))[1]
     scaled = np.ldexp(vectors, -exponents)
-    norms = np.linalg.norm(scaled, axis=1, keepdims=True)
+    norms = np.linalg.norm(scaled, ord=norm, axis=1, keepdims=True)
     return np.divide(scaled, norms, out=np.zeros_like(scaled), where=norms > 0)

@@ -289,7 +289,7 @@ def load_certificates(path: str | os.PathLike[str]) -> CertificateFile:
     ...     file = load_certificates(path)
     >>> verify_certificate(net, [2.0], 1, file.certificates[0], radius=file.radius[0])
     """
-    arrays = read_npz(path, compressed=False)
+    arrays = read_npz(path, stored=True)
     try:
         version = arrays.get("format_version", np.array(1))
         if version.tolist() not in tuple(_FORMS):

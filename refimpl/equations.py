@@ -187,7 +187,7 @@ EQUATIONS: dict[str, Equation] = {
         "smallest step along a ray, ||u|| = 1: t*(x) = min over targets l of "
         "min{t >= 0: g_{l,i}(x + t u) <= 0 for all i}",
         "derived",
-        _at("smallest_step", "proofs_numeric.evidence"),
+        _at("rational_step", "smallest_step", "proofs_numeric.evidence"),
     ),
     "E28": Equation(
         "linear-region step delta = -f grad f/||grad f||^2",
@@ -204,7 +204,15 @@ EQUATIONS: dict[str, Equation] = {
         "adversarial set = union over targets l of {g_{l,i} <= 0 for all i}, "
         "g = sum_r alpha_r ReLU(z_r) + beta",
         "derived",
-        _at("certificate.form", "decisions", "radius.geometry", "smallest_step"),
+        _at(
+            "certificate.form",
+            "decisions",
+            "radius.geometry",
+            "radius.points",
+            "radius.raised",
+            "rational_step",
+            "smallest_step",
+        ),
     ),
     "E31": Equation(
         "r = min over S of max over tau in [0,1]^own of (beta + sum_own tau_r alpha_r z_r - "
@@ -223,7 +231,13 @@ EQUATIONS: dict[str, Equation] = {
         "leaf of a certificate that r > R: sum_i w_i g_i >= l(delta) = l0 + <l1, delta> on the "
         "leaf for ||delta|| <= R, and l0 > R ||l1||",
         "derived",
-        _at("certificate.minorant", "certificate.rationals", "radius.empty", "radius.leaf"),
+        _at(
+            "certificate.minorant",
+            "certificate.rationals",
+            "radius.empty",
+            "radius.leaf",
+            "radius.raised",
+        ),
     ),
     # Parabolas in place of chords.
     "E34": Equation(

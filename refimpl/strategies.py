@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refimpl import _validation
+from refimpl import _validation as check
 from refimpl import decisions as _decisions
 from refimpl._extras import install
 from refimpl._validation import Array, IntArray
@@ -122,16 +122,24 @@ def decisions(n_outputs: int) -> st.SearchStrategy[Decision]:
     return st.one_of(st.just("argmax"), groups.map(GroupMax), groups.map(GroupSum))
 
 
-@st.composite
 def distributions(
-    draw: st.DrawFn, *, max_clusters: int = 4, max_dim: int = 5, orthogonal: bool = False
-) -> ClusterDistribution:
+    *, max_clusters: int = 4, max_dim: int = 5, orthogonal: bool = False
+) -> st.SearchStrategy[ClusterDistribution]:
     """Cluster distributions with 2 to `max_clusters` clusters and 1 to `max_dim` dimensions.
 
     Either any non-zero features (unequal norms, parallel and equal ones included), or random
-    features of norm sqrt(d) with a common cosine, which is 0 under `orthogonal` (E2). The noise
-    is 0, 1, or something between.
+    features of norm sqrt(d) with a common cosine, which is 0 under `orthogonal` (E2), where
+    `max_dim` is at least 2. The noise is 0, 1, or something between.
     """
+    if orthogonal and max_dim < 2:
+        check.fail("max_dim", "at least 2 for orthogonal features", max_dim)
+    return _distributions(max_clusters, max_dim, orthogonal)
+
+
+@st.composite
+def _distributions(
+    draw: st.DrawFn, max_clusters: int, max_dim: int, orthogonal: bool
+) -> ClusterDistribution:
     std = draw(st.sampled_from([1.0, 0.0, 0.25]))
     if max_dim >= 2 and (orthogonal or draw(st.booleans())):
         k = draw(st.integers(2, min(max_clusters, max_dim)))
@@ -185,7 +193,7 @@ def networks(
     kinds : tuple of str
         Of ``"general"``, any signs of A; ``"binary"`` (E5) and ``"averaging"`` (E17), only for
         K = 1; ``"multiclass"`` (E6) and ``"decoupling"`` (E18), only for K > 1. Kinds that do
-        not fit the sizes are left out.
+        not fit the sizes are left out, and so are sizes K that no kind fits.
     degenerate : bool
         Whether neurons of the general kind may be duplicate, parallel, zero or unread on purpose.
     scales : bool
@@ -201,10 +209,17 @@ def networks(
     """
     max_dim, min_dim = (max_dim, 1) if dim is None else (dim, dim)
     max_outputs, min_outputs = (max_outputs, 1) if n_outputs is None else (n_outputs, n_outputs)
-    d, K = draw(st.integers(min_dim, max_dim)), draw(st.integers(min_outputs, max_outputs))
-    fits = {"general": True, "binary": K == 1 and max_hidden >= 2, "averaging": K == 1}
-    fits |= {"multiclass": 1 < K <= max_hidden, "decoupling": 1 < K <= max_hidden}
-    kind = draw(st.sampled_from([kind for kind in kinds if fits[kind]]))
+    fitting = {
+        K: fits
+        for K in range(min_outputs, max_outputs + 1)
+        if (fits := [kind for kind in kinds if _fits(kind, K, max_hidden)])
+    }
+    if not fitting:
+        sizes = f"{min_outputs} to {max_outputs} outputs and {max_hidden} hidden neurons"
+        check.fail("kinds", f"a kind that fits {sizes}", kinds)
+    outputs = st.integers(min(fitting), max(fitting)).filter(fitting.__contains__)
+    d, K = draw(st.integers(min_dim, max_dim)), draw(outputs)
+    kind = draw(st.sampled_from(fitting[K]))
     if kind == "general":
         neurons = draw(_matrices(1, max_hidden, max_dim + max_outputs + 1))
         return draw(_general(neurons, d, K, degenerate, scales))
@@ -216,6 +231,15 @@ def networks(
         return TwoLayerReLU(W, b, np.repeat([[1 / m, -1 / m]], m, axis=1))  # (E5)
     h = draw(st.integers(1, max_hidden // K))
     return TwoLayerReLU(draw(arrays((K * h, d))), None, np.repeat(np.eye(K) / h, h, axis=1))  # (E6)
+
+
+def _fits(kind: str, K: int, max_hidden: int) -> bool:
+    """Whether there are networks of the kind with K outputs and at most `max_hidden` neurons."""
+    if check.choice("kinds", kind, KINDS) == "general":
+        return True
+    if kind in ("binary", "averaging"):
+        return K == 1 and (kind == "averaging" or max_hidden >= 2)
+    return 1 < K <= max_hidden
 
 
 @st.composite
@@ -277,7 +301,7 @@ def inputs(
     margin : float
         Below 1.
     """
-    _validation.choice("kinks", kinks, KINKS)
+    check.choice("kinks", kinks, KINKS)
     min_rows, max_rows = (1, max_rows) if n is None else (n, n)
     x = draw(_matrices(min_rows, max_rows, net.dim))
     if kinks == "on":
@@ -338,7 +362,8 @@ def problems(
     max_rows, kinks
         As in `inputs`.
     correct : bool
-        Whether every label is the network's own, with a margin above 0. Else labels are random.
+        Whether every label is the network's own, with a margin above its rounding error, so that
+        it is no tie for anyone. Else labels are random.
     """
     net = draw(
         networks(
@@ -355,6 +380,14 @@ def problems(
     if not correct:
         return Problem(net, decision, x, draw(labels_for(decision, len(x), net.n_outputs)))
     y = net.predict(x, decision)
-    right = ~_decisions.adversarial(net.outputs(x), y, decision, "adversarial")
+    right = _decisions.margin(net.outputs(x), y, decision) > _noise(net, x)
     assume(right.any())
     return Problem(net, decision, x[right], y[right])
+
+
+def _noise(net: TwoLayerReLU, x: Array) -> Array:
+    """Bound of the rounding error of every decision margin (n,), in any order of summation."""
+    terms = net.dim + net.n_hidden + 2 * net.n_outputs + 8
+    size = (np.abs(x) @ np.abs(net.W).T + np.abs(net.bias)) @ np.abs(net.A).T + np.abs(net.c)
+    bound: Array = terms * np.finfo(np.float64).eps * size.sum(axis=1)
+    return bound

@@ -20,6 +20,7 @@ from refimpl.network import TwoLayerReLU
 
 Rows = slice | IntArray
 ALL = slice(None)
+_BLOCK = 1024  # rows of x at a time in a loss over all rows
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -127,10 +128,11 @@ def gradient_descent(
         iterate = (_Gram if method == "gram" else _Primal)(net, x)
     losses = np.empty(steps + 1)
     for step in range(steps + 1):
-        rows = next(batches) if step < steps else ALL
-        loss, hidden = _evaluate(iterate, rows, y, step)
-        if step == 0 and rows is not ALL:
-            loss, _ = _evaluate(iterate, ALL, y, step)
+        if step < steps or batch_size is None:
+            rows = next(batches)
+            loss, hidden = _evaluate(iterate, rows, y, step)
+        if step in (0, steps) and batch_size is not None:
+            loss = _mean_loss(iterate, y, step)
         losses[step] = loss
         if callback is not None:
             callback(step, loss, iterate.snapshot())
@@ -230,6 +232,13 @@ class _Gram(_Iterate):
 
     def _from_coefficients(self, C: Array, b: Array) -> TwoLayerReLU:
         return self._network(self.net.W + C.T @ self.x, b)  # (E14)
+
+
+def _mean_loss(iterate: _Iterate, y: IntArray, step: int) -> float:
+    """Loss over all rows, a block at a time: the arrays of a block are all the memory it takes."""
+    blocks = [slice(start, start + _BLOCK) for start in range(0, len(y), _BLOCK)]
+    sums = [_evaluate(iterate, rows, y, step)[0] * len(y[rows]) for rows in blocks]
+    return math.fsum(sums) / len(y)
 
 
 def _without_warnings() -> np.errstate:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 import struct
+import tracemalloc
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -242,6 +245,41 @@ def rewrite(path: Path, changes: dict[str, Any]) -> dict[str, Any]:
     arrays = {name: array for name, array in arrays.items() if array is not None}
     np.savez(path, **arrays)
     return arrays
+
+
+def test_compressed_members_are_refused_before_anything_is_unpacked(
+    tmp_path: Path, path: Path
+) -> None:
+    """A file of 400 kB that would unpack to 400 MB, and one that is right but for its form."""
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    np.savez_compressed(tmp_path / "small.npz", **arrays)
+    bomb = arrays | {"nu": np.zeros((50_000_000, 1))}
+    np.savez_compressed(tmp_path / "bomb.npz", **bomb)
+    assert (tmp_path / "bomb.npz").stat().st_size < 1_000_000
+    for name in ("small.npz", "bomb.npz"):
+        tracemalloc.start()
+        with pytest.raises(ValueError, match=rf"{name}: expected an .npz file .* is compressed"):
+            load_certificates(tmp_path / name)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+        tracemalloc.stop()
+
+
+def test_members_that_share_their_bytes_are_refused(tmp_path: Path, path: Path) -> None:
+    """Many entries of the archive's directory about one member: Python's zipfile reads each."""
+    target = tmp_path / "overlap.npz"
+    target.write_bytes(path.read_bytes())
+    with zipfile.ZipFile(target, "a") as archive:
+        largest = max(archive.infolist(), key=lambda member: member.file_size)
+        for i in range(2000):
+            twin = copy.copy(largest)
+            twin.filename = f"copy{i}.npy"
+            archive.filelist.append(twin)
+        archive._didModify = True  # type: ignore[attr-defined]
+    with pytest.raises(
+        ValueError, match=r"overlap.npz: expected an .npz file of arrays, got members that"
+    ):
+        load_certificates(target)
 
 
 def test_a_missing_file_is_an_error_of_the_file_system(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
@@ -14,7 +15,9 @@ import numpy as np
 import pytest
 
 from refimpl import GroupMax, TwoLayerReLU, cli, load_certificates, save_certificates
+from refimpl.cli import data as cli_data
 from refimpl.cli import options
+from refimpl.datasets.errors import DatasetFormatError, UnofficialDataError
 from refimpl.radius import robust_radius
 
 SMALL = ["--k", "4", "--d", "40", "--n", "60", "--m", "2", "--steps", "60", "--step", "0.01",
@@ -23,7 +26,7 @@ SMALL = ["--k", "4", "--d", "40", "--n", "60", "--m", "2", "--steps", "60", "--s
 
 FILES = ("radius.json", "histogram.png", "curve.png")
 FLOATS = "floats with derived error bounds, rational where these cannot decide"
-ADVICE = "remove what is not whole; refimpl data fetch NAME DIR downloads it"
+ADVICE = "refimpl data fetch NAME DIR downloads what is not there, or not whole, to an empty folder"
 PACKAGE = str(Path(cli.__file__).parents[2])  # where the package lies, installed or not
 ENVIRONMENT = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": PACKAGE}
 
@@ -352,7 +355,7 @@ BAD = {
     "decision": (["radius", "net.npz", "data.npz", "--decision", "max"], "invalid choice: 'max'"),
     "argmax of one": (
         ["radius", "net.npz", "data.npz", "--decision", "argmax"],
-        "decision: expected K > 1 outputs for 'argmax', got K = 1",
+        "--decision: expected one that fits, sign, got argmax for K = 1 outputs",
     ),
     "groups without labels": (
         ["radius", "net.npz", "data.npz", "--decision", "group_max"],
@@ -611,3 +614,21 @@ def test_ctrl_c_before_the_first_sample_writes_nothing(files, capsys, monkeypatc
     status, out, _ = call(capsys, *words)
     assert (status, out) == (130, "")
     assert not (folder / "out").exists()
+
+
+def test_sign_of_several_outputs_names_the_words_of_the_command_line():
+    args = argparse.Namespace(decision="sign", labels=None)
+    takes = "argmax, or group_max or group_sum with --labels, got sign for K = 3 outputs"
+    with pytest.raises(ValueError, match=f"^--decision: expected one that fits, {takes}$"):
+        options.decision(args, 3)
+
+
+def test_no_verify_is_offered_only_where_it_helps(tmp_path):
+    """Not for a page that a server sent instead of the file, nor for one that is cut short."""
+    for error, helps in (
+        (UnofficialDataError(tmp_path, "the official one", "another"), True),
+        (DatasetFormatError(tmp_path, "an IDX file", "an HTML page"), False),
+    ):
+        advice = cli_data.advised(error, argparse.Namespace(no_verify=False))
+        assert ("--no-verify" in (advice or "")) == helps
+        assert cli_data.advised(error, argparse.Namespace(no_verify=True)) is None

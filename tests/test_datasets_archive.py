@@ -61,7 +61,6 @@ def fix_checksum(block: bytearray) -> None:
         "../a",
         "batches/../a",
         "/batches/a",
-        "./batches/a",
         "batches//a",
         "a",
         "batches/a/",
@@ -192,3 +191,16 @@ def test_nothing_is_extracted(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     read(tmp_path, tar_bytes([FOLDER, *FILES]))
     assert list(tmp_path.iterdir()) == [tmp_path / "archive.tar.gz"]
+
+
+def test_archives_made_on_macos_are_read(tmp_path: Path) -> None:
+    """Names begin with ./ there, and a member named ._ and its file holds a file's attributes."""
+    members = [
+        ("./", b""), ("./._batches", b"attributes"), ("./batches/", b""),
+        ("./batches/._a", b"attributes" * 40), ("./batches/a", FILES[0][1]),
+        ("./batches/b", FILES[1][1]),
+    ]  # fmt: skip
+    made = [(member(name, b"5") if name.endswith("/") else name, text) for name, text in members]
+    assert read(tmp_path, tar_bytes(made)) == FILES
+    with refused(got=f"{(1 << 16) + 1}"):
+        read(tmp_path, tar_bytes([("batches/._a", bytes((1 << 16) + 1)), *FILES]))

@@ -65,8 +65,9 @@ def test_reads_what_was_written_in_pieces_of_any_size(
         (lambda whole: whole[:-8] + bytes([whole[-8] ^ 1]) + whole[-7:], "incorrect data check"),
         (lambda whole: whole[:-1] + bytes([whole[-1] ^ 1]), "incorrect length check"),
         (lambda whole: whole[:2] + b"\xff" + whole[3:], "Error -3"),
-        (lambda whole: whole + gzip.compress(b"second"), "bytes after its end"),
-        (lambda whole: whole + b"\0", "bytes after its end"),
+        (lambda whole: whole + gzip.compress(b"second")[:-1], "cut short"),
+        (lambda whole: whole + b"\0", "other bytes after their end"),
+        (lambda whole: whole + b"\x1f", "other bytes after their end"),
     ],
 )
 def test_damaged_gzip_is_refused(tmp_path: Path, monkeypatch, damage, got: str, chunk: int) -> None:
@@ -162,3 +163,26 @@ def test_sha256_of_a_file_as_it_lies_there(tmp_path: Path) -> None:
     path.write_bytes(b"abc")  # the example of FIPS 180-4
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert file_sha256(path) == expected
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 7, 1 << 18])
+def test_gzip_of_several_members_is_their_contents_one_after_the_other(
+    tmp_path: Path, chunk: int, monkeypatch
+) -> None:
+    """RFC 1952, section 2.2; an empty member among them is one too."""
+    monkeypatch.setattr("refimpl.datasets.content.CHUNK", chunk)
+    path = tmp_path / "file.gz"
+    parts = [b"first", b"", b"second" * 50, b"third"]
+    path.write_bytes(b"".join(map(gzip.compress, parts)))
+    whole = b"".join(parts)
+    with open_content(path) as content:
+        assert bytes(content.at_most(len(whole))) == whole
+    with refused(path, got="more bytes"), open_content(path) as content:
+        content.at_most(len(whole) - 1)
+
+
+def test_many_members_are_no_way_around_the_bound(tmp_path: Path) -> None:
+    path = tmp_path / "file.gz"
+    path.write_bytes(gzip.compress(bytes(1 << 20)) * 200)
+    with refused(path, got="more bytes"), open_content(path) as content:
+        content.at_most(1 << 21)

@@ -93,3 +93,23 @@ def test_a_missing_batch_is_named_with_checksums_and_place(tmp_path: Path, missi
 def test_nothing_there(tmp_path: Path) -> None:
     with refused(tmp_path, expected="cifar-10-batches-bin/", got="none of them"):
         find_cifar10(tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["", "mnist", "MNIST/raw", "MNIST", "raw"])
+def test_mnist_is_found_in_the_folders_of_the_common_tools(tmp_path: Path, folder: str) -> None:
+    write_mnist(tmp_path / folder)
+    assert {file.parent for file in find_mnist(tmp_path).values()} == {tmp_path / folder}
+
+
+def test_cifar10_is_found_where_keras_puts_it(tmp_path: Path) -> None:
+    folder = tmp_path / "cifar-10-batches-py-target" / "cifar-10-batches-py"
+    write_files(folder, cifar10_contents("python", n=1))
+    assert find_cifar10(tmp_path).path == folder
+
+
+@pytest.mark.parametrize("name", ["cifar-10-python.tar", "cifar-10-binary.tar"])
+def test_an_archive_without_its_gzip_is_found(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    assert find_cifar10(tmp_path).path == tmp_path / name
+    (tmp_path / f"{name}.gz").touch()
+    assert find_cifar10(tmp_path).path == tmp_path / f"{name}.gz"

@@ -190,3 +190,9 @@ def test_check_writable(tmp_path, monkeypatch):
     with pytest.raises(PermissionError, match="none/x: expected a file in a writable directory"):
         _files.check_writable(tmp_path / "none" / "x")
     assert (tmp_path / "file").read_text() == "old"
+
+
+def test_read_npz_names_the_array_that_is_none(tmp_path):
+    np.savez(tmp_path / "net.npz", W=np.eye(2), b=None)
+    with pytest.raises(ValueError, match=r"net\.npz: expected an \.npz file of arrays, got b: "):
+        _files.read_npz(tmp_path / "net.npz")

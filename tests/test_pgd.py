@@ -236,12 +236,73 @@ def test_lift_survives_a_draw_inside_the_span():
     np.testing.assert_allclose(np.linalg.norm(delta, axis=1), 1, atol=100 * gamma(9))
 
 
-def test_projection_is_the_nearest_point_of_the_ball():
-    delta = np.array([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]])
-    assert pgd.project(delta, 1.0).tolist() == [[0.6, 0.8], [0.3, 0.4], [0.0, 0.0]]
-    assert pgd.project(delta, np.array([[5.0], [0.25], [0.0]])).tolist() == [
-        [3.0, 4.0], [0.15, 0.2], [0.0, 0.0],
-    ]  # fmt: skip
+@pytest.mark.parametrize("norm", [2, np.inf])
+@pytest.mark.parametrize(("lo", "hi"), [(0, 1), (-np.inf, 1), (0.25, np.inf), ([0.3] * 9, 0.6)])
+@pytest.mark.parametrize("decision", DECISIONS, ids=str)
+def test_result_stays_in_ball_and_box(decision, norm, lo, hi):
+    net, x, y = problem(decision, d=9)
+    x = np.clip(0.5 + 0.3 * x, 0.3, 0.6)
+    for epsilon in (1e-17, 0.03, 0.2, 5.0):
+        x_adv = pgd.pgd_attack(
+            net, x, y, epsilon=epsilon, decision=decision, norm=norm, box=(lo, hi), rng=0
+        )
+        assert (np.linalg.norm(x_adv - x, ord=norm, axis=1) <= epsilon).all()
+        assert (x_adv >= lo).all()
+        assert (x_adv <= hi).all()
+        # Where no side of the box is near it is worth what it is without one.
+        if epsilon == 0.2 and hi == np.inf:
+            free = pgd.pgd_attack(net, x, y, epsilon=epsilon, decision=decision, norm=norm, rng=0)
+            at = [margin(net.outputs(points), y, decision) for points in (x, x_adv, free)]
+            assert (at[1] < at[0]).all()
+
+
+@pytest.mark.parametrize("box", [None, (-1, 0.625), (-np.inf, np.inf)])
+def test_linear_function_is_moved_to_its_minimum_over_ball_and_box(box):
+    # f = <w, x>: in l_inf every coordinate against the sign of w, as far as ball and box let it.
+    w, x = np.array([2.0, -1.0, 0.5]), np.array([[0.5, 0.5, -0.75]])
+    net = TwoLayerReLU([w, -w], None, [[1.0, -1.0]])
+    lo, hi = (-np.inf, np.inf) if box is None else box
+    x_adv = pgd.pgd_attack(net, x, [1], epsilon=0.5, norm=np.inf, box=box, rng=0)
+    assert x_adv.tolist() == [[0.0, min(1.0, hi), max(-1.25, lo)]]
+    # In l2 delta = clip(-s w, ...) of length epsilon; the box with 0.625 cuts the second entry off.
+    x_adv = pgd.pgd_attack(net, x, [1], epsilon=0.5, steps=60, step_size=0.5, box=box, rng=0)
+    s = 0.5 / math.sqrt(5.25) if hi == np.inf else math.sqrt((0.5**2 - 0.125**2) / 4.25)
+    np.testing.assert_allclose(x_adv, np.clip(x - s * w, lo, hi), atol=2.0**-40)
+
+
+def test_norm_inf_follows_the_plain_loop(monkeypatch):
+    net, x, y = problem("sign", d=4)
+    start = np.random.default_rng(1).uniform(-1, 1, x.shape)
+    monkeypatch.setattr(pgd, "_start", lambda *_, **__: start)
+    x_adv = pgd.pgd_attack(
+        net, x, y, epsilon=0.5, steps=7, step_size=0.125, norm=np.inf, box=(-4, 4), rng=0
+    )
+    lo, hi = np.maximum(x - 0.5, -4), np.minimum(x + 0.5, 4)
+    for i in range(len(x)):
+        points = [x[i], np.clip(x[i] + 0.5 * start[i], lo[i], hi[i])]
+        for _ in range(7):
+            gradient = input_gradient(net, points[-1][None], [-float(y[i])])[0]
+            points.append(np.clip(points[-1] + 0.125 * np.sign(gradient), lo[i], hi[i]))
+        lowest = min(margin(net.outputs(np.array(points)), np.repeat(y[i], 9), "sign"))
+        (found,) = margin(net.outputs(x_adv[i : i + 1]), y[i : i + 1], "sign")
+        assert found == pytest.approx(lowest, rel=1e3 * gamma(40), abs=1e3 * gamma(40))
+
+
+def test_start_in_l_inf_is_uniform_in_the_cube():
+    q = pgd._start(np.random.default_rng(0), np.inf, (4000, 3), 3, few=False)
+    for j in range(3):
+        law = stats.uniform(-1, 2)
+        assert stats.kstest(q[:, j], law.cdf).statistic <= uniform_distance(4000)
+
+
+@pytest.mark.parametrize("p", [3, 8, 9])
+def test_start_has_the_coordinates_of_the_ascent(p):
+    few = pgd._start(np.random.default_rng(0), 2, (50, p), 8, few=True)
+    full = pgd._start(np.random.default_rng(0), 2, (50, 8), 8, few=False)
+    for q in (few, full):
+        assert ((q**2).sum(axis=1) <= 1).all()
+    assert few.shape == (50, p)
+    assert full.shape == (50, 8)
 
 
 def test_seed_and_generator_give_the_same_and_inputs_are_left_alone():
@@ -271,6 +332,11 @@ def test_seed_and_generator_give_the_same_and_inputs_are_left_alone():
         ("decision", {"decision": "argmax"}),
         ("decision", {"decision": "group_max"}),
         ("objective", {"objective": "dlr"}),
+        ("norm", {"norm": 1}),
+        ("norm", {"norm": "inf"}),
+        ("box", {"box": 1.0}),
+        ("box", {"box": (0, np.nan)}),
+        ("x", {"box": (0, 1)}),
         ("rng", {"rng": None}),
         ("rng", {"rng": -1}),
     ],

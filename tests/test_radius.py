@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import multiprocessing
+import pickle
 import signal
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from fractions import Fraction
@@ -32,6 +33,7 @@ from refimpl import (
     theory,
     verify_certificate,
 )
+from refimpl.radius.search import Search
 
 TIES = pytest.mark.parametrize("ties", ["adversarial", "robust"])
 
@@ -420,6 +422,54 @@ def test_time_limit_leaves_proved_bounds() -> None:
     assert (found.upper >= truth.lower).all()
     generous = hard.radius(time_limit=1e6)
     assert generous.upper.tolist() == truth.upper.tolist()
+
+
+def test_time_limit_is_one_deadline_where_the_search_runs_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No incumbent of the first search is taken: the second has what time is left."""
+    deadlines: dict[Search, float] = {}
+    run = Search.run
+
+    def recorded(space: Search, start: Any) -> Any:
+        deadlines[space] = space.deadline
+        return (0.0, []) if len(deadlines) > 1 else run(space, start)
+
+    monkeypatch.setattr(Search, "run", recorded)
+    monkeypatch.setattr("refimpl.radius.answer._attain", lambda *_: None)
+    touching = TwoLayerReLU([[1.0], [-1.0]], None, [[1.0, 1.0]])  # f = |x|
+    robust_radius(touching, [[3.0]], [1], time_limit=100)
+    assert len(deadlines) == 2
+    assert len(set(deadlines.values())) == 1
+
+
+class Listing(ThreadPoolExecutor):
+    """An executor whose `map` sends a list, and is not content with less, as those of MPI are."""
+
+    def map(self, fn: Any, *iterables: Any, timeout: Any = None, chunksize: int = 1) -> Any:
+        assert all(isinstance(values, list) for values in iterables)
+        work = pickle.dumps((fn, *(values[:] for values in iterables)))
+        fn, *lists = pickle.loads(work)
+        return [fn(*arguments) for arguments in zip(*lists, strict=True)]
+
+
+def test_an_executor_that_wants_lists_gives_the_same_bits() -> None:
+    hard = case("sign", M=24, d=12, n=14)
+    with Listing(1) as executor:
+        equal(hard.radius(), hard.radius(executor=executor))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_a_dask_client_gives_the_same_bits() -> None:
+    distributed = pytest.importorskip("distributed", reason="Dask is not installed")
+    hard = case("sign", M=24, d=12, n=14)
+    with (
+        distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        there = hard.radius(executor=client.get_executor())
+    equal(hard.radius(), there)
 
 
 def equal(first: RobustRadius, second: RobustRadius) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from refimpl import (
     GroupMax,
@@ -106,6 +107,29 @@ def test_attack_gap_takes_every_decision_and_a_result() -> None:
     assert gap.ratio[0] >= 1.0
 
 
+def test_attack_gap_measures_in_the_norm_and_counts_nothing_outside_the_box() -> None:
+    line = TwoLayerReLU([[1.0, 0.0], [-1.0, 0.0]], None, [[1.0, -1.0]])  # f = x1, radius 1 at 1
+    x, x_adv = [[1.0, 0.5]] * 3, [[-2.0, 4.5], [-0.25, 0.5], [0.0, 0.5]]
+    for norm, lengths in ((1, [7.0, 1.25, 1.0]), (2, [5.0, 1.25, 1.0]), (INF, [4.0, 1.25, 1.0])):
+        gap = attack_gap([1.0] * 3, line, x, [1] * 3, x_adv, norm=norm)
+        assert (gap.flips.tolist(), gap.norm.tolist()) == ([True] * 3, lengths)
+        for box, inside in (((0, 1), [False, False, True]), (([-0.25, -INF], INF), [False, 1, 1])):
+            gap = attack_gap([1.0] * 3, line, x, [1] * 3, x_adv, norm=norm, box=box)
+            assert gap.flips.tolist() == inside
+            assert gap.norm.tolist() == lengths
+            wanted = [size if ok else INF for size, ok in zip(lengths, inside, strict=True)]
+            assert gap.ratio.tolist() == wanted
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"norm": 0}, "norm: expected"), ({"box": (1, 0)}, "box: exp"), ({"box": (0, 1)}, "x: expec")],
+)
+def test_attack_gap_refuses_norms_and_boxes(arguments: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}"):
+        attack_gap([1.0], SIGN, [[2.0]], [1], [[0.5]], **arguments)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -118,3 +142,26 @@ def test_attack_gap_takes_every_decision_and_a_result() -> None:
 def test_attack_gap_refuses(arguments: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         attack_gap(*arguments)
+
+
+def test_confidence_bands_are_those_of_clopper_and_pearson() -> None:
+    """The end p of k successes in n makes k or more of them as probable as one tail."""
+    radii = ([0.0, 1.0, 2.0, 3.0, 4.0], [0.0, 1.5, 2.0, 3.0, 5.0])
+    epsilons = [0.0, 1.2, 2.5, 4.5, 9.0]
+    low, high = robust_accuracy(radii, epsilons, confidence=0.9)
+    for end, k in zip(low, [4, 3, 2, 0, 0], strict=True):
+        assert stats.binom.sf(k - 1, 5, end) == pytest.approx(0.05 if k else 1.0, rel=1e-9)
+    for end, k in zip(high, [4, 4, 2, 1, 0], strict=True):
+        assert stats.binom.cdf(k, 5, end) == pytest.approx(0.05, rel=1e-9)
+    assert low[-1] == 0.0
+    assert robust_accuracy([1.0], [0.5], confidence=0.9)[1].tolist() == [1.0]
+    # By hand: all of n robust, p^n = (1 - 0.95)/2; wider bands for more confidence.
+    assert robust_accuracy([1.0] * 3, [0.5], confidence=0.95)[0][0] == pytest.approx(
+        0.025 ** (1 / 3)
+    )
+
+
+@pytest.mark.parametrize("bad", [0, 1, -0.5, 95, np.nan, "0.95"])
+def test_confidence_is_between_0_and_1(bad: Any) -> None:
+    with pytest.raises(ValueError, match=r"^confidence: expected"):
+        robust_accuracy([1.0], [0.5], confidence=bad)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tolerances import CROSSING, RAY
+from tolerances import CROSSING, RAY, STEP_OF_TENTHS
 
 from refimpl import GroupMax, GroupSum, TwoLayerReLU, smallest_step
 
@@ -67,7 +67,7 @@ def exact_step(net, x, y, u, decision, strict):
     steps = sorted(steps)
     for t, later in zip(steps, [*steps[1:], steps[-1] + 2], strict=True):
         if any(is_adversarial(outputs(p), y, decision, strict) for p in (t, (t + later) / 2)):
-            return float(t)
+            return t
     return math.inf
 
 
@@ -87,6 +87,86 @@ def integer_problems(draw):
     y = draw(st.integers(0, 2) if decision == "argmax" else st.sampled_from([-1, 1]))
     direction = np.eye(d)[draw(st.integers(0, d - 1))] * draw(st.sampled_from([-1, 1]))
     return net, integers(4, 1, d), y, direction, decision
+
+
+def exact_exit(x, u, lo, hi):
+    """The step at which the ray leaves the box, in rationals."""
+    steps = [
+        (Fraction(limit[j]) - Fraction(x[j])) / Fraction(u[j])
+        for j in range(len(x))
+        for limit in ([hi] if u[j] > 0 else [lo] if u[j] < 0 else [])
+        if math.isfinite(limit[j])
+    ]
+    return min(steps, default=math.inf)
+
+
+@settings(max_examples=300)
+@given(
+    problem=integer_problems(),
+    ties=st.sampled_from(TIES),
+    lo=st.sampled_from([-0.4, -0.7, -math.inf]),
+    hi=st.sampled_from([0.4, 0.7, math.inf]),
+)
+def test_e27_equals_rational_enumeration_of_rounded_tenths(problem, ties, lo, hi):
+    """Breakpoints that coincide, touches and exits do so in rationals, if at all, not in floats."""
+    net, x, y, u, decision = problem
+    net = TwoLayerReLU(net.W / 10, net.b / 10, net.A / 10, net.c / 10)
+    x, strict = x / 10, ties == "robust"
+    (start,) = net.outputs(x)
+    expected = exact_step(net, x, y, u, decision, strict)
+    if is_adversarial(start.tolist(), y, decision, strict):  # already, as the network computes it
+        expected = 0
+    exit_ = exact_exit(x[0], u, np.full(x.shape[1], lo), np.full(x.shape[1], hi))
+    for box, end in ((None, math.inf), ((lo, hi), exit_)):
+        inside = expected < end or expected == 0 or (expected == end and not strict)
+        # A slope that is 0 but for the rounding of the entries has no say far away.
+        wanted = float(expected) if inside and expected < 1e9 else math.inf
+        (t,) = smallest_step(net, x, [y], u, decision=decision, ties=ties, box=box)
+        assert t == wanted or abs(t - wanted) <= STEP_OF_TENTHS * (1 + wanted), (t, wanted)
+
+
+@pytest.mark.parametrize("box", [None, (0, 10), (0, np.inf)])
+def test_touching_counts_as_a_tie_wherever_the_breakpoints_round_to(box):
+    # f = 0.3 relu(x) + 0.7 relu(-x) is 0 at x = 0 alone, where floats have z/s of 0.9 beside 0.9.
+    net = TwoLayerReLU([[0.3], [-0.7]], None, [[1.0, 1.0]])
+    x = np.arange(1, 100)[:, None] / 10
+    steps = smallest_step(net, x, np.ones(99), [-1.0], box=box)
+    assert steps.tolist() == x[:, 0].tolist()
+    assert np.isinf(smallest_step(net, x, np.ones(99), [-1.0], ties="robust")).all()
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_touching_is_no_crossing_under_strict_ties(sign):
+    # f = 0.3 relu(0.1 x) - 0.1 relu(0.3 x) + relu(-x) is 0 for x >= 0 but for roundings.
+    net = TwoLayerReLU([[0.1], [0.3], [-1.0]], None, [[sign * 0.3, -sign * 0.1, sign]])
+    x = -np.arange(1, 100)[:, None] / 10
+    y = np.full(99, sign)
+    assert smallest_step(net, x, y, [1.0]).tolist() == (-x[:, 0]).tolist()
+    assert np.isinf(smallest_step(net, x, y, [1.0], ties="robust")).all()
+
+
+@pytest.mark.parametrize("ties", TIES)
+def test_step_that_leaves_the_box_is_none(ties):
+    line = TwoLayerReLU([[1.0, 0.0], [-1.0, 0.0]], None, [[1.0, -1.0]])  # f = x1
+    x, y, ray = [[0.5, 0.5]], [1], [-1.0, 1.0]  # meets f = 0 at (0, 1), after sqrt(1/2)
+    for box, inside in (((-1, 2), True), ((0, 1), ties == "adversarial"), ((-1, 0.9), False)):
+        (t,) = smallest_step(line, x, y, ray, ties=ties, box=box)
+        assert t == pytest.approx(math.sqrt(0.5), rel=RAY) if inside else t == math.inf
+    # At the side that the ray points out of, no step is possible; one along it is.
+    assert smallest_step(line, [[0.5, 1.0]], y, ray, ties=ties, box=(0, 1)).tolist() == [math.inf]
+    assert smallest_step(line, [[0.5, 1.0]], y, [-1, 0], ties=ties, box=(-1, 1)).tolist() == [0.5]
+    # Adversarial from the start: no step is needed.
+    assert smallest_step(line, [[-0.5, 1.0]], y, ray, ties=ties, box=(-1, 1)).tolist() == [0.0]
+
+
+def test_length_is_in_the_norm():
+    line = TwoLayerReLU([[1.0, 0.0], [-1.0, 0.0]], None, [[1.0, -1.0]])  # f = x1
+    for norm, length in ((1, 7.0), (2, 5.0), (np.inf, 4.0)):  # x1 falls by 3, x2 rises by 4
+        t = smallest_step(line, [[3.0, 0.0]], [1], [-0.75, 1.0], norm=norm)
+        assert t[0] == pytest.approx(length, rel=RAY)
+    kinks = TwoLayerReLU([[0.3], [-0.7]], None, [[1.0, 1.0]])
+    for norm in (1, 2, np.inf):
+        assert smallest_step(kinks, [[0.9]], [1], [-3.0], norm=norm).tolist() == [0.9]
 
 
 @settings(max_examples=300)
@@ -232,6 +312,9 @@ def test_inputs_are_left_alone():
         ("decision", {"decision": "argmax"}),
         ("decision", {"decision": GroupMax([1, -1])}),
         ("ties", {"ties": "strict"}),
+        ("norm", {"norm": 3}),
+        ("box", {"box": (1, 0)}),
+        ("x", {"box": (0, 1)}),
     ],
 )
 def test_bad_input_is_named(name, change):

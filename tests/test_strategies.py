@@ -9,10 +9,10 @@ import sys
 import hypothesis
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refimpl import GroupMax, GroupSum, decisions, strategies
+from refimpl import GroupMax, GroupSum, _rational, decisions, strategies
 
 SEARCH = hypothesis.settings(max_examples=2000, database=None, derandomize=True)
 REACH = hypothesis.settings(SEARCH, phases=[hypothesis.Phase.generate])
@@ -217,10 +217,44 @@ def test_problems_fit_together(problem):
     assert net.outputs(x).shape == (len(y), net.n_outputs)
 
 
-@given(strategies.problems(correct=True, kinks="on"))
-def test_correct_problems_are_classified_right_with_a_margin(problem):
-    net, decision, x, y = problem
+@pytest.mark.parametrize("kinks", ["any", "on"])
+@given(data=st.data())
+def test_correct_problems_are_classified_right_and_are_no_ties_in_rationals(kinks, data):
+    net, decision, x, y = data.draw(strategies.problems(correct=True, kinks=kinks))
     assert (decisions.margin(net.outputs(x), y, decision) > 0).all()
+    for row, label in zip(x, y, strict=True):
+        F = _rational.outputs(net, row)
+        for D in decisions.targets(int(label), decision, net.n_outputs):
+            assert max(D.astype(int).astype(object) @ F) > 0
+
+
+@pytest.mark.parametrize("kind", ["binary", "averaging", "multiclass", "decoupling"])
+def test_one_kind_alone_works_without_a_number_of_outputs(kind):
+    @settings(max_examples=50)
+    @given(strategies.networks(kinds=(kind,)))
+    def has_its_number(net):
+        assert (net.n_outputs == 1) == (kind in ("binary", "averaging"))
+
+    has_its_number()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"kinds": ("convex",)}, "kinds: expected 'general' or .*, got 'convex'"),
+        ({"kinds": ()}, "kinds: expected a kind that fits 1 to 3 outputs and 5 hidden neurons"),
+        ({"kinds": ("binary",), "n_outputs": 2}, "kinds: expected a kind that fits 2 to 2 outp"),
+        ({"kinds": ("multiclass",), "max_hidden": 1}, "kinds: expected a kind that fits 1 to 3"),
+    ],
+)
+def test_kinds_that_there_are_not_are_refused(sizes, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        hypothesis.find(strategies.networks(**sizes), bool)
+
+
+def test_orthogonal_features_on_a_line_are_refused():
+    with pytest.raises(ValueError, match=r"^max_dim: expected at least 2 .*, got 1"):
+        strategies.distributions(orthogonal=True, max_dim=1)
 
 
 @pytest.mark.parametrize("kind", [GroupMax, GroupSum])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -104,6 +105,36 @@ def test_e13_mini_batches_match_a_plain_loop(method, seed, size):
     assert_close(path.network.W, W, tolerance)
     assert_close(path.network.bias, b, tolerance)
     assert_close(path.losses, [initial, *between[1:]], tolerance)
+
+
+@pytest.mark.parametrize("method", ["primal", "gram"])
+def test_e13_losses_over_all_rows_are_the_means_of_all_blocks(method, monkeypatch):
+    """Blocks of 3 rows where n = 7: the last one is smaller, and counts for what it has."""
+    monkeypatch.setattr("refimpl.training._BLOCK", 3)
+    rng = np.random.default_rng(0)
+    net = TwoLayerReLU(rng.standard_normal((4, 3)), None, rng.standard_normal((1, 4)))
+    x, y = rng.standard_normal((7, 3)), rng.choice([-1, 1], 7)
+    path = gradient_descent(
+        net, x, y, learning_rate=ETA, steps=5, method=method, batch_size=2, rng=0
+    )
+    for loss, network in ((path.losses[0], net), (path.losses[-1], path.network)):
+        exact = np.mean(np.logaddexp(0, -y * network.outputs(x)[:, 0]))
+        assert_close(loss, exact, tolerances.descent(net, x, ETA * 7 / 2, 5))
+
+
+@pytest.mark.parametrize("steps", [0, 2])
+def test_mini_batches_take_no_more_memory_than_a_block(steps):
+    """n M = 8e6 numbers are held once, as coefficients: preactivations of all rows are not."""
+    n, M = 20_000, 400
+    net = TwoLayerReLU(np.ones((M, 1)), None, np.ones((1, M)))
+    x, y = np.ones((n, 1)), np.ones(n)
+    tracemalloc.start()
+    gradient_descent(
+        net, x, y, learning_rate=ETA, steps=steps, method="primal", batch_size=10, rng=0
+    )
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.5 * 8 * n * M
 
 
 @given(seed=seeds())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -211,6 +213,83 @@ def test_choice():
     for bad in ("Robust", None, ["robust"], b"robust"):
         with pytest.raises(ValueError, match="ties: expected 'adversarial' or 'robust', got"):
             check.choice("ties", bad, ("adversarial", "robust"))
+
+
+@pytest.mark.parametrize("value", [1, 2.0, np.int64(1), np.float32(2), np.inf, math.inf])
+def test_check_norm(value):
+    norm = check.check_norm(value)
+    assert type(norm) is float
+    assert norm == value
+
+
+@pytest.mark.parametrize("bad", [0, 3, -np.inf, np.nan, True, "2", "inf", None, [2], 1j])
+def test_check_norm_refuses(bad):
+    with pytest.raises(ValueError, match=r"^norm: expected 1, 2 or numpy\.inf, got "):
+        check.check_norm(bad)
+
+
+@pytest.mark.parametrize(
+    ("box", "lo", "hi"),
+    [
+        ((0, 1), [0, 0], [1, 1]),
+        ([0.0, np.float32(1)], [0, 0], [1, 1]),
+        ((-np.inf, 1), [-np.inf] * 2, [1, 1]),
+        (([0, -np.inf], [np.inf, 0.5]), [0, -np.inf], [np.inf, 0.5]),
+        ((0.25, [0.5, 2]), [0.25, 0.25], [0.5, 2]),
+        (np.array([[0, 0.25], [0.5, 1]]), [0, 0.25], [0.5, 1]),
+        ((np.array(0, np.uint8), np.array([1, 1], np.uint8)), [0, 0], [1, 1]),
+    ],
+)
+def test_check_box(box, lo, hi):
+    found = check.check_box(box, np.array([[0.5, 0.5], [0.5, 0.25]]))
+    assert [side.tolist() for side in found] == [lo, hi]
+    assert all(side.dtype == np.float64 and side.shape == (2,) for side in found)
+
+
+def test_check_box_of_none():
+    assert check.check_box(None, np.zeros((1, 2))) is None
+
+
+@pytest.mark.parametrize(
+    ("box", "message"),
+    [
+        (1, r"box: expected a pair \(lo, hi\), got 1"),
+        ((0, 1, 2), r"box: expected a pair \(lo, hi\), got \(0, 1, 2\)"),
+        ((0, np.nan), r"box: expected finite numbers, got nan"),
+        ((0, [1, 1, 1]), r"box: expected real numbers of shape \(2,\), got shape \(3,\)"),
+        ((0, [[1, 1]]), r"box: expected real numbers of shape \(2,\), got shape \(1, 2\)"),
+        (("0", 1), r"box: expected an array of real numbers, got dtype"),
+        ((None, 1), r"box: expected an array of real numbers, got dtype object"),
+        (([0, 2], 1), "box: expected no lo above its hi, got 2 above 1 in coordinate 1"),
+        ((0, [1, 0.5]), r"x: expected samples in the box, got 1.0 at \(0, 1\), not in \[0.0, 0.5"),
+        ((-np.inf, -np.inf), r"x: expected samples in the box, got 0.5 at \(0, 0\), not in \[-inf"),
+    ],
+)
+def test_check_box_refuses(box, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        check.check_box(box, np.array([[0.5, 1.0]]))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.ma.masked_array([1.0, 2.0], [False, True]),
+        np.ma.masked_invalid([1.0, np.nan]),
+        np.ma.masked_array([1, 2], True),
+        [np.ma.masked_array([1.0], [True]), np.ma.masked_array([1.0])],
+        np.ma.masked,
+        [1.0, np.ma.masked],
+    ],
+)
+def test_masked_numbers_are_refused_as_nan_is(value):
+    with pytest.raises(ValueError, match=r"^x: expected numbers without a mask, got a masked"):
+        check.real_array("x", value, ("n",))
+    with pytest.raises(ValueError, match=r"^x: expected numbers without a mask, got a masked"):
+        check.extended_array("x", value, ("n",))
+
+
+def test_masked_array_with_nothing_masked_is_an_array():
+    assert check.real_array("x", np.ma.masked_array([1, 2], [False] * 2), (2,)).tolist() == [1, 2]
 
 
 def test_generator_takes_seeds_seed_sequences_and_generators():

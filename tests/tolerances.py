@@ -53,6 +53,13 @@ CROSSING = 4 * U
 RAY = 1e6 * gamma(18)
 
 
+# Smallest steps of networks of tenths, relative to 1 + t*: d <= 2, M <= 5 neurons, K <= 3 outputs,
+# entries up to 0.4. The outputs at t are sums of terms of absolute sum at most 3 (1 + t), off by
+# gamma(2 + 5 + 3 + 3) of that at either end of a piece; a slope is a multiple of 0.01 but for
+# rounding, so that the crossing is off by at most 100 times both, and its own three roundings.
+STEP_OF_TENTHS = 100 * 2 * 3 * gamma(16)
+
+
 def descent(net: TwoLayerReLU, x: Array, learning_rate: float, steps: int) -> float:
     """Bound of the difference of W, b, C or a loss between two float64 runs of gradient descent.
 

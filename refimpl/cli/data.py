@@ -41,12 +41,13 @@ def add_parser(subparsers: Any) -> None:
 
 def advised(error: Exception, args: argparse.Namespace) -> str | None:
     """Say in a line what is wrong with data, and what helps; None for other errors."""
-    from refimpl.datasets import DatasetFormatError, DatasetMissingError
+    from refimpl.datasets import DatasetMissingError
+    from refimpl.datasets.errors import UnofficialDataError
 
     if isinstance(error, DatasetMissingError):
         expected = f"{error.path}: expected the files of {NAMES[error.name]}"
         return f"{expected}, got {error.got}; refimpl data fetch {error.name} DIR downloads them"
-    if isinstance(error, DatasetFormatError) and not getattr(args, "no_verify", True):
+    if isinstance(error, UnofficialDataError) and not getattr(args, "no_verify", True):
         return f"{error}; --no-verify takes well-formed data that are not the published ones"
     return None
 
@@ -74,7 +75,9 @@ def run_verify(args: argparse.Namespace) -> int:
     print("; ".join(f"{name}: {_verdict(findings, title)}" for name, title in NAMES.items()))
     if findings and all(finding.whole for finding in findings):
         return 0
-    print("remove what is not whole; refimpl data fetch NAME DIR downloads it")
+    print(
+        "refimpl data fetch NAME DIR downloads what is not there, or not whole, to an empty folder"
+    )
     return 1
 
 

@@ -158,6 +158,9 @@ def decision(args: argparse.Namespace, n_outputs: int) -> Decision:
     name: str = args.decision or ("sign" if n_outputs == 1 else "argmax")
     if (args.labels is not None) != (name in GROUPED):
         check.fail("--labels", "a list for group_max and group_sum, and for no other", args.labels)
+    if (name == "sign") != (n_outputs == 1) and name not in GROUPED:
+        takes = "sign" if n_outputs == 1 else "argmax, or group_max or group_sum with --labels"
+        check.fail("--decision", f"one that fits, {takes}", f"{name} for K = {n_outputs} outputs")
     return check_decision(GROUPED[name](args.labels) if name in GROUPED else name, n_outputs)
 
 

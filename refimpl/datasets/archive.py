@@ -18,6 +18,7 @@ from refimpl.datasets.errors import DatasetFormatError
 _BLOCK = 512
 _MAX_FILLING = 1 << 20
 _MAX_EXTENDED_HEADER = 1 << 13
+_MAX_ATTRIBUTES = 1 << 16
 _EXTENDED_HEADERS = "xg"
 _KINDS = {
     "1": "a hard link",
@@ -59,7 +60,7 @@ def read_members(
     """
     missing = dict(limits)
     with open_content(path) as content:
-        while header := _next_file(content, {name.split("/")[0] for name in limits}):
+        while header := _next_file(content, {"", *(name.split("/")[0] for name in limits)}):
             if header.name not in missing:
                 twice = header.name in limits
                 _refuse(path, "one of each name" if twice else _names(limits), repr(header.name))
@@ -88,6 +89,8 @@ def _next_file(content: Content, folders: set[str]) -> _Header | None:
             _check_extended(content, header)
         elif header.kind in "5\0" and header.name.rstrip("/") in folders and header.size == 0:
             pass
+        elif header.kind in "0\0" and header.name.split("/")[-1].startswith("._"):
+            _pass_over(content, header)
         elif header.kind in "0\0":
             return header
         else:
@@ -106,7 +109,7 @@ def _header(content: Content) -> _Header | None:
     name = _text(block[:100])
     if block[257:263] == b"ustar\0" and block[345]:
         name = f"{_text(block[345:500])}/{name}"
-    return _Header(name, chr(block[156]), size)
+    return _Header(name.removeprefix("./"), chr(block[156]), size)
 
 
 def _text(field: bytes) -> str:
@@ -125,6 +128,13 @@ def _padded(content: Content, size: int) -> bytearray:
     result = content.exactly(size, "a member of the archive")
     content.exactly(-size % _BLOCK, "filling")
     return result
+
+
+def _pass_over(content: Content, header: _Header) -> None:
+    """Read the attributes that macOS keeps of a file, in a member beside it named ``._`` and it."""
+    if header.size > _MAX_ATTRIBUTES:
+        _refuse(content.path, f"attributes of {_MAX_ATTRIBUTES} bytes", f"{header.size}")
+    _padded(content, header.size)
 
 
 def _check_extended(content: Content, header: _Header) -> None:

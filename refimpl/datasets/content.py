@@ -18,11 +18,12 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 
 class Content:
-    """The bytes of an open file, or those that its one gzip member decompresses to."""
+    """The bytes of an open file, or those that its gzip members decompress to."""
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
         self.path, self._file, self._packed = path, file, file.read(len(_GZIP_MAGIC))
         self._gzip = zlib.decompressobj(wbits=31) if self._packed == _GZIP_MAGIC else None
+        self._after = b""  # of a member, and no member itself
 
     def read(self, size: int) -> bytearray:
         """Return the next `size` bytes, fewer only at the end."""
@@ -49,8 +50,18 @@ class Content:
         """Raise `DatasetFormatError` unless all has been read and the gzip checksum agrees."""
         if self.read(1):
             raise DatasetFormatError(self.path, f"{what} and nothing after", "more bytes")
-        if self._gzip is not None and (self._gzip.unused_data or self._file.read(1)):
-            raise DatasetFormatError(self.path, "one gzip member", "bytes after its end")
+        if self._after:
+            raise DatasetFormatError(self.path, "gzip members only", "other bytes after their end")
+
+    def _next_member(self) -> bool:
+        """Begin the gzip member that follows, if one does (RFC 1952, section 2.2)."""
+        assert self._gzip is not None
+        self._after = self._after or self._gzip.unused_data + self._file.read(len(_GZIP_MAGIC))
+        if not self._after.startswith(_GZIP_MAGIC):
+            return False
+        self._packed, self._after = self._after, b""
+        self._gzip = zlib.decompressobj(wbits=31)
+        return True
 
     def _piece(self, size: int) -> bytes:
         """From 1 to `size` bytes, none at the end."""
@@ -58,7 +69,7 @@ class Content:
             piece, self._packed = self._packed[:size], self._packed[size:]
             return piece or self._file.read(min(size, CHUNK))
         piece = b""
-        while not (piece or self._gzip.eof):
+        while not piece and (not self._gzip.eof or self._next_member()):
             packed = self._packed or self._file.read(CHUNK)
             try:
                 piece = self._gzip.decompress(packed, size)

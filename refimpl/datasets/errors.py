@@ -51,6 +51,10 @@ class DatasetMissingError(DatasetFormatError, FileNotFoundError):
         return type(self), (self.path, self.expected, self.got, self.name)
 
 
+class UnofficialDataError(DatasetFormatError):
+    """Well-formed data that are not the official ones, which ``verify=False`` takes."""
+
+
 class DatasetWarning(UserWarning):
     """With ``verify="warn"``: well-formed data that are not the official ones."""
 
@@ -70,4 +74,4 @@ def report(deviations: Sequence[DatasetFormatError], verify: Verify) -> None:
         if verify == "warn":
             warnings.warn(str(deviation), DatasetWarning, stacklevel=3)  # the loader's caller
         else:
-            raise deviation
+            raise UnofficialDataError(deviation.path, deviation.expected, deviation.got)

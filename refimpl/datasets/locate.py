@@ -15,7 +15,7 @@ from refimpl.datasets.published import Download
 ENVIRONMENT = "REFIMPL_DATA"
 Directory = str | os.PathLike[str] | None
 
-MNIST_FOLDERS = ("", "mnist", "MNIST/raw")
+MNIST_FOLDERS = ("", "mnist", "MNIST/raw", "MNIST", "raw")
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def find_mnist(directory: Path) -> dict[str, Path]:
         if len(files) == len(published.MNIST):
             return files
     downloads = [entry.download for entry in published.MNIST.values()]
-    where = "there, in mnist/ or in MNIST/raw/, also without .gz or with .idx for -idx"
+    where = "there, in mnist/, MNIST/raw/, MNIST/ or raw/, also without .gz or with .idx for -idx"
     expected = f"MNIST's files {_listed(downloads)} {where}, {_published(published.MNIST_PLACES)}"
     lack = _lack(directory, published.MNIST, folders)
     raise DatasetMissingError(directory, expected, lack, "mnist")
@@ -90,12 +90,16 @@ def cifar10_sources(directory: Path) -> list[Cifar10Source]:
     sources = []
     for form in (PYTHON, BINARY):
         names = {name: [name + form.suffix] for name in published.CIFAR10_MD5}
-        for files in _nonempty(names, (directory, directory / form.folder)):
+        # Keras 3 unpacks the archive into a folder of its own.
+        nested = directory / f"{form.folder}-target" / form.folder
+        for files in _nonempty(names, (directory, directory / form.folder, nested)):
             folder = next(iter(files.values())).parent
             sources.append(Cifar10Source(form, folder, files, is_archive=False))
     for form in (PYTHON, BINARY):
-        archive = directory / form.download.name
-        if os.path.lexists(archive):
+        packed = form.download.name
+        # Some browsers unpack the gzip and keep the tar.
+        archive = _first(directory, (packed, packed.removesuffix(".gz")))
+        if archive is not None:
             sources.append(Cifar10Source(form, archive, {}, is_archive=True))
     return sources
 

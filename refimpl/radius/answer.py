@@ -10,7 +10,8 @@ import numpy as np
 from refimpl import decisions
 from refimpl._validation import Array, IntArray
 from refimpl.certificate import Certificate, CertificateError, verify_certificate
-from refimpl.radius import empty, ties
+from refimpl.network import TwoLayerReLU
+from refimpl.radius import empty, interior, raised, ties
 from refimpl.radius.geometry import Geometry, Target
 from refimpl.radius.leaf import Multipliers
 from refimpl.radius.points import Question, length
@@ -83,18 +84,46 @@ def _answer(
     nearest = _attain(question, space, space.points[: -_POINTS - 1 : -1], x, y)
     if space.points and nearest is None:
         # No more than near the target, it seems: search on, and take no point on trust.
+        deadline = space.deadline  # one for both
         space = Search(geometry, targets, z, size, x_norm, options, prove_empty, attained)
+        space.deadline = deadline
         again, more = space.run(start)
         if again >= lower:
             lower, trees = again, more
         nearest = _attain(question, space, space.points[: -_POINTS - 1 : -1], x, y)
-    if not space.points and lower >= space.ball.radius and _all_empty(trees, prove_empty):
+    if nearest is None and trees and options.ties == "robust":
+        nearest = interior.nearest(question, space, leaves(trees)[1], x, int(y))
+    if nearest is None and not space.points and _all_empty(trees, prove_empty):
         lower = math.inf
+    if nearest is not None and trees and lower < nearest[0] * (1 - options.tol):
+        lower = _raised(net, matrices, leaves(trees)[1], x, nearest, lower)
     upper, perturbation = nearest or (math.inf, np.full_like(x, np.nan))
     lower, proof = min(lower, upper), None
     if options.certificates and lower > 0:
         lower, proof = _certify(question, x, y, lower, certificate(trees))
     return Answer(lower, upper, perturbation, space.nodes, proof)
+
+
+def _raised(
+    net: TwoLayerReLU,
+    matrices: Array,
+    parts: list[Node],
+    x: Array,
+    nearest: tuple[float, Array],
+    lower: float,
+) -> float:
+    """Lower bound that rationals prove where floats do not; the leaves take the proofs."""
+    proofs = []
+    for part in parts:
+        if part.lower < nearest[0]:
+            D, end = matrices[part.target], x + nearest[1]
+            proof = raised.raise_bound(net, D, part.signs, x, end)
+            if proof is None or proof[0] <= lower:
+                return lower
+            proofs.append((part, proof))
+    for part, proof in proofs:
+        part.lower, part.multipliers = proof
+    return min((part.lower for part in parts), default=lower)
 
 
 def _all_empty(trees: list[Node], prove_empty: Prover) -> bool:
@@ -146,6 +175,8 @@ def _attain(
             # A matrix product may round one row otherwise than it does many.
             alone = net.outputs((x + perturbations[i])[None])
             both = np.stack((together[i], alone[0]))
-            if question.adversarial(both, np.repeat(label, 2)).all():
+            if question.adversarial(both, np.repeat(label, 2)).all() and ties.is_beside(
+                question, x + perturbations[i], int(y)
+            ):
                 return float(lengths[i]), perturbations[i]
     return None

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import betaincinv
 
 from refimpl import _validation as check
 from refimpl import decisions
-from refimpl._validation import Array
+from refimpl._validation import Array, IntArray
 from refimpl.decisions import Decision, check_decision, check_labels
 from refimpl.network import TwoLayerReLU
 from refimpl.radius.geometry import Flags
@@ -20,9 +21,9 @@ from refimpl.radius.solve import RobustRadius
 class AttackGap:
     """An attack beside the exact radii of n samples.
 
-    flips (n,): whether x_adv is adversarial; norm (n,): ||x_adv - x||; ratio (n,): norm / lower,
-    at least the truth's 1 where the radius is exact and the attack flips; inf where it does not, 1
-    where the sample was adversarial from the start and the attack left it alone.
+    flips (n,): whether x_adv is adversarial, and in the box; norm (n,): ||x_adv - x||; ratio (n,):
+    norm / lower, at least the truth's 1 where the radius is exact and the attack flips; inf where
+    it does not, 1 where the sample was adversarial from the start and the attack left it alone.
     """
 
     flips: Flags
@@ -30,7 +31,9 @@ class AttackGap:
     ratio: Array
 
 
-def robust_accuracy(radii: Any, epsilons: Any) -> tuple[Array, Array]:
+def robust_accuracy(
+    radii: Any, epsilons: Any, *, confidence: float | None = None
+) -> tuple[Array, Array]:
     """Share of samples with r > epsilon: a lower and an upper curve, neither of which can rise.
 
     Parameters
@@ -39,20 +42,26 @@ def robust_accuracy(radii: Any, epsilons: Any) -> tuple[Array, Array]:
         At least 0, inf allowed; 0 for what is misclassified.
     epsilons : (e,) array
         Radii at least 0, in any order.
+    confidence : float in (0, 1), optional
+        Such as 0.95: bands of what n independent samples say of the distribution.
 
     Returns
     -------
     lower, upper : (e,) arrays
-        Shares of samples with lower > epsilon, and with upper > epsilon.
+        Shares of samples with lower > epsilon, and with upper > epsilon. With a confidence, the
+        lower end of Clopper and Pearson's interval for the first and the upper end for the second:
+        at each epsilon alone they hold the share of the distribution with that probability, or
+        a larger one.
 
     Raises
     ------
     ValueError
-        Shapes that differ, NaN, negative numbers, or a lower above its upper.
+        Shapes that differ, NaN, negative numbers, a lower above its upper, or a confidence that is
+        not between 0 and 1.
 
     Notes
     -----
-    Source: E29.
+    Source: E29; C. J. Clopper and E. S. Pearson, Biometrika 26 (1934), 404-413.
 
     Examples
     --------
@@ -64,8 +73,21 @@ def robust_accuracy(radii: Any, epsilons: Any) -> tuple[Array, Array]:
     epsilons = check.real_array("epsilons", epsilons, ("e",))
     if (epsilons < 0).any():
         check.fail("epsilons", "numbers of at least 0", epsilons.min())
-    shares = (np.mean(bound > epsilons[:, None], axis=1) for bound in (lower, upper))
-    return next(shares), next(shares)  # (E29)
+    counts = [np.sum(bound > epsilons[:, None], axis=1) for bound in (lower, upper)]
+    n = len(lower)
+    if confidence is None:
+        return counts[0] / n, counts[1] / n  # (E29)
+    level = check.real("confidence", confidence, positive=True)
+    if level >= 1:
+        check.fail("confidence", "a number between 0 and 1", level)
+    return _lower_end(counts[0], n, level), 1 - _lower_end(n - counts[1], n, level)
+
+
+def _lower_end(counts: IntArray, n: int, confidence: float) -> Array:
+    """Share p at which as many successes of n, or more, have the probability (1 - confidence)/2."""
+    some = np.maximum(counts, 1)
+    ends = betaincinv(some, n - some + 1, (1 - confidence) / 2)
+    return np.where(counts > 0, ends, 0.0).astype(np.float64)
 
 
 def _bounds(radii: Any) -> tuple[Array, Array]:
@@ -88,7 +110,15 @@ def _bounds(radii: Any) -> tuple[Array, Array]:
 
 
 def attack_gap(
-    radii: Any, net: TwoLayerReLU, x: Any, y: Any, x_adv: Any, *, decision: Decision = "sign"
+    radii: Any,
+    net: TwoLayerReLU,
+    x: Any,
+    y: Any,
+    x_adv: Any,
+    *,
+    decision: Decision = "sign",
+    norm: float = 2,
+    box: Any = None,
 ) -> AttackGap:
     """How far an attack is above the truth, sample by sample.
 
@@ -100,6 +130,10 @@ def attack_gap(
         The samples and what the attack made of them.
     y : (n,) array
     decision : {"sign", "argmax"}, GroupMax or GroupSum
+    norm : 1, 2 or numpy.inf
+        Of the lengths; the radii are to be in it too.
+    box : pair (lo, hi), optional
+        Numbers or (d,) arrays, infinities allowed. A point outside the box does not flip.
 
     Returns
     -------
@@ -109,7 +143,7 @@ def attack_gap(
     Raises
     ------
     ValueError
-        Bad shapes or values, as everywhere.
+        Bad shapes or values, as everywhere; a sample x outside the box.
 
     Examples
     --------
@@ -125,8 +159,11 @@ def attack_gap(
     lower, _ = _bounds(radii)
     if len(lower) != len(x):
         check.fail("radii", f"{len(x)} radii", len(lower))
+    limits = check.check_box(box, x)
+    lengths = np.linalg.norm(x_adv - x, ord=check.check_norm(norm), axis=1)
     flips = decisions.adversarial(net.outputs(x_adv), y, decision, "adversarial")
-    norm = np.linalg.norm(x_adv - x, axis=1)
+    if limits is not None:
+        flips &= ((limits[0] <= x_adv) & (x_adv <= limits[1])).all(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(norm == lower, 1.0, norm / lower)
-    return AttackGap(flips, norm, np.where(flips, ratio, np.inf))
+        ratio = np.where(lengths == lower, 1.0, lengths / lower)
+    return AttackGap(flips, lengths, np.where(flips, ratio, np.inf))

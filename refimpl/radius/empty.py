@@ -74,7 +74,7 @@ def _prove(
     P[inner, np.arange(n[0], n[1])] += 1
     P[split, np.arange(n[1], n[2])] -= signs[split]
     guess = np.concatenate((near.weights[used], (near.tau * gamma)[inner], near.nu[split]))
-    u = _solve(W.T @ P, _fractions(guess))
+    u = solve(W.T @ P, _fractions(guess))
 
     w, t, nu = np.split(u, n[:2])
     gamma, q = w @ alpha[used], P @ u
@@ -93,7 +93,7 @@ def _prove(
     return Multipliers(weights, tau, multipliers)
 
 
-def _solve(equations: Fractions, guess: Fractions) -> Fractions:
+def solve(equations: Fractions, guess: Fractions) -> Fractions:
     """Solution of equations @ u = 0 that has the guess for its free unknowns."""
     rows, u = equations.copy(), guess.copy()
     pivots: list[int] = []

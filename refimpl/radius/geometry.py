@@ -20,6 +20,7 @@ from refimpl.network import TwoLayerReLU
 
 UNIT = 2.0**-53
 FLOOR = 2.0**-900  # added to every bound of an error: pays for underflow
+TINY = 2.0**-1000  # of outputs: less may be what underflow has left of more
 ROOT_FLOOR = 2.0**-500  # the same for norms, whose squares underflow
 
 Flags = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
@@ -117,9 +118,9 @@ def in_range(net: TwoLayerReLU, x: Array) -> Flags:
     with np.errstate(all="ignore"):
         products = A * W
         largest = max(products.max(), (A * np.abs(net.bias)).max(), np.abs(net.c).max())
-    outputs = products.max(axis=1)
+    outputs = products.max(axis=1)[((A > 0) & (W > 0)).any(axis=1)]  # some underflow to 0
     fine = (W < 2.0**400).all() and (W[W > 0] > 2.0**-400).all()
-    fine = fine and largest < 2.0**250 and (outputs[outputs > 0] > 2.0**-250).all()
+    fine = fine and largest < 2.0**250 and (outputs > 2.0**-250).all()
     result: Flags = (np.abs(x).max(axis=1) < 2.0**150) & fine
     return result
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refimpl import decisions
+from refimpl import _rational, decisions
 from refimpl._validation import Array, IntArray
 from refimpl.decisions import Decision
 from refimpl.network import TwoLayerReLU
@@ -25,6 +25,15 @@ class Question(NamedTuple):
         margin = decisions.margin(outputs, y, self.decision)
         strict = margin < 0 if self.ties == "robust" else margin <= 0
         return strict & (margin <= -np.asarray(guard))
+
+    def truly_adversarial(self, x: _rational.Fractions | Array, y: int) -> bool:
+        """Tell whether one point x (d,), floats or fractions, is adversarial in rationals."""
+        F = _rational.outputs(self.net, x)
+        for D in decisions.targets(y, self.decision, self.net.n_outputs):
+            worst = max(D.astype(np.int64).astype(object) @ F)  # (E30)
+            if worst < 0 or (worst == 0 and self.ties == "adversarial"):
+                return True
+        return False
 
 
 def length(perturbation: Array) -> Array:

@@ -19,7 +19,15 @@ from refimpl.decisions import TIES, Decision, check_decision, check_labels
 from refimpl.network import TwoLayerReLU
 from refimpl.radius import fast
 from refimpl.radius.answer import Answer, Samples, answers
-from refimpl.radius.geometry import ROOT_FLOOR, Flags, Geometry, Target, in_range, targets_of
+from refimpl.radius.geometry import (
+    ROOT_FLOOR,
+    TINY,
+    Flags,
+    Geometry,
+    Target,
+    in_range,
+    targets_of,
+)
 from refimpl.radius.points import Question
 from refimpl.radius.search import Options
 from refimpl.radius.tree import certificates_of_pieces
@@ -78,7 +86,8 @@ def robust_radius(
     Parameters
     ----------
     net : TwoLayerReLU
-        Any network F(x) = A ReLU(W x + b) + c.
+        Any network F(x) = A ReLU(W x + b) + c. The work of a sample can double with each branching
+        neuron whose kink lies within its radius: see Notes.
     x : (n,d) array
     y : (n,) array
         Class integers for argmax, labels in {-1, +1} for the other decisions.
@@ -98,7 +107,8 @@ def robust_radius(
         `verify_certificate` checks.
     executor : concurrent.futures.Executor, optional
         Runs the searches: a process pool, Dask's ``client.get_executor()``, ``mpi4py.futures``.
-        The results are the same, in the same order.
+        Its ``map`` is called with a function and a list. The results are the same, in the same
+        order.
     progress : bool
         Count samples on standard error.
 
@@ -117,7 +127,17 @@ def robust_radius(
     -----
     Source: E29 to E32, derived. Bounds hold in real arithmetic for the float64 weights given:
     rounding errors are bounded and taken off `lower`. Where r is so far below ||x|| that they
-    exceed tol * r, a sample stays `bounded`; beyond sizes of 1e45 nothing is bounded (0 and inf).
+    exceed tol * r, a sample stays `bounded`. Beyond sizes of 1e45, and where products of weights
+    underflow, nothing is bounded (0 and inf).
+
+    `upper` is the norm of a point that is adversarial as the network's outputs are computed. In
+    real arithmetic the point may be adversarial only beside it, so that `upper` can be below r, by
+    less than an ulp of x: `lower` never exceeds r, and neither does it exceed `upper`.
+
+    Width: a node costs O(M p) for p = min(M, d), and the search can need 2^m nodes, m the number
+    of branching neurons (of negative output weight) whose hyperplanes are within the radius. That
+    is few in the paper's setting, at any width. Where many are, as in networks of hundreds of
+    neurons that were trained for other ends, set `time_limit` or `max_nodes`, and read the bounds.
 
     Examples
     --------
@@ -152,7 +172,7 @@ def robust_radius(
         draft.perturb(hard)
         counter.advance(len(x) - len(hard))
         tasks = [hard[i : i + _TASK] for i in range(0, len(hard), _TASK)]
-        samples = (draft.samples.take(task) for task in tasks)
+        samples = [draft.samples.take(task) for task in tasks]  # Dask and others want a list
         work = partial(answers, question, draft.geometry, draft.targets, options)
         results = map(work, samples) if executor is None else executor.map(work, samples)
         for task, found in zip(tasks, results, strict=True):
@@ -173,11 +193,14 @@ class _Draft:
         net, self.question, self.options = question.net, question, options
         with np.errstate(all="ignore"):  # of samples that are out of range
             z = net.preactivations(x)
-            wrong = question.adversarial(net.readout(z), y)
+            wrong, fits = question.adversarial(net.readout(z), y), in_range(net, x)
+            # Out of range a tie may be an underflow, and is taken for one in rationals alone.
+            for i in np.flatnonzero(wrong & ~fits & ~question.adversarial(net.readout(z), y, TINY)):
+                wrong[i] = question.truly_adversarial(x[i], int(y[i]))
             self.x_norm = np.sqrt(np.einsum("nd,nd->n", x, x))
             self.geometry = Geometry.of(net)
         self.samples = Samples(x, y, z, np.zeros_like(z))
-        self.open = ~wrong & in_range(net, x)
+        self.open = ~wrong & fits
         self.lost = ~wrong & ~self.open
         labels = np.unique(y[self.open]).tolist()
         self.targets = {label: targets_of(net, label, question.decision) for label in labels}

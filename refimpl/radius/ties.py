@@ -5,6 +5,11 @@ the network computes it. Beside a given endpoint three kinds of points are tried
 out; with the neurons at their kinks z_r = 0 pushed below, since f may be 0 where they all are off;
 and with short binary coordinates, as they are or moved onto the kinks. For weights that are short
 binary numbers themselves, products and sums of these are exact, and so is the tie.
+
+What rounds to a tie need not be beside one: where the weights of two neurons are multiples of each
+other but for their last bits, f may be 0 in floats along a line and in truth at its end alone. A
+point is taken only if it, or the point on the exact kinks within rounding of it, is adversarial in
+rational arithmetic too.
 """
 
 from __future__ import annotations
@@ -13,12 +18,15 @@ from fractions import Fraction
 
 import numpy as np
 
+from refimpl._rational import Fractions, fractions
 from refimpl._validation import Array
 from refimpl.network import TwoLayerReLU
 from refimpl.radius.geometry import UNIT
+from refimpl.radius.points import Question
 
 _BITS = (40, 34, 28, 20, 10, 0)
 _LARGEST = 2000  # coefficients that are worth solving for in fractions
+_MANY = 10  # rows, where they have that many coefficients together
 _SHORT = 2**16  # of weights, times a power of two
 
 
@@ -42,6 +50,49 @@ def neighbours(net: TwoLayerReLU, x: Array, perturbation: Array) -> Array:
         if moved is not None:
             points.append(moved)
     return np.array(points)
+
+
+def is_beside(question: Question, end: Array, y: int) -> bool:
+    """Whether a point within rounding of `end` is adversarial in rationals."""
+    if question.truly_adversarial(end, y):
+        return True
+    net, largest = question.net, float(np.abs(end).max())
+    reach = np.abs(net.W) @ np.abs(end) + np.abs(net.bias)
+    noise = 2 * (net.dim + 2) * UNIT * reach
+    near = (np.abs(net.W @ end + net.bias) <= noise) & net.W.any(axis=1)
+    moved = _solution(net.W[near], net.bias[near], end)
+    if moved is None:
+        return False
+    # Its largest weight moves a neuron to 0 within d noise / reach of the largest coordinate.
+    bound = Fraction(8 * (net.dim + 2) ** 2 * UNIT * largest)
+    far = any(abs(p - Fraction(q)) > bound for p, q in zip(moved, end, strict=True))
+    return not far and question.truly_adversarial(moved, y)
+
+
+def _solution(W: Array, b: Array, end: Array) -> Fractions | None:
+    """Point p with W p + b = 0 exactly that differs from `end` in one coordinate a row, or None."""
+    if not 0 < W.size * len(W) <= _LARGEST * _MANY:
+        return None
+    rows = [fractions(row) for row in np.column_stack([W, -b])]
+    point, pivots = fractions(end), []
+    for i in range(len(rows)):
+        row = rows[i]
+        sizes = np.abs(row[:-1])
+        if not sizes.any():
+            if row[-1]:
+                return None  # the kinks do not meet
+            continue
+        pivot = int(np.argmax(sizes))
+        rows[i] = row / row[pivot]
+        pivots.append((i, pivot))
+        for k in range(len(rows)):
+            if k != i and rows[k][pivot]:
+                rows[k] = rows[k] - rows[k][pivot] * rows[i]
+    free = np.ones(len(end), np.bool_)
+    free[[pivot for _, pivot in pivots]] = False
+    for i, pivot in pivots:
+        point[pivot] = rows[i][-1] - rows[i][:-1][free] @ point[free]
+    return point
 
 
 def _onto_kinks(W: Array, b: Array, end: Array, grid: Fraction) -> Array | None:
