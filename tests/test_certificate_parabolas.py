@@ -27,6 +27,7 @@ from refimpl.certificate import (
     rationals,
     verify_certificate,
 )
+from refimpl.certificate.region import Region
 
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
 from hostile_certificates import passes
@@ -199,7 +200,7 @@ def test_e35_the_minorant_lies_below_the_weighted_constraints_on_the_leaf(seed: 
         kappa=rng.choice([0.0, 0.1, 1.0, 10.0], (1, M)),
         ball=rng.random(1),
     )
-    ball = floats._ball(net, x, R, 2)
+    ball = floats._ball(net, Region(x, R), 2)
     lines = floats._lines(*minorant.intervals(rows, ball.lo, ball.up))
     m = minorant.minorant(rows, net.A, net.c, lines)
     N, height = m.parabola[0], -m.gamma[0]

@@ -108,10 +108,17 @@ import numpy as np
 from refimpl._validation import Array
 from refimpl.certificate.form import Cuts, Numbers, Reading, Rows
 from refimpl.certificate.minorant import Lines, Minorant, intervals, minorant
+from refimpl.certificate.region import (
+    FLOOR,
+    UNIT,
+    FloatRegion,
+    Region,
+    dots,
+    root,
+    rounded_norms,
+)
 from refimpl.network import TwoLayerReLU
 
-_UNIT = 2.0**-53
-_FLOOR = 2.0**-960  # added to every magnitude: pays for underflow
 _ROWS_AT_ONCE = 256  # keeps W^T q of a large tree, and of many cuts, small
 _STIFFNESS = 2.0 ** np.array([-2, -8, -14, -20, -26])  # of H, as parts of lambda, tried in turn
 _HUGE = 2.0**300  # floats leave parabolas with factors beyond it, or below 1 / it, to exact mode
@@ -120,11 +127,11 @@ _STEEPEST = 2.0**50  # of kappa size: beyond it the parabola is a spike that rou
 _GRAMS: WeakKeyDictionary[TwoLayerReLU, Array] = WeakKeyDictionary()
 
 
-def proved(reading: Reading, net: TwoLayerReLU, x: Array, R: float) -> Numbers:
+def proved(reading: Reading, net: TwoLayerReLU, region: Region) -> Numbers:
     """Which rows float64 proves, by the error bound at the head of this module."""
     result = np.zeros(len(reading), dtype=bool)
     with np.errstate(all="ignore"):  # overflow fails every comparison
-        ball = _ball(net, x, R, reading.arrays["weights"].shape[1])
+        ball = _ball(net, region, reading.arrays["weights"].shape[1])
         for start in range(0, len(reading), _ROWS_AT_ONCE):
             part = np.arange(start, min(start + _ROWS_AT_ONCE, len(reading)))
             cuts = reading.cuts_of(part)
@@ -133,8 +140,9 @@ def proved(reading: Reading, net: TwoLayerReLU, x: Array, R: float) -> Numbers:
 
 
 class _Ball(NamedTuple):
-    """What all rows share: z(0), bounds of |z| (size), of ||w|| and of z on the ball."""
+    """What all rows share: z(0), bounds of |z| (size) and of z on the region, and of ||w||."""
 
+    region: FloatRegion
     R: float
     eps: float
     z: Array
@@ -144,15 +152,18 @@ class _Ball(NamedTuple):
     up: Array
 
 
-def _ball(net: TwoLayerReLU, x: Array, R: float, n_constraints: int) -> _Ball:
-    n = 2 * _root(net.dim) + 5 * net.n_hidden + 4 * net.n_outputs + 3 * n_constraints + 32
-    eps = n * _UNIT
-    z = _dots(net.W, x) + net.bias
-    norms = _norms(net.W, eps)
-    reach = R * norms
-    size = np.abs(net.W) @ np.abs(x) + np.abs(net.bias) + reach + _FLOOR
-    wide = reach + 2 * eps * size
-    return _Ball(R, eps, z, size, norms, z - wide, z + wide)
+def _ball(net: TwoLayerReLU, region: Region, n_constraints: int) -> _Ball:
+    n = 2 * root(net.dim) + 5 * net.n_hidden + 4 * net.n_outputs + 3 * n_constraints + 32
+    eps = n * UNIT
+    omega, W = FloatRegion(region, eps), net.W
+    z = dots(W, region.x) + net.bias
+    size = np.abs(W) @ np.abs(region.x) + np.abs(net.bias) + omega.spread(W) + FLOOR
+    down = up = omega.support(W)
+    if not omega.plain:
+        down = omega.support(-W)
+    norms = rounded_norms(W, eps)
+    lo, hi = z - (down + 2 * eps * size), z + (up + 2 * eps * size)
+    return _Ball(omega, region.R, eps, z, size, norms, lo, hi)
 
 
 def _proved_rows(
@@ -162,15 +173,15 @@ def _proved_rows(
     lines = _lines(lo, up, empty)
     m = minorant(rows, net.A, net.c, lines)
     v = np.abs(rows.weights[:, None] @ rows.D)[:, 0]
-    B = v @ np.abs(net.A) + _FLOOR
-    S = v @ np.abs(net.c) + (B + rows.nu) @ ball.size + _FLOOR
+    B = v @ np.abs(net.A) + FLOOR
+    S = v @ np.abs(net.c) + (B + rows.nu) @ ball.size + FLOOR
     l0 = m.constant + m.q @ ball.z
     flat = ~m.parabola.any(axis=1)
     holds = np.ones(len(cuts.row), dtype=bool)
     for start in range(0, len(holds), _ROWS_AT_ONCE):
         part = slice(start, start + _ROWS_AT_ONCE)
         holds[part] = _affine_cuts(cuts.take(part), net, ball, l0, m.q, S)
-    leaf = np.isfinite(l0) & (l0 - ball.R * _norms(m.q @ net.W, ball.eps) > 4 * ball.eps * S)
+    leaf = np.isfinite(l0) & (l0 - ball.region.support(-m.q @ net.W) > 4 * ball.eps * S)
     for i in np.flatnonzero(~flat & ~empty):
         here = cuts.row == i
         bowl = _bowl_of(net, ball, m, i, rows, (v[i] @ np.abs(net.c), B[i]))
@@ -184,7 +195,7 @@ def _proved_rows(
 def _lines(lo: Array, up: Array, empty: Numbers) -> Lines:
     """Lines above ReLU on [lo, up]: 1 or 0 times z where stable, else the chord."""
     bent = (lo < 0) & (up > 0)
-    chord = (1 + 6 * _UNIT) / (1 - lo / up)  # up / (up - lo), never up / inf
+    chord = (1 + 6 * UNIT) / (1 - lo / up)  # up / (up - lo), never up / inf
     slope = np.where(lo >= 0, 1.0, np.where(up <= 0, 0.0, chord))
     return Lines(slope, np.where(bent, -slope * lo, 0.0), np.array(True), bent, empty)
 
@@ -194,10 +205,10 @@ def _affine_cuts(
 ) -> Numbers:
     """Which cuts (n,) an affine minorant proves: mu l + side (bound - z_r) >= 0 on the ball."""
     row, r, side = cuts.row, cuts.neuron, cuts.side
-    l1 = cuts.mu[:, None] * (q @ net.W)[row] - side[:, None] * net.W[r]
+    down = side[:, None] * net.W[r] - cuts.mu[:, None] * (q @ net.W)[row]
     level = cuts.mu * l0[row] + side * (cuts.bound - ball.z[r])
     size = cuts.mu * S[row] + ball.size[r] + np.abs(cuts.bound)
-    gap = level - ball.R * _norms(l1, ball.eps)
+    gap = level - ball.region.support(down)
     return np.isfinite(level) & (gap >= 4 * ball.eps * size)  # (E41)
 
 
@@ -286,19 +297,19 @@ def _bowl(Q: _Quadratic, hessian: _Hessian) -> _Bowl | None:
     for _ in range(2):
         delta = delta - hessian.solve(Q.at(delta)[3]) / 2
     t, f, p, g = Q.at(delta)
-    eps = ball.eps + 2 * W.shape[1] * _UNIT
-    R0 = float(_norms(delta, eps))
+    eps = ball.eps + 2 * W.shape[1] * UNIT
+    R0 = float(rounded_norms(delta, eps))
     size = ball.size + R0 * ball.norms
     terms = (Q.B + Q.nu) * size
     steep = 1 + 2 * np.abs(f) + eps * Q.kappa * size[N]
     terms[N] = Q.B[N] * steep * (size[N] + 0.25 / Q.kappa)
-    S = Q.constants + terms.sum() + Q.lam * (R0**2 + ball.R**2) + _FLOOR
+    S = Q.constants + terms.sum() + Q.lam * (R0**2 + ball.R**2) + FLOOR
     parabolas = (Q.height * (f / Q.kappa)) @ f
     sphere = Q.lam * (delta @ delta - ball.R**2)
     value = Q.constant + Q.q @ t - parabolas + sphere - 4 * eps * S  # (E35)
     slopes = np.abs(p) * ball.norms
     slopes[N] += 4 * Q.B[N] * ball.norms[N] * (Q.kappa * size[N] + 0.25)
-    gradient = _norms(g, eps) + 4 * eps * (slopes.sum() + 4 * Q.lam * R0 + _FLOOR)
+    gradient = rounded_norms(g, eps) + 4 * eps * (slopes.sum() + 4 * Q.lam * R0 + FLOOR)
     fine = (Q.kappa * size[N] < _STEEPEST).all() and np.isfinite([value, gradient]).all()
     stiffness = Q.lam * hessian.stiffness
     return _Bowl(value, gradient, stiffness, eps, t, size, hessian) if fine else None
@@ -320,7 +331,7 @@ class _Hessian:
             lam,
         )
         self.small = net.dim < len(N)
-        self.eps = (len(N) + net.dim + 8) * _UNIT
+        self.eps = (len(N) + net.dim + 8) * UNIT
         if self.small:
             self.a = np.full(net.dim, lam)
             C = -((self.V.T * D) @ self.V)
@@ -361,7 +372,7 @@ class _Hessian:
         e = np.abs(v - self.C @ Y) + self.error(np.abs(Y)) + spread
         last = (e**2 / (self.a * self.stiffness)[:, None]).sum(axis=0)
         total = top + (v * Y).sum(axis=0) + (np.abs(Y) * (e + spread)).sum(axis=0) + last
-        return (total * (1 + 8 * self.eps) + _FLOOR) / scale
+        return (total * (1 + 8 * self.eps) + FLOOR) / scale
 
 
 def _is_definite(C: Array, error: Callable[[Array], Array]) -> bool:
@@ -372,7 +383,7 @@ def _is_definite(C: Array, error: Callable[[Array], Array]) -> bool:
     n = len(C)
     scale = np.ldexp(1.0, -(np.frexp(diagonal)[1] // 2))  # to a diagonal in [1/2, 2)
     scaled = C * scale[:, None] * scale
-    shift = 8 * (n + 2) * n * _UNIT + 2 * scale * error(scale[:, None])[:, 0]
+    shift = 8 * (n + 2) * n * UNIT + 2 * scale * error(scale[:, None])[:, 0]
     scaled[np.diag_indices(n)] -= shift
     try:
         return bool(np.isfinite(np.linalg.cholesky(scaled)).all())
@@ -385,18 +396,3 @@ def _gram(net: TwoLayerReLU) -> Array:
     if (gram := _GRAMS.get(net)) is None:
         gram = _GRAMS[net] = net.W @ net.W.T
     return gram
-
-
-def _root(d: int) -> int:
-    return math.isqrt(d - 1) + 1
-
-
-def _dots(rows: Array, x: Array) -> Array:
-    """<row, x> for each row, as a sum of about sqrt(d) sums of about sqrt(d) products."""
-    d = rows.shape[-1]
-    return np.add.reduceat(rows * x, np.arange(0, d, _root(d)), axis=-1).sum(axis=-1)
-
-
-def _norms(rows: Array, eps: float) -> Array:
-    """Upper bounds of ||row||."""
-    return np.sqrt(_dots(rows, rows) + rows.shape[-1] * _FLOOR) * (1 + 2 * eps)

@@ -10,6 +10,7 @@ import numpy as np
 from refimpl import _validation as check
 from refimpl.certificate import floats, rationals
 from refimpl.certificate.form import Certificate, CertificateError, Reading, form, read, targets
+from refimpl.certificate.region import Region
 from refimpl.decisions import TIES, Decision, check_decision, check_labels
 from refimpl.network import TwoLayerReLU
 
@@ -25,9 +26,11 @@ def verify_certificate(
     radius: float,
     decision: Decision = "sign",
     ties: str = "adversarial",
+    norm: float = 2,
+    box: Any = None,
     exact: bool = False,
 ) -> None:
-    """Prove that no adversarial point x + delta has ||delta|| <= radius, or raise.
+    """Prove that no adversarial point x + delta of the box has ||delta||_p <= radius, or raise.
 
     The network is read in real arithmetic: W, b, A, c and x are the rational numbers that their
     float64 values stand for.
@@ -86,30 +89,38 @@ def verify_certificate(
     y = int(check_labels(np.ravel(y), 1, decision, net.n_outputs)[0])
     everywhere = np.ndim(radius) == 0 and radius == math.inf
     R = math.inf if everywhere else float(form("radius", radius, ()))
+    region = Region(x, R, check.check_norm(norm), check.check_box(box, x[None]))
     if R <= 0:
         raise CertificateError(f"radius: expected a positive number or inf, got {R}")
     reading = read(certificate, targets(y, decision, net.n_outputs), net.n_hidden)
-    if everywhere:
-        _refuse_balls(reading)
+    _refuse(reading, region)
     proved = np.zeros(len(reading), dtype=bool)
-    if not exact and not everywhere:
-        proved = floats.proved(reading, net, x, R)
+    if not exact and not (everywhere and region.box is None):
+        proved = floats.proved(reading, net, region)
     if proved.all():
         return
-    sample = rationals.Sample(net, x, R)
+    sample = rationals.Sample(net, region)
     largest = math.inf if exact else _LARGEST_ORDER
     for i in np.flatnonzero(~proved):
         if not _proved_exactly(reading, i, sample, ties == "robust", largest):
-            raise CertificateError(f"{reading.name(i)}: not proved for radius {R}")
+            raise CertificateError(f"{reading.name(i)}: not proved for {region}")
 
 
-def _refuse_balls(reading: Reading) -> None:
-    """Raise if anything but affine leaves is to prove the radius inf."""
-    what = {"kappa": reading.arrays["kappa"].any(axis=1), "ball": reading.arrays["ball"] > 0}
-    for name, bad in {**what, "splits": reading.is_step}.items():
-        for i in np.flatnonzero(bad):
-            rule = "no parabola, ball or narrowing step where the radius is inf"
-            raise CertificateError(f"{reading.name(i)}: {name}: expected {rule}")
+def _refuse(reading: Reading, region: Region) -> None:
+    """Raise if parabolas are to prove what needs no l2 ball, or steps what has no end at all."""
+    everywhere = math.isinf(region.R)
+    parabolas = {
+        "kappa": reading.arrays["kappa"].any(axis=1),
+        "ball": reading.arrays["ball"] > 0,
+    }
+    bad = parabolas if everywhere or region.norm != 2 else {}
+    if everywhere and region.box is None:
+        bad = bad | {"splits": reading.is_step}
+    where = "the radius is inf" if everywhere else "the norm is not 2"
+    for name, wrong in bad.items():
+        for i in np.flatnonzero(wrong):
+            rule = "no narrowing step" if name == "splits" else "no parabola or ball"
+            raise CertificateError(f"{reading.name(i)}: {name}: expected {rule} where {where}")
 
 
 def _proved_exactly(
@@ -121,5 +132,5 @@ def _proved_exactly(
             reading.rows([i]), cuts, sample, strict=strict, largest_order=largest_order
         )
     except rationals.LargeOrderError:
-        what = f"not proved for radius {sample.R} in floats"
+        what = f"not proved for {sample.region.region} in floats"
         raise CertificateError(f"{reading.name(i)}: {what}: pass exact=True") from None
