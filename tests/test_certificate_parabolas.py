@@ -272,8 +272,9 @@ def cut_holds(one: Case, proof: Certificate, R: float, cut: tuple[Any, ...]) -> 
         np.array([-2, -1]), *(np.repeat(a, 2, axis=0) for a in rows.values()), alone[0]
     )
     reading = form.read(one_step, D[[owner]], one.net.n_hidden)
-    by_floats = floats.proved(reading, one.net, np.asarray(one.x), R)[0]
-    sample = rationals.Sample(one.net, np.asarray(one.x), R)
+    ball = Region(np.asarray(one.x), R)
+    by_floats = floats.proved(reading, one.net, ball)[0]
+    sample = rationals.Sample(one.net, ball)
     step = reading.rows([0]), reading.cuts_of([0])
     exactly = rationals.proved(*step, sample, strict=False, largest_order=math.inf)
     assert exactly or not by_floats

@@ -120,17 +120,25 @@ def patterns(case: Case) -> Iterator[Pattern]:
 
 def closest(case: Case, p: Pattern) -> tuple[float, Array]:
     """Smallest norm in the pattern and its box, and the point; inf where there is none."""
-    (_, d), (below, above) = p.a.shape, case.sides()
+    d = p.a.shape[1]
     if case.norm == 2:
-        rows = [-p.a, np.eye(d)[np.isfinite(below)], -np.eye(d)[np.isfinite(above)]]
-        levels = [p.k, -below[np.isfinite(below)], -above[np.isfinite(above)]]
-        try:
-            found = quadprog.solve_qp(np.eye(d), np.zeros(d), np.vstack(rows).T, np.hstack(levels))
-        except ValueError:
-            return math.inf, np.zeros(d)
-        return float(np.linalg.norm(found[0])), found[0]
+        found = _quadratic_program(case, p)
+        point = np.zeros(d) if found is None else found[0]
+        return (math.inf if found is None else float(np.linalg.norm(point))), point
     lp = _program(case, p.a, p.k, None)
     return (lp.fun, lp.x[:d] - lp.x[d : 2 * d]) if lp.status == 0 else (math.inf, np.zeros(d))
+
+
+def _quadratic_program(case: Case, p: Pattern) -> Any:
+    """The nearest point and the multipliers of p's rows, None where there is none."""
+    eye = np.eye(p.a.shape[1])
+    below, above = (np.where(np.isfinite(side), side, 1e3) for side in case.sides())
+    rows = np.vstack([-p.a, eye, -eye])
+    try:
+        found = quadprog.solve_qp(eye, 0 * below, rows.T, np.hstack([p.k, -below, -above]))
+    except ValueError:
+        return None
+    return found[0], found[4][: len(p.k)]
 
 
 def _program(case: Case, a: Array, k: Array, R: float | None) -> Any:
@@ -162,17 +170,9 @@ def _program(case: Case, a: Array, k: Array, R: float | None) -> Any:
 
 def multipliers(case: Case, p: Pattern, R: float) -> Array:
     """Of the pattern's rows, that prove it if anything does."""
-    if case.norm == 2 and math.isfinite(R):
-        length, point = closest(case, p)
-        if R < length < math.inf and length > 0:
-            # point = -a^T u + (a normal of the box): u by least squares on the free coordinates.
-            below, above = case.sides()
-            d, free = len(point), np.ones(len(point), dtype=bool)
-            rows = [-p.a, np.eye(d)[np.isfinite(below)], -np.eye(d)[np.isfinite(above)]]
-            levels = [p.k, -below[np.isfinite(below)], -above[np.isfinite(above)]]
-            found = quadprog.solve_qp(np.eye(d), np.zeros(d), np.vstack(rows).T, np.hstack(levels))
-            assert free.all()
-            return np.asarray(found[4][: len(p.k)])
+    if case.norm == 2 and (found := _quadratic_program(case, p)) is not None:
+        if found[1].any():
+            return np.asarray(found[1])
     lp = _program(case, p.a, p.k, R)
     if lp.status != 0:
         return np.ones(len(p.k))
@@ -233,16 +233,15 @@ def within(delta: list[Fraction], norm: float, R: Fraction) -> bool:
 
 def adversarial_near(case: Case, point: Array, r: float) -> float | None:
     """A radius just above r in which fractions find an adversarial point."""
+    lo, hi = (
+        side.tolist() for side in case.box or (np.full(len(point), s * math.inf) for s in (-1, 1))
+    )
     for beyond in (1e-12, 1e-9, 1e-7):
-        moved = [Fraction(float(e)) * (1 + Fraction(beyond)) for e in point]
-        if case.box is not None:
-            lo, hi = case.box
-            moved = [
-                min(max(e, Fraction(float(low)) - c), Fraction(float(high)) - c)
-                if math.isfinite(low) and math.isfinite(high)
-                else e
-                for e, low, high, c in zip(moved, lo, hi, vector(case.x), strict=True)
-            ]
+        moved = []
+        for c, low, high, e in zip(vector(case.x), lo, hi, point.tolist(), strict=True):
+            end = c + Fraction(e) * (1 + Fraction(beyond))
+            end = max(end, Fraction(low)) if math.isfinite(low) else end
+            moved.append((min(end, Fraction(high)) if math.isfinite(high) else end) - c)
         R = r * (1 + 2 * beyond)
         if is_adversarial(case, moved) and within(moved, case.norm, Fraction(R)):
             return R
@@ -256,7 +255,6 @@ def test_e38_radii_by_enumeration_are_proved_and_no_more(norm: float) -> None:
         each = case(seed, norm)
         r, point = radius(each)
         if not math.isfinite(r):
-            proof = certify(each, math.inf if each.box is not None else 10.0)
             R = math.inf if each.box is not None and np.isfinite(each.box).all() else 10.0
             proof = certify(each, R)
             for exact in (False, True):

@@ -4,29 +4,34 @@ A row is tried here first; what this cannot decide is left to exact arithmetic.
 
 Affine minorants
 ----------------
-A leaf is proved if l0 - R ||l1|| > 4 eps S as computed. With u = 2^-53 and
+A leaf is proved if l0 - H(-l1) > 4 eps S as computed, where H bounds how far a linear function
+rises on the region, R ||l1|| on an l2 ball (see `region`). With u = 2^-53 and
 
     eps = n u,  n = 2 ceil(sqrt(d)) + 5 M + 4 K + 3 I + 32,
-    size_r = sum_j |W_rj x_j| + |b_r| + R ||w_r||,    |z_r| <= size_r on the ball,
+    size_r = sum_j |W_rj x_j| + |b_r| + reach_r,    |z_r| <= size_r on the region,
     S = sum_k |v_k c_k| + sum_r (B_r + nu_r) size_r,  B_r = sum_k |v_k A_kr|,
 
-l as computed is off by less than 4 eps S everywhere on the ball. To first order in u, a sum of m
+l as computed is off by less than 4 eps S everywhere on the region. There reach_r is R ||w_r||, with
+the dual norm, and with a box the lesser of it and sum_j |W_rj| max(a_j, b_j): it bounds
+sum_j |W_rj delta_j|, and so what errors of l1 make of any delta. To first order in u, a sum of m
 products, in any order, has an error of at most m u times the sum of their absolute values, and dots
 over d are sums of sums, with 2 ceil(sqrt(d)) for m. The errors are
 
 1. v and gamma, sums of I and of K terms. An error e of gamma_r, even one that flips its sign, moves
-   l by at most |e| size_r on the ball: (I + K) u S;
+   l by at most |e| size_r on the region: (I + K) u S;
 2. q = gamma f - nu, two roundings that act like 1: 2 u S;
 3. slope, rounded up, and offset: 6 u S;
 4. l0, a sum of K + 2 M products with absolute values of at most 2 S in all: 2 (K + 2 M + 2) u S;
 5. v in <v, c>: I u S, and z in <q, z>: (2 ceil(sqrt(d)) + 2) u S;
-6. l1 = W^T q, componentwise M u sum_r |q_r W_rj|, and its norm, which is rounded up by 2 eps:
-   times R, M u S.
+6. l1 = W^T q, componentwise M u sum_r |q_r W_rj|, which times |delta_j| adds up to M u S; H is
+   rounded up, on an l2 ball by 2 eps in the norm, and elsewhere as `region` says.
 
 Together less than eps S; the factor of 4 covers terms of higher order and the roundings of S, of
 the norm and of the last subtraction. The bounds lo and up are widened by 2 eps size, more than
 z and ||w_r|| are off by; cuts are floats, and exact. Underflow puts a product off by at most
-2^-1075: 2^-960, which is added to every size and magnitude and under every root, pays for it.
+2^-1075: 2^-960, which is added to every magnitude and under every root, pays for it. In l1 it is
+multiplied by delta: 2^-960 (1 + width), width a bound of sum_j |delta_j|, is added to every size
+and to S.
 Overflow gives inf or NaN and proves nothing: up / (up - lo), which overflow would turn into 0, is
 computed as 1 / (1 - lo / up), where 0 means that up, by which the line is then off, is below
 2^-1000 size.
@@ -36,13 +41,13 @@ above ReLU as computed; without it l would be off by another 3 u S, (ceil(sqrt(d
 (2 ceil(sqrt(d)) + 4) u S, which the factor of 4 would cover too. It would also cover n without 3 I,
 as I <= K, or without 32. And l0 cannot be inf where S is finite, unless l > 0 indeed.
 
-A cut by an affine minorant needs mu l0 +- (bound - z_r) >= R ||mu l1 -+ w_r||: mu times the errors
-above, those of z_r and ||w_r||, and two roundings of each term, so at most
+A cut by an affine minorant needs mu l0 +- (bound - z_r) >= H(+-w_r - mu l1): mu times the errors
+above, those of z_r and w_r, and two roundings of each term, so at most
 4 eps (mu S + size_r + |bound|).
 
 Quadratic minorants
 -------------------
-The errors 1, 2, 3 and 5 of z and gamma are those of sum_i w_i g_i on the ball: an error dz_r of z_r
+The errors 1, 2, 3 and 5 of z and gamma are those of sum_i w_i g_i on the region: an error dz_r of z_r
 moves gamma_r ReLU(z_r) by at most |gamma_r dz_r|, and dgamma_r moves it by at most
 |dgamma_r| size_r. So they cost eps S at most, whatever s_r is, and from here z, gamma and q are the
 floats that were computed, and Q is the quadratic that has them. Around any point delta_0, which
@@ -157,7 +162,8 @@ def _ball(net: TwoLayerReLU, region: Region, n_constraints: int) -> _Ball:
     eps = n * UNIT
     omega, W = FloatRegion(region, eps), net.W
     z = dots(W, region.x) + net.bias
-    size = np.abs(W) @ np.abs(region.x) + np.abs(net.bias) + omega.spread(W) + FLOOR
+    size = np.abs(W) @ np.abs(region.x) + np.abs(net.bias) + omega.spread(W)
+    size += FLOOR * (1 + omega.width)
     down = up = omega.support(W)
     if not omega.plain:
         down = omega.support(-W)
@@ -174,7 +180,8 @@ def _proved_rows(
     m = minorant(rows, net.A, net.c, lines)
     v = np.abs(rows.weights[:, None] @ rows.D)[:, 0]
     B = v @ np.abs(net.A) + FLOOR
-    S = v @ np.abs(net.c) + (B + rows.nu) @ ball.size + FLOOR
+    S = v @ np.abs(net.c) + (B + rows.nu) @ ball.size
+    S += FLOOR * (1 + ball.region.width)
     l0 = m.constant + m.q @ ball.z
     flat = ~m.parabola.any(axis=1)
     holds = np.ones(len(cuts.row), dtype=bool)

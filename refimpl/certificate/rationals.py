@@ -1,7 +1,8 @@
 """Rows of a certificate in rational arithmetic.
 
-Floats are integers times powers of two: W x and W^T q are sums of products of integers, the rest is
-`fractions.Fraction`. Only ||w_r|| and the chord's slope are rounded, both up, by at most 2^-64.
+Floats are integers times powers of two: W x, W^T q and the caps of a box are sums and products of
+integers, the rest is `fractions.Fraction`. Only the chord's slope and, for p = 2, the norms in the
+intervals of z are rounded, up, by at most 2^-64; a leaf or a cut compares squares instead.
 
 Parabolas
 ---------
@@ -58,7 +59,7 @@ class LargeOrderError(Exception):
 
 
 class Sample:
-    """Fractions of one sample: z = W x + b, and intervals of z on the ball."""
+    """Fractions of one sample: z = W x + b, and intervals of z on the region."""
 
     def __init__(self, net: TwoLayerReLU, region: Region) -> None:
         self.net, self.region, self.R = net, ExactRegion(region), region.R

@@ -27,7 +27,7 @@ In floats a cap is the difference rounded to the next float above it. It is 0 wh
 is, and nowhere else, as differences of floats do not underflow. The bound as computed is off by a
 relative error below (2 ceil(sqrt(d)) + 8) u: |v_j| - u_j and its product with the cap are two
 roundings, the sums and the root follow, with nothing but terms of one sign. It is rounded up by
-2 eps, see `refimpl.certificate.floats`, and by what underflow can take, d 2^-960.
+2 eps, see `refimpl.certificate.floats`, and by d 2^-960, more than underflow takes of d products.
 """
 
 from __future__ import annotations
@@ -87,8 +87,11 @@ class FloatRegion:
 
     def __init__(self, region: Region, eps: float) -> None:
         self.R, self.norm, self.plain, self.eps = region.R, region.norm, region.plain, eps
-        if not self.plain:
+        if self.plain:
+            self.width = root(len(region.x)) * region.R  # bounds sum_j |delta_j|
+        else:
             self.a, self.b = region.caps()
+            self.width = float(np.maximum(self.a, self.b).sum() * (1 + 2 * eps))
 
     def support(self, v: Array) -> Array:
         """H_R of the rows (n,d), rounded up."""

@@ -44,10 +44,14 @@ def verify_certificate(
         Its label, -1 or +1; a class for argmax.
     certificate : Certificate
     radius : float
-        R > 0, inf included. ``ties="adversarial"`` proves r > R (for R = inf: r = inf);
-        ``ties="robust"`` proves r >= R.
+        R > 0, inf included. ``ties="adversarial"`` proves r > R (for R = inf: r = inf, no
+        adversarial point is in the box at all); ``ties="robust"`` proves r >= R.
     decision : {"sign", "argmax"}, GroupMax or GroupSum
     ties : {"adversarial", "robust"}
+    norm : {1, 2, numpy.inf}
+        The p of ||delta||_p.
+    box : (lo, hi), optional
+        Limits of x + delta, numbers or (d,) arrays, which may be infinite.
     exact : bool
         True: rational arithmetic throughout. False: float64 with a proven error bound, and rational
         arithmetic only for the rows that this cannot decide. Both prove; without parabolas their
@@ -61,11 +65,12 @@ def verify_certificate(
         and its path. Or the certificate is malformed, or the radius is not positive (radius 0 needs
         no proof).
     ValueError
-        The other arguments are not what they should be. `CertificateError` is a `ValueError` too.
+        The other arguments are not what they should be, or the sample lies outside its box.
+        `CertificateError` is a `ValueError` too.
 
     Notes
     -----
-    Source: E33, E35, E41, E42, derived; the proof stands at the head of `refimpl.certificate`, the
+    Source: E33, E35, E38, E41, E42, derived; the proof stands at the head of `refimpl.certificate`, the
     bound on rounding errors at that of `refimpl.certificate.floats`.
 
     Examples
@@ -80,6 +85,10 @@ def verify_certificate(
     Traceback (most recent call last):
     ...
     refimpl.certificate.form.CertificateError: target 0, leaf 0, path []: not proved for radius 2.0
+
+    In [0.5, inf) it never meets 0: no radius is too large.
+
+    >>> verify_certificate(net, [2.0], 1, leaf, radius=math.inf, box=(0.5, math.inf))
     """
     check.instance("net", net, TwoLayerReLU)
     decision = check_decision(decision, net.n_outputs)
