@@ -47,8 +47,8 @@ above, those of z_r and w_r, and two roundings of each term, so at most
 
 Quadratic minorants
 -------------------
-The errors 1, 2, 3 and 5 of z and gamma are those of sum_i w_i g_i on the region: an error dz_r of z_r
-moves gamma_r ReLU(z_r) by at most |gamma_r dz_r|, and dgamma_r moves it by at most
+The errors 1, 2, 3 and 5 of z and gamma are those of sum_i w_i g_i on the region: an error dz_r of
+z_r moves gamma_r ReLU(z_r) by at most |gamma_r dz_r|, and dgamma_r moves it by at most
 |dgamma_r| size_r. So they cost eps S at most, whatever s_r is, and from here z, gamma and q are the
 floats that were computed, and Q is the quadratic that has them. Around any point delta_0, which
 floats choose near the minimiser,

@@ -100,7 +100,7 @@ class FloatRegion:
         size, cap = np.abs(v), np.where(v > 0, self.b, self.a)
         u = self._split(size, cap)
         q = size - u
-        rest = sums(np.where(q > 0, q * cap, 0.0))
+        rest = sums(np.where(q == 0, 0.0, q * cap))  # NaN stays NaN
         if self.norm == math.inf or math.isinf(self.R):
             first = np.zeros(len(v))
         else:

@@ -70,8 +70,8 @@ def verify_certificate(
 
     Notes
     -----
-    Source: E33, E35, E38, E41, E42, derived; the proof stands at the head of `refimpl.certificate`, the
-    bound on rounding errors at that of `refimpl.certificate.floats`.
+    Source: E33, E35, E38, E41, E42, derived; the proof stands at the head of `refimpl.certificate`,
+    the bound on rounding errors at that of `refimpl.certificate.floats`.
 
     Examples
     --------
