@@ -275,7 +275,7 @@ EQUATIONS: dict[str, Equation] = {
         "s R + sum (|v_j| - s)_+ cap_j; p = 2: min over v = u + q, q between 0 and v, of "
         "R ||u|| + sum |q_j| cap_j",
         "derived",
-        _at(),
+        _at("certificate.rationals", "certificate.region"),
     ),
     "E39": Equation(
         "distance of {l0 + <v, delta> <= 0} in the box: the R with l0 = H_R(-v), "

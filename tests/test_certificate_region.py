@@ -27,6 +27,7 @@ from refimpl.certificate import (
     CertificateError,
     Cuts,
     form,
+    integers,
     rationals,
     region,
     verify_certificate,
