@@ -267,7 +267,7 @@ EQUATIONS: dict[str, Equation] = {
         "r(x) = inf{||delta||_p: lo <= x + delta <= hi, x + delta adversarial}, p = 1, 2 or inf; "
         "Omega(R) = {||delta||_p <= R, -a <= delta <= b}, a = x - lo, b = hi - x",
         "definition",
-        _at(),
+        _at("radius.region"),
     ),
     "E38": Equation(
         "H_R(v) = max over Omega(R) of <v, delta>, cap_j = min(R, b_j) where v_j > 0, else "
@@ -275,13 +275,13 @@ EQUATIONS: dict[str, Equation] = {
         "s R + sum (|v_j| - s)_+ cap_j; p = 2: min over v = u + q, q between 0 and v, of "
         "R ||u|| + sum |q_j| cap_j",
         "derived",
-        _at(),
+        _at("certificate.rationals", "certificate.region", "radius.support"),
     ),
     "E39": Equation(
         "distance of {l0 + <v, delta> <= 0} in the box: the R with l0 = H_R(-v), "
         "inf if l0 > sum |v_j| cap_j(inf)",
         "derived",
-        _at(),
+        _at("radius.support"),
     ),
     "E40": Equation(
         "with a box inf (Q + sum_j eta_j (delta_j + a_j)(delta_j - b_j)) > 0, eta >= 0, where "
@@ -294,7 +294,7 @@ EQUATIONS: dict[str, Equation] = {
     "E41": Equation(
         "where l0 + <v, delta> <= 0: z_r <= z_r(0) - mu l0 + H_R(w_r - mu v) for every mu >= 0",
         "derived",
-        _at("certificate.floats", "certificate.rationals"),
+        _at("certificate.floats", "certificate.rationals", "radius.ball", "radius.region"),
     ),
     "E42": Equation(
         "where Q <= 0, F = inf Q at delta*: |z_r - z_r(delta*)| <= sqrt(-F w_r^T H^-1 w_r), "

@@ -467,3 +467,74 @@ def test_compressed_files_are_refused(path: Path) -> None:
     np.savez_compressed(path, **arrays)
     with pytest.raises(ValueError, match=r"proof\.npz: expected an \.npz .* which is compressed"):
         load_certificates(path)
+
+
+# Norms and boxes
+
+BOXED = {"norm": math.inf, "box": ([0.25], math.inf)}
+
+
+def test_norm_and_box_survive_and_stand_in_version_2(tmp_path: Path) -> None:
+    target = tmp_path / "proof.npz"
+    asked: dict[str, Any] = {"net": NET, "x": X[:1], "y": Y[:1]}
+    save_certificates(target, [leaf()], radius=[math.inf], **asked, **BOXED)
+    loaded = load_certificates(target)
+    assert loaded.norm == math.inf
+    assert loaded.box is not None
+    assert [side.tolist() for side in loaded.box] == [[0.25], [math.inf]]
+    assert repr(loaded).endswith("ties='adversarial', norm=inf, box=True)")
+    loaded.check_inputs(NET, X[:1], Y[:1])
+    proof = loaded.certificates[0]
+    assert proof is not None
+    options: dict[str, Any] = {"norm": loaded.norm, "box": loaded.box}
+    verify_certificate(NET, X[0], Y[0], proof, radius=loaded.radius[0], **options)
+    with np.load(target) as archive:
+        assert archive["format_version"] == 2
+    save_certificates(target, [leaf()], radius=[1.5], **asked, norm=1)
+    loaded = load_certificates(target)
+    assert (loaded.norm, loaded.box) == (1.0, None)
+    save_certificates(target, [leaf()], radius=[1.5], **asked, norm=2, box=None)
+    loaded = load_certificates(target)
+    assert (loaded.norm, loaded.box) == (2.0, None)
+    with np.load(target) as archive:
+        assert archive["format_version"] == 1
+        assert "norm" not in archive.files
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"norm": np.array(3.0)}, "norm: expected 1, 2 or numpy.inf, got 3.0"),
+        ({"norm": np.array(np.nan)}, "norm: expected 1, 2 or numpy.inf, got nan"),
+        ({"norm": np.array(2)}, "norm: expected dtype <f8, got <i8"),
+        ({"norm": None}, "arrays: expected ball, box_hi, box_lo, constraints"),
+        ({"box_lo": None}, "arrays: expected ball, box_hi, box_lo, constraints"),
+        (
+            {"box_lo": np.array([3.0]), "box_hi": np.array([2.0])},
+            "box: expected no lo above",
+        ),
+        ({"box_lo": np.array([np.nan])}, "box: expected finite numbers, got nan"),
+        ({"box_lo": np.zeros(2)}, r"box_\w\w: expected shape"),
+        ({"format_version": np.array(1)}, "arrays: expected constraints, decision"),
+    ],
+)
+def test_norms_and_boxes_that_do_not_fit_are_refused(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "proof.npz"
+    save_certificates(path, [leaf(), None], radius=[1.5, 0], net=NET, x=X[:2], y=Y[:2], norm=1)
+    test_contents_that_do_not_fit_are_refused_even_with_a_right_digest(path, changes, message)
+
+
+def test_a_box_without_the_samples_is_refused(tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"radius": [1.5], "net": NET, "x": X[:1], "y": Y[:1]}
+    with pytest.raises(ValueError, match="x: expected samples in the box"):
+        save_certificates(tmp_path / "proof.npz", [leaf()], **asked, box=(0, 1))
+    with pytest.raises(ValueError, match="norm: expected 1, 2 or numpy"):
+        save_certificates(tmp_path / "proof.npz", [leaf()], **asked, norm=0)
+    assert not list(tmp_path.iterdir())
+    # Of samples that hash to the same, nothing but a box made by hand can be wrong.
+    save_certificates(tmp_path / "proof.npz", [leaf()], **asked, box=(0, 3))
+    wrong = replace(load_certificates(tmp_path / "proof.npz"), box=(np.zeros(1), np.ones(1)))
+    with pytest.raises(ValueError, match="x: expected samples in the box"):
+        wrong.check_inputs(NET, X[:1], Y[:1])

@@ -18,6 +18,7 @@ from exact import dot, matrix, vector
 
 from refimpl import TwoLayerReLU
 from refimpl.certificate import Cuts, floats
+from refimpl.certificate.region import Region
 
 
 class Draw(NamedTuple):
@@ -58,7 +59,7 @@ def broken(module: ModuleType, n: int, seed: int) -> set[str]:
 def _broken(module: ModuleType, draw: Draw) -> Iterator[str]:
     net, M = draw.net, len(draw.kappa)
     R = 1.0
-    ball = module._ball(net, draw.x, R, 1)
+    ball = module._ball(net, Region(draw.x, R), 1)
     N, q, B = np.arange(M), np.zeros(M + 1), np.append(draw.height, 0.0)
     Q = module._Quadratic(net.W, ball, N, draw.height, draw.kappa, q, 1.0, draw.lam, 1.0, B, q)
     hessian = module._Hessian(net, ball, N, draw.height * draw.kappa, draw.lam)
@@ -163,7 +164,7 @@ def test_e35_e42_the_claims_hold_in_fractions() -> None:
     [
         ("sphere - 4 * eps * S", "sphere", "value"),
         ("_norms(g, eps) + 4 * eps * (slopes", "_norms(g, eps) + 0 * eps * (slopes", "gradient"),
-        ("    shift = 8 * (n + 2) * n * _UNIT + 2 * scale", "    shift = 0 * scale", "stiffness"),
+        ("    shift = 8 * (n + 2) * n * UNIT + 2 * scale", "    shift = 0 * scale", "stiffness"),
         ("+ self.error(np.abs(Y)) + spread\n", "\n", "inverse"),
         ("(np.abs(Y) * (e + spread)).sum(axis=0)", "0", "inverse"),
         (" >= 4 * self.eps * size)", " >= -4 * self.eps * size)", "cut"),

@@ -27,6 +27,7 @@ from refimpl.certificate import (
     rationals,
     verify_certificate,
 )
+from refimpl.certificate.region import Region
 
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
 from hostile_certificates import passes
@@ -199,7 +200,7 @@ def test_e35_the_minorant_lies_below_the_weighted_constraints_on_the_leaf(seed: 
         kappa=rng.choice([0.0, 0.1, 1.0, 10.0], (1, M)),
         ball=rng.random(1),
     )
-    ball = floats._ball(net, x, R, 2)
+    ball = floats._ball(net, Region(x, R), 2)
     lines = floats._lines(*minorant.intervals(rows, ball.lo, ball.up))
     m = minorant.minorant(rows, net.A, net.c, lines)
     N, height = m.parabola[0], -m.gamma[0]
@@ -271,8 +272,9 @@ def cut_holds(one: Case, proof: Certificate, R: float, cut: tuple[Any, ...]) -> 
         np.array([-2, -1]), *(np.repeat(a, 2, axis=0) for a in rows.values()), alone[0]
     )
     reading = form.read(one_step, D[[owner]], one.net.n_hidden)
-    by_floats = floats.proved(reading, one.net, np.asarray(one.x), R)[0]
-    sample = rationals.Sample(one.net, np.asarray(one.x), R)
+    ball = Region(np.asarray(one.x), R)
+    by_floats = floats.proved(reading, one.net, ball)[0]
+    sample = rationals.Sample(one.net, ball)
     step = reading.rows([0]), reading.cuts_of([0])
     exactly = rationals.proved(*step, sample, strict=False, largest_order=math.inf)
     assert exactly or not by_floats

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from refimpl import GroupMax, TwoLayerReLU, cli, load_certificates, save_certificates
+from refimpl.certificate import Certificate
 from refimpl.cli import data as cli_data
 from refimpl.cli import options
 from refimpl.datasets.errors import DatasetFormatError, UnofficialDataError
@@ -268,6 +269,36 @@ def test_verify_where_every_sample_has_a_certificate(files, capsys):
         0,
         f"2 of 2 certificates proved (decision sign, ties adversarial; {FLOATS})\n",
     )
+
+
+def test_verify_takes_norm_and_box_from_the_file(tmp_path, capsys):
+    # f = x1 + x2 is 2 at (1, 1): with 0.75 <= x1, 7/4 in l_inf, and sqrt(50)/4 in l2.
+    net = TwoLayerReLU([[1.0, 1.0], [-1.0, -1.0]], None, [[1.0, -1.0]])
+    net.save(tmp_path / "net.npz")
+    x, y = np.ones((1, 2)), np.array([1])
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    rows = np.ones((1, 2))
+    leaf = Certificate(np.array([-1]), rows[:, :1], rows, 0 * rows)
+    box = [0.75, -np.inf], np.inf
+    inputs = tmp_path / "net.npz", tmp_path / "data.npz", tmp_path / "proofs.npz"
+    for norm, limits, radius, where in (
+        (np.inf, box, 1.7, ", linf in a box"),
+        (2, box, 1.7, ", l2 in a box"),
+        (1, (0, 1), 1.9, ", l1 in [0, 1]"),
+        (1, None, 1.9, ", l1"),
+        (np.inf, None, 0.9, ", linf"),
+    ):
+        options = {"norm": norm, "box": limits, "net": net, "x": x, "y": y}
+        save_certificates(inputs[2], [leaf], radius=[radius], **options)
+        status, out, _ = call(capsys, "verify", *inputs)
+        assert (status, out) == (
+            0,
+            f"1 of 1 certificates proved (decision sign, ties adversarial{where}; {FLOATS})\n",
+        )
+    save_certificates(inputs[2], [leaf], radius=[1.8], **options | {"box": box})
+    status, out, _ = call(capsys, "verify", *inputs)
+    assert status == 1
+    assert "not proved for radius 1.8 in linf within the box" in out
 
 
 def test_verify_refuses_certificates_of_other_inputs_by_the_name_of_the_file(files, capsys):

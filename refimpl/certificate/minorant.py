@@ -13,7 +13,7 @@ class Lines(NamedTuple):
     """Lines slope z_r + offset above ReLU(z_r) on the intervals at hand, all (n,M).
 
     They hold where `bounded`; `bent`: lo_r < 0 < up_r; `empty` (n,): some cut contradicts the path,
-    the ball or another cut.
+    the region or another cut.
     """
 
     slope: Numbers
@@ -39,7 +39,7 @@ class Minorant(NamedTuple):
 
 
 def intervals(rows: Rows, lo: Numbers, up: Numbers) -> tuple[Numbers, Numbers, Numbers]:
-    """Intervals at hand (n,M), from those of the ball (M,), and which rows (n,) are empty."""
+    """Intervals at hand (n,M), from those of the region (M,), and which rows (n,) are empty."""
     lo, up = np.maximum(lo, rows.lo), np.minimum(up, rows.up)
     off_path = rows.phase == 0
     below = np.where(off_path | (rows.phase < 0), lo, np.maximum(lo, 0))
