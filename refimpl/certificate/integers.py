@@ -46,7 +46,7 @@ def as_float(integer: int, shift: int) -> float:
         return math.inf
 
 
-as_floats = np.frompyfunc(as_float, 2, 1)
+_as_floats = np.frompyfunc(as_float, 2, 1)
 
 
 def shifted(integers: Any, shift: Any) -> Any:
@@ -131,7 +131,7 @@ def _unit_diagonal(matrices: Bordered) -> tuple[Array, Integers, int, Integers] 
     shifts = exponents[:, None] + exponents
     place = max(0, -int(shifts.min())) + scale
     integers = block << (shifts + (place - scale))
-    approximate = as_floats(integers, place).astype(np.float64)
+    approximate = _as_floats(integers, place).astype(np.float64)
     return (approximate, integers, place, exponents) if (np.abs(approximate) < 4).all() else None
 
 
@@ -192,7 +192,7 @@ def _signs_by_residuals(
 def _solutions(approximate: Array, sides: Integers, shift: int) -> tuple[Integers, int]:
     """About C^-1 h for each row h of sides / 2^shift, as integers / 2^fraction."""
     length = [max(int(size).bit_length(), 1) for size in np.abs(sides).max(axis=1)]
-    near = np.array([as_floats(row, bits) for row, bits in zip(sides, length, strict=True)])
+    near = np.array([_as_floats(row, bits) for row, bits in zip(sides, length, strict=True)])
     Y = np.linalg.solve(approximate, near.astype(np.float64).T).T
     _, tops = np.frexp(np.abs(Y).max(axis=1))
     mantissas = np.rint(np.ldexp(Y, _FRACTION_BITS - tops[:, None])).astype(np.int64)

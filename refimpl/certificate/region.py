@@ -126,10 +126,12 @@ class FloatRegion:
             last = last_filled(size, cap, self.R)
             s = np.where(last < 0, 0.0, size[np.arange(len(size)), last])
             return np.minimum(size, s[:, None])
-        top, e = np.frexp(size.max(axis=1))[1][:, None], math.frexp(self.R)[1]
-        cap, R = np.ldexp(cap, -e), math.ldexp(self.R, -e)
-        level = water_level(np.ldexp(size, -top), cap, R)
-        return np.fmin(size, np.ldexp(level[:, None] * cap, top))
+        # By powers of two, lest squares leave the range of floats.
+        tops = np.clip(np.frexp(size.max(axis=1))[1], -1000, 1000)
+        unit, e = np.ldexp(1.0, tops)[:, None], min(max(math.frexp(self.R)[1], -1000), 1000)
+        cap = cap * 2.0**-e
+        level = water_level(size / unit, cap, math.ldexp(self.R, -e))
+        return np.fmin(size, level[:, None] * unit * cap)
 
 
 class ExactRegion:
@@ -182,8 +184,7 @@ class ExactRegion:
         self, size: Integers, scale: int, cap: Integers, near: Array
     ) -> tuple[Fraction, Fraction]:
         """Split rows for p = 1."""
-        approximate = exact.as_floats(size, max(size).bit_length()).astype(np.float64)
-        last = last_filled(approximate[None], near[None], self.region.R)[0]
+        last = last_filled(_roughly(size)[0][None], near[None], self.region.R)[0]
         s = 0 if last < 0 else int(size[last])
         rest = int((size - np.minimum(size, s)) @ cap)
         return self.R * Fraction(s, scale) + Fraction(rest, scale << self.shift), Fraction(0)
@@ -194,8 +195,7 @@ class ExactRegion:
         """Split rows for p = 2."""
         guard = max(_BITS - max(size).bit_length(), 0)
         size, scale = size << guard, scale << guard
-        top = max(size).bit_length()
-        approximate = exact.as_floats(size, top).astype(np.float64)
+        approximate, top = _roughly(size)
         R = math.ldexp(self.region.R, -self.e)
         level = water_level(approximate[None], np.ldexp(near, -self.e)[None], R)[0]
         mantissa, power = float(level).as_integer_ratio()
@@ -206,15 +206,23 @@ class ExactRegion:
         return rest, self.R**2 * Fraction(int(u @ u), scale**2)  # (E38)
 
 
+def _roughly(size: Integers) -> tuple[Array, int]:
+    """Floats near size / 2^top, at most 1, and top; small ones are 0."""
+    top = max(size).bit_length()
+    down = top - 62
+    leading = size >> down if down >= 0 else size << -down
+    return np.ldexp(leading.astype(np.int64).astype(np.float64), -62), top
+
+
 def water_level(size: Array, cap: Array, R: float) -> Array:
     """About 1 / t (n,), where min(t size, cap) (n,d) has the norm R; 0 where it is shorter."""
     with np.errstate(all="ignore"):
         squares, caps = size * size, cap * cap
         level = np.sqrt(squares.sum(axis=1)) / R
         for _ in range(_STEPS):
-            capped = size > level[:, None] * cap
-            rest = R**2 - np.where(capped, caps, 0.0).sum(axis=1)
-            new = np.sqrt(np.where(capped, 0.0, squares).sum(axis=1) / rest)
+            capped = (size > level[:, None] * cap).astype(np.float64)
+            rest = R**2 - np.einsum("ij,ij->i", caps, capped)
+            new = np.sqrt(np.einsum("ij,ij->i", squares, 1 - capped) / rest)
             if not (new < level).any():
                 break
             level = np.where(new < level, new, level)
