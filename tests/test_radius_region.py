@@ -11,7 +11,15 @@ import pytest
 import region_brute_force
 from hypothesis import given, settings, strategies
 
-from refimpl import GroupMax, GroupSum, TwoLayerReLU, pgd_attack, robust_radius
+from refimpl import (
+    CertificateError,
+    GroupMax,
+    GroupSum,
+    TwoLayerReLU,
+    pgd_attack,
+    robust_radius,
+    verify_certificate,
+)
 
 NORMS = (1, 2, math.inf)
 CLOSE = 1e-6  # HiGHS and quadprog meet constraints to 1e-7
@@ -72,6 +80,26 @@ def sample(seed: int, d: int = 12, M: int = 9, n: int = 6) -> Any:
     net = network(rng, d, M, 1, whole=False)
     x = rng.random((n, d))
     return net, x, np.where(net.outputs(x)[:, 0] > 0, 1, -1)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("norm", NORMS)
+@given(seed=seeds)
+@settings(max_examples=15, deadline=None)
+def test_lower_bounds_pass_the_checker_with_their_certificates(
+    norm: float, exact: bool, seed: int
+) -> None:
+    net, x, y, decision, box = case(seed)
+    options: Any = {"decision": decision, "norm": norm, "box": box}
+    found = robust_radius(net, x[None], [y], certificates=True, **options)
+    assert found.certificates is not None
+    lower, proof = found.lower[0], found.certificates[0]
+    assert (proof is not None) == (lower > 0) or math.isinf(lower)
+    if proof is not None:
+        verify_certificate(net, x, y, proof, radius=lower, exact=exact, **options)
+    if proof is not None and math.isfinite(lower):
+        with pytest.raises(CertificateError):
+            verify_certificate(net, x, y, proof, radius=lower * 1.001, exact=exact, **options)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -113,7 +113,7 @@ def robust_radius(
         An epsilon: a sample is done once lower > epsilon, or a point well within epsilon is known.
     certificates : bool
         Also return a certificate (E33) that each sample's r exceeds its `lower`, which
-        `verify_certificate` checks. So far in l2 without a box.
+        `verify_certificate` checks.
     executor : concurrent.futures.Executor, optional
         Runs the searches: a process pool, Dask's ``client.get_executor()``, ``mpi4py.futures``.
         Its ``map`` is called with a function and a list. The results are the same, in the same
@@ -131,8 +131,7 @@ def robust_radius(
     ------
     ValueError
         Bad shapes or values, a decision that does not fit the network, labels that do not fit the
-        decision, another norm, samples outside the box,
-        certificates of another norm than l2 or with a box.
+        decision, another norm, samples outside the box.
 
     Notes
     -----
@@ -178,8 +177,6 @@ def robust_radius(
         math.inf if stop_at is None else check.real("stop_at", stop_at, minimum=0),
         bool(certificates),
     )
-    if certificates and not space.plain:
-        check.fail("certificates", "False in a box and in other norms than 2", certificates)
     draft = _Draft(question, space, options, x, y)
     with Progress("radius", len(x), enabled=progress) as counter:
         hard = draft.settle()
