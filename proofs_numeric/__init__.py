@@ -26,6 +26,11 @@ CLAIMS = (
     "supervision-alone",
     "scaling",
     "symmetry",
+    "multiclass",
+    "participation",
+    "adversarial-training",
+    "bayes",
+    "regime",
 )
 
 __all__ = ["CLAIMS", "Check", "Evidence", "Size", "prove"]

@@ -16,6 +16,7 @@ from refimpl import (
     Trajectory,
     TwoLayerReLU,
     closed_form_direction,
+    decompose,
     robust_radius,
     smallest_step,
 )
@@ -108,9 +109,13 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Size(Setting):
-    """A setting for several seeds, one network of each kind for each; `seed` is not looked at."""
+    """A setting for several seeds, one network of each kind for each; `seed` is not looked at.
+
+    full: judge long evidence as a whole, where a reduced case is judged else.
+    """
 
     seeds: tuple[int, ...] = (0, 1, 2)
+    full: bool = False
 
 
 def scaled(
@@ -191,6 +196,30 @@ def closed_form_steps(run: Run) -> Array:
 def cluster_sizes(sample: Sample, k: int) -> Array:
     """Training samples of each cluster."""
     return np.bincount(sample.cluster, minlength=k).astype(np.float64)
+
+
+def participation(parts: Array) -> Array:
+    """How many of the k parts of each row (M,k) count: (sum |p|)^2 / sum p^2, NaN for zeros.
+
+    It is 1 where one part is all, and k where all are alike.
+
+    >>> participation(np.array([[0.0, 3.0], [-2.0, -2.0], [0.0, 0.0]])).tolist()
+    [1.0, 2.0, nan]
+    """
+    size = np.abs(parts)
+    squares = (size**2).sum(axis=1)
+    nothing = np.full(len(size), np.nan)
+    return np.divide(size.sum(axis=1) ** 2, squares, out=nothing, where=squares > 0)
+
+
+def features_averaged(run: Run) -> Array:
+    """How many features each neuron averages (M,): the participation of its positive lambda.
+
+    NaN for a neuron that has taken up none. A neuron is drawn to the features of its own class and
+    pushed away from all others (E16), which have a negative lambda.
+    """
+    feature = decompose(run.path, run.problem.train, run.problem.dist).feature
+    return participation(np.maximum(feature, 0.0))
 
 
 def largest_normal(count: float) -> float:

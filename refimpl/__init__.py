@@ -11,6 +11,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from refimpl.adversarial_training import AdversarialTrajectory, adversarial_training
 from refimpl.attacks import closed_form_attack, closed_form_direction, linear_region_attack
 from refimpl.certificate import Certificate, CertificateError, verify_certificate
 from refimpl.certificate_files import CertificateFile, load_certificates, save_certificates
@@ -28,6 +29,7 @@ from refimpl.training import Trajectory, gradient_descent
 __version__ = "0.1.0"
 
 __all__ = [
+    "AdversarialTrajectory",
     "AttackGap",
     "Certificate",
     "CertificateError",
@@ -41,6 +43,7 @@ __all__ = [
     "Sample",
     "Trajectory",
     "TwoLayerReLU",
+    "adversarial_training",
     "attack_gap",
     "closed_form_attack",
     "closed_form_direction",

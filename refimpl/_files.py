@@ -49,12 +49,11 @@ def write_npz(path: str | os.PathLike[str], **arrays: Any) -> None:
 
 
 def read_npz(
-    path: str | os.PathLike[str], *, compressed: bool = True
+    path: str | os.PathLike[str], *, stored: bool = False
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Read every array of an .npz file, never unpickling; a `ValueError` names a bad file.
 
-    A small file of compressed arrays can need any amount of memory: ``compressed=False`` refuses
-    such a file.
+    `stored` refuses compression, so that no more can come out of a file than it has bytes.
     """
     # Opened here: np.load leaves a file that is no archive open, and the file system's own errors
     # (missing, a directory, unreadable) pass through as they are.
@@ -63,19 +62,33 @@ def read_npz(
             raise ValueError(f"{path}: expected an .npz file of arrays, got another kind of file")
         file.seek(0)
         try:
+            if stored:
+                _refuse_compression(file)
             with np.load(file, allow_pickle=False) as archive:
-                for member in archive.zip.infolist() if not compressed else ():
-                    if member.compress_type != zipfile.ZIP_STORED:
-                        raise ValueError(f"{member.filename}, which is compressed")
                 return {name: _member(archive, name) for name in archive.files}
         except Exception as error:  # zipfile, zlib and numpy.lib.format each raise their own
             reason = str(error) or type(error).__name__
             raise ValueError(f"{path}: expected an .npz file of arrays, got {reason}") from None
 
 
+def _refuse_compression(file: IO[bytes]) -> None:
+    """Raise `ValueError` unless the members are stored as they are, in bytes of their own."""
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+    for member in members:
+        if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
+            raise ValueError(f"{member.filename}, which is compressed")
+    if sum(member.file_size for member in members) > file.seek(0, os.SEEK_END):
+        raise ValueError("members that overlap")
+    file.seek(0)
+
+
 def _member(archive: Any, name: str) -> np.ndarray[Any, Any]:
     """Return an array of the archive; NumPy hands out anything else in it as bytes."""
-    value = archive[name]
+    try:
+        value = archive[name]
+    except ValueError as error:  # as of np.savez(b=None), which is an object and no number
+        raise ValueError(f"{name}: {error}") from None
     if not isinstance(value, np.ndarray):
         raise ValueError(f"{name}, which is no array")
     return value

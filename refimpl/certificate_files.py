@@ -6,7 +6,8 @@ A plain .npz archive (zip of .npy) without pickle or compression. Integers are i
 radii and multipliers float64, all little-endian. For n samples and M hidden neurons it holds
 exactly
 
-- ``format_version`` (): 1, or 2 if any certificate has parabolas or narrowing steps.
+- ``format_version`` (): 1, or 2 if any certificate has parabolas or narrowing steps, or where the
+  radii are not l2 radii without a box.
 - ``decision`` (): text, ``sign``, ``argmax``, ``group_max`` or ``group_sum``; ``labels`` (K,): the
   groups -1 or +1 of the latter two, else empty.
 - ``ties`` (): text, ``adversarial`` or ``robust``.
@@ -23,6 +24,9 @@ exactly
 - version 2 only: ``kappa`` (sum of leaves, M) and ``ball`` (sum of leaves,); ``cuts`` (n,), how
   many each certificate has, 0 included; ``cut_row``, ``cut_neuron``, ``cut_side`` int64,
   ``cut_bound`` and ``cut_mu`` (sum of cuts,). Rows count from 0 in each certificate.
+- version 2, all three or none: ``norm`` (), the p of l_p as float64, 1, 2 or inf; ``box_lo`` and
+  ``box_hi`` (d,), limits of x + delta, -inf and inf where there are none. Without them radii are
+  l2 radii without a box, and with 2 and no limit at all they stand for the same.
 - ``digest`` (32,): hash of all the arrays above, sorted by name.
 
 A hash is the SHA-256 over, array by array: the name; the shape as Python writes a tuple,
@@ -75,6 +79,11 @@ _FORM_2 = _FORM | {
     **{name: (dtype, ("all cuts",)) for name, dtype in _CUTS.items()},
 }
 _FORMS = {1: _FORM, FORMAT_VERSION: _FORM_2}
+_REGION: dict[str, tuple[str, tuple[int | str, ...]]] = {
+    "norm": ("<f8", ()),
+    "box_lo": ("<f8", ("d",)),
+    "box_hi": ("<f8", ("d",)),
+}
 _SIZES = ("nodes", "leaves", "constraints")
 _GROUPED: dict[str, Any] = {"group_max": GroupMax, "group_sum": GroupSum}
 
@@ -96,6 +105,10 @@ class CertificateFile:
         Hash of the network that they are about.
     samples : (n,32) uint8 array
         Hash of each sample and its label.
+    norm : {1, 2, inf}
+        Radii are l_p radii with this p.
+    box : (lo, hi) or None
+        Limits (d,) of the points that count as adversarial.
 
     Notes
     -----
@@ -128,6 +141,8 @@ class CertificateFile:
     ties: str
     network: AnyArray
     samples: AnyArray
+    norm: float = 2.0
+    box: tuple[Array, Array] | None = None
 
     def __repr__(self) -> str:
         given = sum(each is not None for each in self.certificates)
@@ -137,6 +152,8 @@ class CertificateFile:
             certificates=given,
             decision=self.decision,
             ties=self.ties,
+            **({} if self.norm == 2 else {"norm": self.norm}),
+            **({} if self.box is None else {"box": True}),
         )
 
     def check_inputs(self, net: TwoLayerReLU, x: Any, y: Any) -> None:
@@ -153,7 +170,8 @@ class CertificateFile:
         Raises
         ------
         ValueError
-            Another network, other samples or labels, or a decision that the network cannot make.
+            Another network, other samples or labels, a decision that the network cannot make, or
+            a box that does not hold the samples.
         """
         if not np.array_equal(self.network, _network_hash(net)):
             check.fail("net", "the network that the certificates are about", "another one")
@@ -162,6 +180,7 @@ class CertificateFile:
             check.fail("x", f"the {len(self.samples)} samples of the file", f"{len(samples)}")
         for i in np.flatnonzero((samples != self.samples).any(axis=1)):
             check.fail(f"x[{i}], y[{i}]", "the sample that certificate is about", "another one")
+        check.check_box(self.box, check.real_array("x", x, ("n", net.dim)))
 
 
 def save_certificates(
@@ -174,6 +193,8 @@ def save_certificates(
     y: Any,
     decision: Decision = "sign",
     ties: str = "adversarial",
+    norm: float = 2,
+    box: Any = None,
 ) -> None:
     """Write certificates to exactly `path`, whole or not at all. They are not verified here.
 
@@ -191,6 +212,10 @@ def save_certificates(
         Network, samples and labels that the certificates are about; the file holds their hashes.
     decision : {"sign", "argmax"}, GroupMax or GroupSum
     ties : {"adversarial", "robust"}
+    norm : {1, 2, numpy.inf}
+        What the radii are measured in.
+    box : (lo, hi), optional
+        Limits of x + delta, numbers or (d,) arrays, which may be infinite.
 
     Raises
     ------
@@ -227,7 +252,8 @@ def save_certificates(
     none = np.empty((0, net.n_hidden))
     sizes = np.array([_sizes(each) for each in certificates])
     radii = check.extended_array("radius", radius, (len(samples),))
-    version = max((_version(each) for each in given), default=1)
+    region = _region(norm, box, check.real_array("x", x, ("n", net.dim)))
+    version = 2 if region else max((_version(each) for each in given), default=1)
     values: dict[str, Any] = {
         "format_version": version,
         "decision": decision if isinstance(decision, str) else _group_name(decision),
@@ -244,8 +270,9 @@ def save_certificates(
         "tau": np.concatenate([none, *(each.tau for each in given)]),
         "nu": np.concatenate([none, *(each.nu for each in given)]),
         **(_newer(certificates, net.n_hidden) if version > 1 else {}),
+        **region,
     }
-    form = _FORMS[version]
+    form = _FORMS[version] | _REGION
     arrays = {name: np.asarray(values[name]).astype(form[name][0]) for name in sorted(values)}
     _check_sizes(arrays)
     write_npz(path, **arrays, digest=_hash(arrays.items()))
@@ -289,12 +316,13 @@ def load_certificates(path: str | os.PathLike[str]) -> CertificateFile:
     ...     file = load_certificates(path)
     >>> verify_certificate(net, [2.0], 1, file.certificates[0], radius=file.radius[0])
     """
-    arrays = read_npz(path, compressed=False)
+    arrays = read_npz(path, stored=True)
     try:
         version = arrays.get("format_version", np.array(1))
         if version.tolist() not in tuple(_FORMS):
             check.fail("format_version", " or ".join(map(str, _FORMS)), version)
-        names = {*_FORMS[int(version)], "digest"}
+        region = _REGION if version > 1 and _REGION.keys() & arrays.keys() else {}
+        names = {*_FORMS[int(version)], *region, "digest"}
         if arrays.keys() != names:
             check.fail("arrays", ", ".join(sorted(names)), ", ".join(sorted(arrays)))
         digest = arrays.pop("digest")
@@ -332,7 +360,30 @@ def _decode(arrays: dict[str, AnyArray]) -> CertificateFile:
         ties=check.choice("ties", str(arrays["ties"]), TIES),
         network=arrays["network"],
         samples=arrays["samples"],
+        **_decode_region(arrays),
     )
+
+
+def _region(norm: float, box: Any, x: Array) -> dict[str, Any]:
+    """Make the arrays of a norm and a box, none for l2 without a box."""
+    norm, box = check.check_norm(norm), check.check_box(box, x)
+    if norm == 2 and box is None:
+        return {}
+    lo, hi = box or (np.full(x.shape[1], -np.inf), np.full(x.shape[1], np.inf))
+    return {"norm": norm, "box_lo": lo, "box_hi": hi}
+
+
+def _decode_region(arrays: dict[str, AnyArray]) -> dict[str, Any]:
+    """Norm and box, none of them where the file has none."""
+    if "norm" not in arrays:
+        return {}
+    box = arrays["box_lo"], arrays["box_hi"]
+    endless = (box[0] == -np.inf).all() and (box[1] == np.inf).all()
+    none = np.empty((0, len(box[0])))  # the samples are not in the file
+    return {
+        "norm": check.check_norm(arrays["norm"].item()),
+        "box": None if endless else check.check_box(box, none),
+    }
 
 
 def _decode_newer(arrays: dict[str, AnyArray], leaves: list[int]) -> list[tuple[Any, ...]]:
@@ -358,7 +409,8 @@ def _decode_newer(arrays: dict[str, AnyArray], leaves: list[int]) -> list[tuple[
 def _check_form(arrays: dict[str, AnyArray]) -> None:
     """Raise `ValueError` unless types and shapes are those of the format."""
     known: dict[int | str, int] = {}
-    for name, (dtype, dimensions) in _FORMS[int(arrays["format_version"])].items():
+    form = _FORMS[int(arrays["format_version"])] | (_REGION if "norm" in arrays else {})
+    for name, (dtype, dimensions) in form.items():
         array = arrays[name]
         if not array.dtype.str.startswith(dtype):
             check.fail(name, f"dtype {dtype}", array.dtype.str)

@@ -13,7 +13,7 @@ from refimpl._validation import Array
 from refimpl.distribution import ClusterDistribution, Sample
 
 if TYPE_CHECKING:
-    from refimpl.training import Trajectory
+    from refimpl.training import Snapshot, Trajectory
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,9 @@ class Decomposition:
     noise: Array
 
 
-def decompose(trajectory: Trajectory, sample: Sample, dist: ClusterDistribution) -> Decomposition:
+def decompose(
+    trajectory: Trajectory | Snapshot, sample: Sample, dist: ClusterDistribution
+) -> Decomposition:
     """Split trained weights into cluster features mu_j and the noise xi_i of every sample.
 
     w_r = w_r(0) + sum_j lambda_{r,j} mu_j / ||mu_j||^2 + sum_i sigma_{r,i} xi_i / ||xi_i||^2,
@@ -37,8 +39,9 @@ def decompose(trajectory: Trajectory, sample: Sample, dist: ClusterDistribution)
 
     Parameters
     ----------
-    trajectory : Trajectory
-        Trained on sample.x.
+    trajectory : Trajectory or Snapshot
+        Trained on sample.x. A snapshot is the ``get_network`` of a callback of `gradient_descent`:
+        at every step it gives lambda and sigma of that step.
     sample : Sample
         x (n,d) and cluster (n,); y is not read.
     dist : ClusterDistribution

@@ -158,7 +158,7 @@ EQUATIONS: dict[str, Equation] = {
     "E22": Equation(
         "radius of f_FA at x: min(<v_y, x>/||v_y||, <v_y - v_{-y}, x>/||v_y - v_{-y}||)_+",
         "derived",
-        _at("theory"),
+        _at("theory", "proofs_numeric.feature_sets"),
     ),
     "E23": Equation(
         "law of f_FA's radius: r = min(p/sqrt(k_own), (p - q)/sqrt(k))_+, "
@@ -205,7 +205,7 @@ EQUATIONS: dict[str, Equation] = {
         "g = sum_r alpha_r ReLU(z_r) + beta",
         "derived",
         _at(
-            "certificate",
+            "certificate.form",
             "decisions",
             "radius.geometry",
             "radius.points",
@@ -231,13 +231,19 @@ EQUATIONS: dict[str, Equation] = {
         "leaf of a certificate that r > R: sum_i w_i g_i >= l(delta) = l0 + <l1, delta> on the "
         "leaf for ||delta|| <= R, and l0 > R ||l1||",
         "derived",
-        _at("certificate", "radius.empty", "radius.leaf", "radius.raised"),
+        _at(
+            "certificate.minorant",
+            "certificate.rationals",
+            "radius.empty",
+            "radius.leaf",
+            "radius.raised",
+        ),
     ),
     # Parabolas in place of chords.
     "E34": Equation(
         "ReLU(t) <= (t + s)^2/(4 s) for every t and s > 0, with equality at t = s and t = -s",
         "derived",
-        _at(),
+        _at("certificate.minorant"),
     ),
     "E35": Equation(
         "sum_i w_i g_i >= Q(delta) = l0 + <W^T q, delta> - sum_N D_r (z_r + s_r + <w_r, delta>)^2 "
@@ -246,7 +252,7 @@ EQUATIONS: dict[str, Equation] = {
         "G = W W^T, c = z + s on N, p = q - 2 D c, k = l0 - sum_N D_r c_r^2 - lambda R^2, "
         "h = G_N p",
         "derived; test in floats: Rump, BIT 46, 2006",
-        _at(),
+        _at("certificate.floats", "certificate.rationals", "radius.parabola"),
     ),
     "E36": Equation(
         "F = inf Q at delta*, t_r = z_r + <w_r, delta*>: "
@@ -254,14 +260,14 @@ EQUATIONS: dict[str, Equation] = {
         "dF/dnu_r = -t_r (on) or t_r (off), dF/dlambda = ||delta*||^2 - R^2, "
         "dF/dw_i = g_i(delta*) with the leaf's lines and parabolas",
         "derived",
-        _at(),
+        _at("radius.parabola"),
     ),
     # Norms and boxes.
     "E37": Equation(
         "r(x) = inf{||delta||_p: lo <= x + delta <= hi, x + delta adversarial}, p = 1, 2 or inf; "
         "Omega(R) = {||delta||_p <= R, -a <= delta <= b}, a = x - lo, b = hi - x",
         "definition",
-        _at(),
+        _at("radius.region"),
     ),
     "E38": Equation(
         "H_R(v) = max over Omega(R) of <v, delta>, cap_j = min(R, b_j) where v_j > 0, else "
@@ -269,13 +275,13 @@ EQUATIONS: dict[str, Equation] = {
         "s R + sum (|v_j| - s)_+ cap_j; p = 2: min over v = u + q, q between 0 and v, of "
         "R ||u|| + sum |q_j| cap_j",
         "derived",
-        _at(),
+        _at("certificate.rationals", "certificate.region", "radius.support"),
     ),
     "E39": Equation(
         "distance of {l0 + <v, delta> <= 0} in the box: the R with l0 = H_R(-v), "
         "inf if l0 > sum |v_j| cap_j(inf)",
         "derived",
-        _at(),
+        _at("radius.support"),
     ),
     "E40": Equation(
         "with a box inf (Q + sum_j eta_j (delta_j + a_j)(delta_j - b_j)) > 0, eta >= 0, where "
@@ -288,12 +294,12 @@ EQUATIONS: dict[str, Equation] = {
     "E41": Equation(
         "where l0 + <v, delta> <= 0: z_r <= z_r(0) - mu l0 + H_R(w_r - mu v) for every mu >= 0",
         "derived",
-        _at(),
+        _at("certificate.floats", "certificate.rationals", "radius.ball", "radius.region"),
     ),
     "E42": Equation(
         "where Q <= 0, F = inf Q at delta*: |z_r - z_r(delta*)| <= sqrt(-F w_r^T H^-1 w_r), "
         "H = lambda I - W_N^T D W_N",
         "derived",
-        _at(),
+        _at("certificate.floats", "certificate.rationals", "radius.parabola"),
     ),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -43,6 +44,26 @@ class Trajectory:
         )
 
 
+class Snapshot:
+    """One step of gradient descent: calling it builds the network of that step.
+
+    coefficients (n,M): C of that step, as in `Trajectory`, so that `decompose` takes a snapshot
+    too. Whether asked for at once or long after, both are those of the step.
+    """
+
+    def __init__(self, build: Callable[[], TwoLayerReLU], C: Array) -> None:
+        self._build, self._C = build, C
+
+    def __call__(self) -> TwoLayerReLU:
+        """Build the network."""
+        return self._build()
+
+    @property
+    def coefficients(self) -> Array:
+        """Copy C."""
+        return self._C.copy()
+
+
 def gradient_descent(
     net: TwoLayerReLU,
     x: ArrayLike,
@@ -53,7 +74,7 @@ def gradient_descent(
     method: str = "auto",
     batch_size: int | None = None,
     rng: int | np.random.Generator | None = None,
-    callback: Callable[[int, float, Callable[[], TwoLayerReLU]], object] | None = None,
+    callback: Callable[[int, float, Snapshot], object] | None = None,
 ) -> Trajectory:
     """Train W and b, not A and c, by gradient descent with a constant learning rate.
 
@@ -87,7 +108,9 @@ def gradient_descent(
         Required with batch_size; not read without.
     callback : callable, optional
         ``callback(step, losses[step], get_network)`` for step = 0..steps, at W(step) and b(step).
-        ``get_network()`` builds that network, then or later. What the callback raises passes.
+        ``get_network()`` builds that network, and ``get_network.coefficients`` is C (n,M) of that
+        step, then or later: neither costs anything unless it is asked for. ``decompose`` takes
+        ``get_network`` in place of a trajectory. What the callback raises passes.
 
     Returns
     -------
@@ -115,6 +138,14 @@ def gradient_descent(
     >>> path = gradient_descent(net, [[2.0]], [1], learning_rate=1.0, steps=1)
     >>> path.coefficients.tolist(), path.network.W.tolist()
     ([[0.5, -0.5]], [[2.0], [0.0]])
+
+    The same coefficients, step by step.
+
+    >>> def show(step, loss, get_network):
+    ...     print(step, get_network.coefficients.tolist(), get_network().W.tolist())
+    >>> path = gradient_descent(net, [[2.0]], [1], learning_rate=1.0, steps=1, callback=show)
+    0 [[0.0, 0.0]] [[1.0], [1.0]]
+    1 [[0.5, -0.5]] [[2.0], [0.0]]
     """
     x = check.real_array("x", x, ("n", net.dim))
     y = check_targets(targets, len(x), net.n_outputs)
@@ -173,12 +204,19 @@ def _cheaper_method(net: TwoLayerReLU, n: int, steps: int, batch: int) -> str:
 
 
 class _Iterate(ABC):
-    """Parameters after t steps. Both methods hold b(t) and C(t)."""
+    """Parameters after t steps. Both methods hold b(t) and C(t).
+
+    Snapshots share these arrays. Steps change them in place, but leave them to the last snapshot
+    and go on with copies, if somebody kept it.
+    """
+
+    moving: tuple[str, ...] = ("b", "C")
 
     def __init__(self, net: TwoLayerReLU, x: Array) -> None:
         self.net, self.x = net, x
         self.b = net.bias.copy()
         self.C = np.zeros((len(x), net.n_hidden))
+        self._last: Callable[[], Snapshot | None] = lambda: None
 
     @abstractmethod
     def preactivations(self, rows: Rows) -> Array:
@@ -186,13 +224,22 @@ class _Iterate(ABC):
 
     def move(self, rows: Rows, change: Array) -> None:
         """Add change = -learning_rate G to the coefficients of these rows."""
+        if self._last() is not None:
+            for name in self.moving:
+                setattr(self, name, getattr(self, name).copy())
         self.C[rows] += change  # (E14)
         if self.net.b is not None:
             self.b += change.sum(axis=0)  # (E13)
 
     @abstractmethod
-    def snapshot(self) -> Callable[[], TwoLayerReLU]:
+    def build(self) -> Callable[[], TwoLayerReLU]:
+        """Return what builds the network of the arrays as they are now."""
+
+    def snapshot(self) -> Snapshot:
         """Remember the parameters as they are now; the network is built when it is asked for."""
+        snapshot = Snapshot(self.build(), self.C)
+        self._last = weakref.ref(snapshot)
+        return snapshot
 
     def _network(self, W: Array, b: Array) -> TwoLayerReLU:
         return TwoLayerReLU(W, None if self.net.b is None else b, self.net.A, self.net.c)
@@ -200,6 +247,8 @@ class _Iterate(ABC):
 
 class _Primal(_Iterate):
     """Holds W(t) beside C(t)."""
+
+    moving = ("b", "C", "W")
 
     def __init__(self, net: TwoLayerReLU, x: Array) -> None:
         super().__init__(net, x)
@@ -212,8 +261,8 @@ class _Primal(_Iterate):
         super().move(rows, change)
         self.W += change.T @ self.x[rows]  # (E13)
 
-    def snapshot(self) -> Callable[[], TwoLayerReLU]:
-        return partial(self._network, self.W.copy(), self.b.copy())
+    def build(self) -> Callable[[], TwoLayerReLU]:
+        return partial(self._network, self.W, self.b)
 
 
 class _Gram(_Iterate):
@@ -227,8 +276,8 @@ class _Gram(_Iterate):
     def preactivations(self, rows: Rows) -> Array:
         return self.initial[rows] + self.Q[rows] @ self.C + self.b  # (E14)
 
-    def snapshot(self) -> Callable[[], TwoLayerReLU]:
-        return partial(self._from_coefficients, self.C.copy(), self.b.copy())
+    def build(self) -> Callable[[], TwoLayerReLU]:
+        return partial(self._from_coefficients, self.C, self.b)
 
     def _from_coefficients(self, C: Array, b: Array) -> TwoLayerReLU:
         return self._network(self.net.W + C.T @ self.x, b)  # (E14)

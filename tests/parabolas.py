@@ -116,7 +116,7 @@ def bound(node: Node, m: Multipliers) -> tuple[float, Array, Array]:
     return Q.k - node.R * norm, delta, N
 
 
-def maximise(node: Node, w: Array, parabolas: Array, steps: int = 80) -> Multipliers:
+def maximise(node: Node, w: Array, parabolas: Array, steps: int = 40) -> Multipliers:
     """Multipliers that maximise F for the given w, with parabolas where allowed."""
     M, z, R = len(node.z), node.z, node.R
     norms = np.linalg.norm(node.net.W, axis=1)
@@ -171,6 +171,8 @@ def cuts(node: Node, m: Multipliers) -> list[tuple[int, int, float, float]]:
         Q, _ = quadratic(node, m)
     F, delta, _ = bound(node, m)
     W, found = node.net.W, []
+    if not np.isfinite(F):
+        return []
     for r in np.flatnonzero(np.isnan(node.line())):
         for side in (1, -1):
             if N.any():
@@ -197,8 +199,16 @@ def _cap(node: Node, Q: Quadratic, w: Array, z: float) -> tuple[float, float]:
 class Builder:
     """Rows of a certificate in the making."""
 
-    def __init__(self, rng: np.random.Generator, share: float, narrowings: int, max_rows: int):
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        share: float,
+        narrowings: int,
+        max_rows: int,
+        steps: int = 40,
+    ):
         self.rng, self.share, self.narrowings, self.max_rows = rng, share, narrowings, max_rows
+        self.steps = steps
         self.splits: list[int] = []
         self.rows: list[Multipliers] = []
         self.cuts: list[tuple[int, int, int, float, float]] = []
@@ -212,7 +222,7 @@ class Builder:
         w[self.rng.integers(len(w))] = 1.0
         if self.rng.random() < 0.5:
             w = self.rng.random(len(w))
-        m = maximise(node, w, curved)
+        m = maximise(node, w, curved, self.steps)
         F, delta, _ = bound(node, m)
         scale = 1 + abs(quadratic(node, m)[0].k)
         free = np.flatnonzero(node.phase == 0)
@@ -270,10 +280,11 @@ def certificate(
     seed: int = 0,
     share: float = 1.0,
     narrowings: int = 1,
-    max_rows: int = 200,
+    max_rows: int = 40,
+    steps: int = 40,
 ) -> Certificate:
     """What should prove R: parabolas on about a `share` of the neurons, chords on the others."""
-    builder = Builder(np.random.default_rng(seed), share, narrowings, max_rows)
+    builder = Builder(np.random.default_rng(seed), share, narrowings, max_rows, steps)
     z = net.W @ np.asarray(x, dtype=float) + net.bias
     reach = R * np.linalg.norm(net.W, axis=1)
     for D in constraint_rows(y, decision, net.n_outputs):

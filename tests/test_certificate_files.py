@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from refimpl import GroupMax, GroupSum, TwoLayerReLU, verify_certificate
-from refimpl.certificate import Certificate
+from refimpl.certificate import Certificate, Cuts
 from refimpl.certificate_files import load_certificates, save_certificates
 
 NET = TwoLayerReLU([[1.0], [-1.0]], None, [[1.0, -1.0]])  # f = x, r = |x|
@@ -364,3 +364,177 @@ def test_a_decision_that_the_network_cannot_make_is_refused(path: Path) -> None:
     for decision in ("argmax", GroupSum([1, -1])):
         with pytest.raises(ValueError, match="decision: expected"):
             replace(loaded, decision=decision).check_inputs(NET, X, np.abs(Y))
+
+
+# Version 2: parabolas and narrowing steps
+
+
+def curved() -> Certificate:
+    """A leaf below a narrowing step, with a parabola and a ball that nothing reads."""
+    rows = np.ones((2, 2))
+    cuts = (np.array([value]) for value in (0, 1, 1, 3.6, 0.0))
+    splits, kappa, ball = np.array([-2, -1]), rows * [0.0, 0.25], np.array([0.5, 0.0])
+    return Certificate(splits, rows[:, :1], rows, 0 * rows, kappa, ball, Cuts(*cuts))
+
+
+@pytest.fixture
+def newer(tmp_path: Path) -> Path:
+    target = tmp_path / "proof.npz"
+    save_certificates(target, [leaf(), curved(), None], radius=[1.5, 0.5, 0], net=NET, x=X, y=Y)
+    return target
+
+
+def test_parabolas_and_cuts_survive_and_others_are_none(newer: Path) -> None:
+    first, second, third = load_certificates(newer).certificates
+    assert third is None
+    assert first is not None
+    assert second is not None
+    assert (first.kappa, first.ball, first.cuts) == (None, None, None)
+    want = curved()
+    for name in ("splits", "weights", "tau", "nu", "kappa", "ball"):
+        got = getattr(second, name)
+        assert np.array_equal(got, getattr(want, name))
+        assert got.dtype == getattr(want, name).dtype
+    assert second.cuts is not None
+    assert want.cuts is not None
+    for column, expected in zip(second.cuts, want.cuts, strict=True):
+        assert column.tolist() == expected.tolist()
+    with np.load(newer) as archive:
+        assert archive["format_version"] == 2
+        assert archive["cuts"].tolist() == [0, 1, 0]
+    verify_certificate(NET, X[0], Y[0], first, radius=1.5)
+    verify_certificate(NET, X[1], Y[1], second, radius=0.5)
+
+
+def test_certificates_without_parabolas_and_steps_are_written_as_version_1(path: Path) -> None:
+    with np.load(path) as archive:
+        assert archive["format_version"] == 1
+        assert "kappa" not in archive.files
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kappa": None}, "arrays: expected ball, constraints, cut_bound"),
+        ({"kappa": np.ones((3, 3))}, r"kappa: expected shape \(3, 2\), got shape \(3, 3\)"),
+        ({"ball": np.ones(2)}, r"ball: expected shape \(3,\), got shape \(2,\)"),
+        ({"cuts": np.array([0, 2, 0])}, "cut_row: expected 2 rows, got 1"),
+        ({"cuts": np.array([-1, 2, 0])}, r"cuts\[0\]: expected at least 0, .*, got -1"),
+        ({"cuts": np.array([0, 0, 1])}, r"cuts\[2\]: expected .* 0 without a certificate, got 1"),
+        ({"cut_mu": np.ones(2)}, r"cut_mu: expected shape \(1,\), got shape \(2,\)"),
+        ({"cut_side": np.ones(1)}, "cut_side: expected dtype <i8, got <f8"),
+        ({"format_version": np.array(1)}, "arrays: expected constraints, decision"),
+    ],
+)
+def test_contents_of_version_2_that_do_not_fit_are_refused(
+    newer: Path, changes: dict[str, Any], message: str
+) -> None:
+    test_contents_that_do_not_fit_are_refused_even_with_a_right_digest(newer, changes, message)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kappa": np.ones((1, 2))}, r"kappa: expected real numbers of shape \(2, 2\)"),
+        ({"ball": np.ones((2, 1))}, r"ball: expected real numbers of shape \(2,\)"),
+        ({"ball": [math.nan, 0]}, "ball: expected finite"),
+        ({"cuts": 3}, "cuts: expected Cuts or None, got int"),
+        ({"cuts": Cuts([0.5], [0], [1], [1.0], [1.0])}, r"cuts\.row: expected integers, got 0.5"),  # type: ignore[arg-type]  # lists
+        ({"cuts": Cuts([0], [0], [1], [1.0], [])}, r"cuts\.mu: expected real numbers of shape"),  # type: ignore[arg-type]  # lists
+    ],
+)
+def test_parabolas_and_cuts_that_would_be_altered_are_refused(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    options: dict[str, Any] = {"net": NET, "x": X[:1], "y": Y[:1], "radius": [0.5]}
+    with pytest.raises(ValueError, match=rf"^certificates\[0\]\.{message}"):
+        save_certificates(tmp_path / "proof.npz", [replace(curved(), **changes)], **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_cuts_at_all_are_the_same_as_none(tmp_path: Path) -> None:
+    none = Cuts(*(np.empty(0) for _ in Cuts._fields))  # type: ignore[arg-type]  # of no type yet
+    file = tmp_path / "proof.npz"
+    save_certificates(file, [replace(curved(), cuts=none)], radius=[0.5], net=NET, x=X[:1], y=Y[:1])
+    (got,) = load_certificates(file).certificates
+    assert got is not None
+    assert got.cuts is None
+
+
+def test_compressed_files_are_refused(path: Path) -> None:
+    with np.load(path) as archive:
+        arrays = {**archive}
+    np.savez_compressed(path, **arrays)
+    with pytest.raises(ValueError, match=r"proof\.npz: expected an \.npz .* which is compressed"):
+        load_certificates(path)
+
+
+# Norms and boxes
+
+BOXED = {"norm": math.inf, "box": ([0.25], math.inf)}
+
+
+def test_norm_and_box_survive_and_stand_in_version_2(tmp_path: Path) -> None:
+    target = tmp_path / "proof.npz"
+    asked: dict[str, Any] = {"net": NET, "x": X[:1], "y": Y[:1]}
+    save_certificates(target, [leaf()], radius=[math.inf], **asked, **BOXED)
+    loaded = load_certificates(target)
+    assert loaded.norm == math.inf
+    assert loaded.box is not None
+    assert [side.tolist() for side in loaded.box] == [[0.25], [math.inf]]
+    assert repr(loaded).endswith("ties='adversarial', norm=inf, box=True)")
+    loaded.check_inputs(NET, X[:1], Y[:1])
+    proof = loaded.certificates[0]
+    assert proof is not None
+    options: dict[str, Any] = {"norm": loaded.norm, "box": loaded.box}
+    verify_certificate(NET, X[0], Y[0], proof, radius=loaded.radius[0], **options)
+    with np.load(target) as archive:
+        assert archive["format_version"] == 2
+    save_certificates(target, [leaf()], radius=[1.5], **asked, norm=1)
+    loaded = load_certificates(target)
+    assert (loaded.norm, loaded.box) == (1.0, None)
+    save_certificates(target, [leaf()], radius=[1.5], **asked, norm=2, box=None)
+    loaded = load_certificates(target)
+    assert (loaded.norm, loaded.box) == (2.0, None)
+    with np.load(target) as archive:
+        assert archive["format_version"] == 1
+        assert "norm" not in archive.files
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"norm": np.array(3.0)}, "norm: expected 1, 2 or numpy.inf, got 3.0"),
+        ({"norm": np.array(np.nan)}, "norm: expected 1, 2 or numpy.inf, got nan"),
+        ({"norm": np.array(2)}, "norm: expected dtype <f8, got <i8"),
+        ({"norm": None}, "arrays: expected ball, box_hi, box_lo, constraints"),
+        ({"box_lo": None}, "arrays: expected ball, box_hi, box_lo, constraints"),
+        (
+            {"box_lo": np.array([3.0]), "box_hi": np.array([2.0])},
+            "box: expected no lo above",
+        ),
+        ({"box_lo": np.array([np.nan])}, "box: expected finite numbers, got nan"),
+        ({"box_lo": np.zeros(2)}, r"box_\w\w: expected shape"),
+        ({"format_version": np.array(1)}, "arrays: expected constraints, decision"),
+    ],
+)
+def test_norms_and_boxes_that_do_not_fit_are_refused(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "proof.npz"
+    save_certificates(path, [leaf(), None], radius=[1.5, 0], net=NET, x=X[:2], y=Y[:2], norm=1)
+    test_contents_that_do_not_fit_are_refused_even_with_a_right_digest(path, changes, message)
+
+
+def test_a_box_without_the_samples_is_refused(tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"radius": [1.5], "net": NET, "x": X[:1], "y": Y[:1]}
+    with pytest.raises(ValueError, match="x: expected samples in the box"):
+        save_certificates(tmp_path / "proof.npz", [leaf()], **asked, box=(0, 1))
+    with pytest.raises(ValueError, match="norm: expected 1, 2 or numpy"):
+        save_certificates(tmp_path / "proof.npz", [leaf()], **asked, norm=0)
+    assert not list(tmp_path.iterdir())
+    # Of samples that hash to the same, nothing but a box made by hand can be wrong.
+    save_certificates(tmp_path / "proof.npz", [leaf()], **asked, box=(0, 3))
+    wrong = replace(load_certificates(tmp_path / "proof.npz"), box=(np.zeros(1), np.ones(1)))
+    with pytest.raises(ValueError, match="x: expected samples in the box"):
+        wrong.check_inputs(NET, X[:1], Y[:1])

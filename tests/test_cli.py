@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from refimpl import GroupMax, TwoLayerReLU, cli, load_certificates, save_certificates
+from refimpl.certificate import Certificate
 from refimpl.cli import data as cli_data
 from refimpl.cli import options
 from refimpl.datasets.errors import DatasetFormatError, UnofficialDataError
@@ -119,6 +121,38 @@ def test_radius_writes_what_robust_radius_returns(files, capsys):
         *(f"written to {folder / 'out' / name}" for name in FILES),
     ]
     assert {path.name for path in (folder / "out").iterdir()} == {*FILES}
+
+
+@pytest.mark.parametrize(("name", "norm"), [("1", 1), ("2", 2), ("inf", math.inf)])
+def test_radius_in_a_norm_and_a_box(files, capsys, name, norm):
+    folder, net, x, y = files
+    lo, hi = float(x.min()) - 0.5, float(x.max()) + 0.5
+    words = ["--norm", name, f"--box={lo},{hi}", "--json", folder / "r.json"]
+    inputs = [folder / "net.npz", folder / "data.npz", "--out", folder / "out"]
+    status, out, _ = call(capsys, "radius", *inputs, *words)
+    assert status == 0
+    assert f"robust radius, l{name} in [{lo:g}, {hi:g}]" in out
+    written = json.loads((folder / "r.json").read_text())
+    assert (written["norm"], written["box"]) == (name if name == "inf" else norm, [lo, hi])
+    expected = robust_radius(net, x, y, norm=norm, box=(lo, hi))
+    assert [entry["upper"] for entry in written["samples"]] == expected.upper.tolist()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--norm", "3"], "argument --norm: expected 1, 2 or inf, got '3'"),
+        (["--box", "1,0"], "argument --box: expected LO,HI with LO <= HI, got '1,0'"),
+        (["--box", "0"], "argument --box: expected LO,HI with LO <= HI, got '0'"),
+        (["--box", "a,b"], "argument --box: expected a list as 0,1, got 'a,b'"),
+        (["--box", "100,200"], "data.npz: x: expected samples in the box"),
+    ],
+)
+def test_radius_refuses_norms_and_boxes(files, capsys, words, message):
+    folder, *_ = files
+    status, _, err = call(capsys, "radius", folder / "net.npz", folder / "data.npz", *words)
+    assert status == 2
+    assert message in "\n".join(err)
 
 
 def test_radius_with_processes_and_a_file_of_its_own_gives_the_same(files, capsys, monkeypatch):
@@ -235,6 +269,36 @@ def test_verify_where_every_sample_has_a_certificate(files, capsys):
         0,
         f"2 of 2 certificates proved (decision sign, ties adversarial; {FLOATS})\n",
     )
+
+
+def test_verify_takes_norm_and_box_from_the_file(tmp_path, capsys):
+    # f = x1 + x2 is 2 at (1, 1): with 0.75 <= x1, 7/4 in l_inf, and sqrt(50)/4 in l2.
+    net = TwoLayerReLU([[1.0, 1.0], [-1.0, -1.0]], None, [[1.0, -1.0]])
+    net.save(tmp_path / "net.npz")
+    x, y = np.ones((1, 2)), np.array([1])
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    rows = np.ones((1, 2))
+    leaf = Certificate(np.array([-1]), rows[:, :1], rows, 0 * rows)
+    box = [0.75, -np.inf], np.inf
+    inputs = tmp_path / "net.npz", tmp_path / "data.npz", tmp_path / "proofs.npz"
+    for norm, limits, radius, where in (
+        (np.inf, box, 1.7, ", linf in a box"),
+        (2, box, 1.7, ", l2 in a box"),
+        (1, (0, 1), 1.9, ", l1 in [0, 1]"),
+        (1, None, 1.9, ", l1"),
+        (np.inf, None, 0.9, ", linf"),
+    ):
+        options = {"norm": norm, "box": limits, "net": net, "x": x, "y": y}
+        save_certificates(inputs[2], [leaf], radius=[radius], **options)
+        status, out, _ = call(capsys, "verify", *inputs)
+        assert (status, out) == (
+            0,
+            f"1 of 1 certificates proved (decision sign, ties adversarial{where}; {FLOATS})\n",
+        )
+    save_certificates(inputs[2], [leaf], radius=[1.8], **options | {"box": box})
+    status, out, _ = call(capsys, "verify", *inputs)
+    assert status == 1
+    assert "not proved for radius 1.8 in linf within the box" in out
 
 
 def test_verify_refuses_certificates_of_other_inputs_by_the_name_of_the_file(files, capsys):

@@ -52,6 +52,16 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_claims_are_left_out_by_name(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["check", "users_adapter:Wrong", "--examples", "10"]
+    assert main(words) == 1
+    assert main([*words, "--exclude", "E29-robust-at-the-radius"]) == 1  # there are others
+    out = capsys.readouterr().out
+    assert "E29-robust-at-the-radius" not in out.split("seed 0\n\n")[2]
+    assert main([*words, "--exclude", "E29-nothing"]) == 2
+    assert "--exclude: expected conventions, or a name" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["Right", "instance"])
 def test_a_right_adapter_passes(mine: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", f"users_adapter:{name}", "--seed", "3", "--examples", "10"]) == 0

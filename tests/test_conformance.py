@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from refimpl import conformance
+from refimpl import TwoLayerReLU, conformance
 from refimpl.conformance import (
     Adapter,
     Mismatch,
@@ -30,6 +30,7 @@ from refimpl.conformance import (
 )
 from refimpl.conformance.case import Case
 from refimpl.conformance.defects import Plain, PlainSingle
+from refimpl.conformance.defects.attacks import LastIterate
 from refimpl.conformance.defects.gradients import DerivativeOneAtKink
 from refimpl.conformance.testing import suite
 from refimpl.equations import EQUATIONS
@@ -132,6 +133,87 @@ def test_a_wrong_number_of_results_is_a_failure() -> None:
             return super().step(*arguments)[0]
 
     assert "not 2 results" in status(Single, "E13-step-weights").detail
+
+
+class SinglePrecisionLosses(Plain):
+    """Trains in float64 and keeps a list of float32 losses."""
+
+    def train(self, *arguments: Any) -> Any:
+        W, b, A, losses = super().train(*arguments)
+        return W, b, A, [np.float32(loss) for loss in losses]
+
+
+@pytest.mark.parametrize(
+    "claim", ["E13-train-weights", "E13-train-losses", "E13-own-losses", "E5-output-layer-fixed"]
+)
+def test_results_below_the_precision_of_dtype_are_named(claim: str) -> None:
+    result = status(SinglePrecisionLosses, claim)
+    assert result.detail == "train returned as result 4 float32, although dtype is float64"
+    assert status(SinglePrecisionLosses, claim, dtype="float32").status == "passed"
+
+
+def test_results_above_the_precision_of_dtype_are_taken() -> None:
+    class Double(PlainSingle):
+        def cosine_matrix(self, features: Any, W: Any) -> Any:
+            return super().cosine_matrix(features.astype(float), W.astype(float))
+
+    assert status(Double, "Figure2-cosines").status == "passed"
+
+
+@pytest.mark.parametrize("claim", ["PGD-row-by-row", "PGD-linear", "PGD-best-iterate"])
+def test_a_finding_says_what_was_seen_and_in_which_row(claim: str) -> None:
+    class Lazy(Plain):
+        def pgd_attack(self, W: Any, b: Any, A: Any, c: Any, x: Any, *rest: Any) -> Any:
+            moved = super().pgd_attack(W, b, A, c, x, *rest)
+            return np.where((np.arange(len(x)) == 5)[:, None] & (len(x) > 1), x, moved)
+
+    failure = status(Lazy, claim).failure
+    assert failure is not None
+    _, call = failure.call or ("", {})
+    net = TwoLayerReLU(call["W"], call["b"], call["A"], call["c"])
+    margin = call["y"][5] * net.outputs(call["x"])[5, 0]  # of the sample that stays where it is
+    assert f" in row 5 is {margin}, not at most 0 (1 of {len(call['x'])} fail)" in failure.message
+    assert failure.row == 5
+    text = explain(status(Lazy, claim), Lazy())
+    assert "got[5]" in text
+    assert "input      x[5] = " in text
+
+
+@pytest.mark.parametrize(
+    ("got", "expected", "message"),
+    [
+        ([1.0, 2.0], [1.0, 3.0], "t in row 1 is 2.0, not 3.0 (1 of 2 fail)"),
+        ([1.0, 2.0], 0, "t in row 0 is 1.0, not 0 (2 of 2 fail)"),
+        ([[1.0], [2.0]], [[1.0], [3.0]], "t at [1, 0] is 2.0, not 3.0 (1 of 2 fail)"),
+    ],
+)
+def test_a_demand_says_the_first_entry_that_fails(got: Any, expected: Any, message: str) -> None:
+    with pytest.raises(Mismatch, match=re.escape(message)):
+        Probe(Plain()).demand("t", np.equal(got, expected), expected, np.array(got))
+
+
+@pytest.mark.parametrize(
+    "claim", ["E4-outputs-batch", "E26-closed-form", "E27-smallest-step", "PGD-linear"]
+)
+def test_a_failure_shows_at_most_twenty_lines_of_data(claim: str) -> None:
+    class Off(Plain):
+        def outputs(self, *arguments: Any) -> Any:
+            return super().outputs(*arguments) + np.pi
+
+        def direction(self, *arguments: Any) -> Any:
+            return super().direction(*arguments) * np.pi
+
+        def walk(self, *arguments: Any) -> Any:
+            return super().walk(*arguments) * np.pi + 1
+
+        def pgd_attack(self, *arguments: Any) -> Any:
+            return arguments[4]
+
+    (result,) = check(Off, only=[claim], examples=EXAMPLES, shrink=False)
+    data = explain(result, Off()).split("  reproduce")[0].split("  finding ")[1].splitlines()[1:]
+    assert 2 <= len(data) - any("  error " in line for line in data) <= 20
+    assert max(map(len, data)) <= 100
+    assert any(line.startswith("  got") for line in data)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int64", None, "torch.bfloat16"])
@@ -321,6 +403,36 @@ def test_inputs_do_not_depend_on_the_numbers_in_the_users_modules(tmp_path: Path
     assert printed[0] == printed[1] != b""
 
 
+CONVENTIONS = ["best-iterate", "large-outputs", "linear", "scale", "seed", "small-budget"]
+
+
+def test_conventions_are_marked_and_left_out_by_name() -> None:
+    marked = sorted(name for name, claim in claims().items() if claim.convention)
+    assert marked == [f"PGD-{name}" for name in CONVENTIONS]
+    everything = {result.claim for result in check(Adapter)}
+    assert everything - {it.claim for it in check(Adapter, exclude=["conventions"])} == {*marked}
+    assert everything - {it.claim for it in check(Adapter, exclude=marked[:2])} == {*marked[:2]}
+    only = check(Adapter, only=["PGD-seed", "PGD-budget"], exclude=["PGD-seed"])
+    assert [result.claim for result in only] == ["PGD-budget"]
+
+
+def test_a_convention_that_fails_says_how_to_leave_it_out() -> None:
+    result = status(LastIterate, "PGD-best-iterate")
+    assert result.convention
+    text = explain(result, LastIterate())
+    assert "another method that is right may fail this" in text
+    assert "--exclude PGD-best-iterate" in text
+    assert report.table([result]).splitlines()[1].endswith("  convention")
+    assert report.as_json([result], LastIterate(), 0)["results"][0]["convention"] is True
+
+
+def test_the_suite_leaves_claims_out() -> None:
+    (mark,) = suite(Plain, exclude=["conventions"]).pytestmark  # type: ignore[attr-defined]
+    names = set(mark.args[1])
+    assert "PGD-budget" in names
+    assert not names & {f"PGD-{name}" for name in CONVENTIONS}
+
+
 def test_expected_failures_carry_their_reason() -> None:
     result = status(Shifted, "E4-outputs", expected_failures={"E4-outputs": "known"})
     assert (result.status, result.detail) == ("expected_failure", "known")
@@ -341,6 +453,8 @@ def test_an_expected_failure_that_passes_is_a_failure() -> None:
         (Plain, {"examples": 1.5}, "examples: expected "),
         (Plain, {"seed": -1}, "seed: expected "),
         (Plain, {"only": "E4-outputs"}, "claims: expected a list of names, got E4-outputs"),
+        (Plain, {"exclude": "E4-outputs"}, "claims: expected a list of names, got E4-outputs"),
+        (Plain, {"exclude": ["E99-nothing"]}, r"got \['E99-nothing'\]"),
         (Plain, {"expected_failures": ["E4-outputs"]}, "expected_failures: expected reasons by"),
         (Plain, {"dtype": "float16"}, "dtype: expected "),
     ],
@@ -419,8 +533,13 @@ def test_the_guide_lists_the_methods_and_their_arguments() -> None:
 
 
 def test_the_guide_sorts_every_claim_on_pgd() -> None:
-    listed = re.findall(r"^\| `(PGD-[\w-]+)` \|", README, flags=re.MULTILINE)
-    assert sorted(listed) == sorted(name for name in claims() if name.startswith("PGD-"))
+    mathematics, conventions = (
+        set(re.findall(r"^\| `(PGD-[\w-]+)` \|", part, flags=re.MULTILINE))
+        for part in README.split("These are conventions.")
+    )
+    on_pgd = {name: claim for name, claim in claims().items() if name.startswith("PGD-")}
+    assert mathematics | conventions == on_pgd.keys()
+    assert conventions == {name for name, claim in on_pgd.items() if claim.convention}
 
 
 def test_the_guide_shows_a_failure_as_it_is_printed() -> None:

@@ -101,6 +101,15 @@ def test_mnist_is_found_in_the_folders_of_the_common_tools(tmp_path: Path, folde
     assert {file.parent for file in find_mnist(tmp_path).values()} == {tmp_path / folder}
 
 
+def test_mnist_npz_of_keras_comes_after_whole_idx_files(tmp_path: Path) -> None:
+    (tmp_path / "mnist.npz").touch()
+    assert set(find_mnist(tmp_path).values()) == {tmp_path / "mnist.npz"}
+    write_mnist(tmp_path / "mnist")
+    assert {file.parent for file in find_mnist(tmp_path).values()} == {tmp_path / "mnist"}
+    (tmp_path / "mnist" / "t10k-labels-idx1-ubyte.gz").unlink()  # files of two sets do not mix
+    assert set(find_mnist(tmp_path).values()) == {tmp_path / "mnist.npz"}
+
+
 def test_cifar10_is_found_where_keras_puts_it(tmp_path: Path) -> None:
     folder = tmp_path / "cifar-10-batches-py-target" / "cifar-10-batches-py"
     write_files(folder, cifar10_contents("python", n=1))

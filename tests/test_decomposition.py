@@ -70,6 +70,33 @@ def rebuilt(initial, feature, noise, sample, dist):
     return W
 
 
+@pytest.mark.parametrize("method", ["primal", "gram"])
+@pytest.mark.parametrize("n_outputs", [1, 3])
+def test_a_callback_decomposes_every_step_of_one_run(method, n_outputs):
+    dist = ClusterDistribution.orthogonal(3, 8, labels=[1, 1, -1], rng=0)
+    sample = dist.sample(12, rng=1)
+    W = np.random.default_rng(2).standard_normal((4, 8))
+    net = TwoLayerReLU(W, None, np.eye(4)[:n_outputs] - 0.25)
+    targets = sample.y if n_outputs == 1 else sample.cluster
+    options = {"learning_rate": ETA, "method": method}
+    parts = []
+    gradient_descent(
+        net,
+        sample.x,
+        targets,
+        steps=STEPS,
+        callback=lambda step, loss, at: parts.append(decompose(at, sample, dist)),
+        **options,
+    )
+    assert len(parts) == STEPS + 1
+    assert parts[-1].feature.any()
+    for steps, part in enumerate(parts):
+        path = gradient_descent(net, sample.x, targets, steps=steps, **options)
+        expected = decompose(path, sample, dist)
+        np.testing.assert_array_equal(part.feature, expected.feature)
+        np.testing.assert_array_equal(part.noise, expected.noise)
+
+
 @given(trajectories())
 def test_e15_reproduces_the_weights_along_the_trajectory(case):
     dist, sample, net, paths = case

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import refimpl
-from refimpl import cli
+from refimpl import TwoLayerReLU, cli, datasets, robust_radius
 from refimpl.experiments import figures, image_figures, images, seeds, tasks
 from refimpl.experiments.robustness import Robustness
 from refimpl.radius import RobustRadius
@@ -134,6 +134,24 @@ def test_radii_of_the_same_samples_whatever_the_seed_of_a_network(folder, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
 
 
+def test_saved_networks_take_the_saved_samples(folder, tmp_path, capsys):
+    words = ["reproduce", "mnist", "--data", str(folder), "--no-verify", "--seeds", "2", "--save"]
+    words += ["--epochs", "1", "--radii", "3", "--pgd-steps", "1", "--out", str(tmp_path)]
+    assert cli.main(words) == 0
+    with np.load(tmp_path / "samples.npz") as kept:
+        x, y, cluster = kept["x"], kept["y"], kept["cluster"]
+    np.testing.assert_array_equal(y, datasets.odd_even(cluster))
+    for seed in (0, 1):
+        folder = tmp_path / f"seed-{seed}"
+        assert len(list(folder.iterdir())) == 5
+        with np.load(folder / "radii-two_class.npz") as kept:
+            net = TwoLayerReLU.load(folder / "two_class.npz")
+            found = robust_radius(net, x, y, max_nodes=1000)
+            # Two searches, each within 1e-9; their threads, and with them the bits, may differ.
+            np.testing.assert_allclose(kept["lower"], found.lower, rtol=4e-9)
+    capsys.readouterr()
+
+
 def test_ctrl_c_keeps_the_seeds_that_are_finished(folder, tmp_path, monkeypatch, capsys):
     train, calls = images.train, []
 
@@ -223,6 +241,9 @@ def test_curves_are_medians_with_bands_from_the_lowest_to_the_highest_seed(monke
     bounds = {"exact"} if status == "exact" else {"lower bound", "upper bound"}
     assert labels == bounds | {"closed-form attack", "PGD", "attack within [0, 1]"}
     assert second.get_title().endswith("half the samples flip within 1")
+    bands = [band for band in second.collections if band.get_label() == "95 % confidence"]
+    assert len(bands) == 1
+    assert bands[0].get_paths()[0].vertices[:, 1].max() == 100
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from refimpl import ClusterDistribution, TwoLayerReLU, cli, theory
+from refimpl import (
+    ClusterDistribution,
+    GroupMax,
+    TwoLayerReLU,
+    cli,
+    decompose,
+    robust_radius,
+    theory,
+)
 from refimpl.experiments import figures, synthetic
 from refimpl.experiments.comparison import JSON_NAMES, TITLES, Comparison
 from refimpl.setting import SyntheticSettings
@@ -33,6 +41,7 @@ def test_summary_json_holds_what_was_returned_and_the_settings(small):
     assert summary["settings"]["labels"] == [1, 1, -1, -1]
     assert {path.name for path in out.iterdir()} == {
         "summary.json",
+        "coefficients.png",
         "cosines.png",
         "robustness.png",
     }
@@ -48,6 +57,59 @@ def test_the_networks_find_the_features_of_the_paper(small):
     assert two["cosine_other"]["max"] < 0.1
     assert ten["cosine_diagonal"]["min"] > 0.9
     assert ten["cosine_off_diagonal"]["max"] < 0.1
+
+
+def test_coefficients_along_training_are_those_of_the_trained_networks(small):
+    _, summary = small
+    grown = summary["coefficients"]
+    assert grown["steps"][0] == 0
+    assert grown["steps"][-1] == SMALL.steps
+    problem, rng = SMALL.problem()
+    for name, start in (("two_class", SMALL.binary(rng)), ("ten_class", SMALL.multiclass(rng))):
+        parts = decompose(SMALL.train(start, problem.train), problem.train, problem.dist)
+        # of the labels 1, 1, -1, -1: neurons r of the 2-class network have them by halves
+        own = np.kron(np.eye(2), np.ones((2, 2))) if name == "two_class" else np.eye(4)
+        for part, values in (
+            ("own", parts.feature[own > 0]),
+            ("other", parts.feature[own == 0]),
+            ("noise", parts.noise),
+        ):
+            edges = {"min": values.min(), "median": np.median(values), "max": values.max()}
+            assert {edge: grown[name][part][edge][-1] for edge in edges} == edges
+            assert all(grown[name][part][edge][0] == 0 for edge in edges)
+            assert all(len(grown[name][part][edge]) == len(grown["steps"]) for edge in edges)
+        assert grown[name]["own"]["min"][-1] > 5 * abs(grown[name]["other"]["min"][-1])
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_saved_networks_samples_and_radii_are_those_of_the_run(small, tmp_path, capsys):
+    _, summary = small
+    assert synthetic.run(SMALL, tmp_path, progress=False, save=True) == summary
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "summary.json",
+        *("samples.npz", "train.npz", "two_class.npz", "ten_class.npz"),
+        *(f"radii-{name}.npz" for name in CLASSIFIERS),
+    }
+    problem, _ = SMALL.problem()
+    for name, sample in (("train", problem.train), ("samples", problem.test)):
+        with np.load(tmp_path / f"{name}.npz") as kept:
+            for part in ("x", "y", "cluster"):
+                np.testing.assert_array_equal(kept[part], getattr(sample, part))
+    for name, net, decision in (
+        ("two_class", "two_class", "sign"),
+        ("ten_class_group_max", "ten_class", GroupMax([1, 1, -1, -1])),
+    ):
+        loaded = TwoLayerReLU.load(tmp_path / f"{net}.npz")
+        again = robust_radius(loaded, problem.test.x, problem.test.y, decision=decision)
+        with np.load(tmp_path / f"radii-{name}.npz") as kept:
+            np.testing.assert_array_equal(kept["lower"], again.lower)
+            np.testing.assert_array_equal(kept["upper"], again.upper)
+            np.testing.assert_array_equal(kept["perturbation"], again.perturbation)
+            assert np.sort(kept["upper"])[9] == summary["radius"][name]["median"]
+    capsys.readouterr()
+    files = [str(tmp_path / name) for name in ("two_class.npz", "samples.npz")]
+    out = str(tmp_path / "radius")
+    assert cli.main(["radius", *files, "--out", out]) == 0  # the files fit the command as they are
 
 
 def test_curves_fall_and_no_attack_is_below_the_truth(small):
@@ -170,7 +232,8 @@ def test_no_law_is_said_or_drawn_where_features_are_not_orthogonal(tmp_path, cap
         assert summary["robust_accuracy"][name]["exact"][-1] == 0.0
     if figures.available():
         assert all("no law is known" in panel.title for panel in drawn)
-        assert all(panel.curves.keys() == {"exact", "closed_form", "pgd"} for panel in drawn)
+        names = {"confidence", "exact", "closed_form", "pgd"}
+        assert all(panel.curves.keys() == names for panel in drawn)
 
 
 @pytest.mark.usefixtures("without_figures")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import sys
 
 import numpy as np
@@ -113,7 +114,7 @@ BOUNDED = _radius([0.5, 1.0], [2.0, 1.0], ["bounded", "exact"])
 
 def test_bounds_are_one_curve_where_they_agree():
     drawn = figures.bounds(EXACT, 3.0)
-    assert drawn.keys() == {"exact"}
+    assert drawn.keys() == {"confidence", "exact"}
     epsilons, share = drawn["exact"]
     assert epsilons.tolist() == [0, 1, 3]
     assert share.tolist() == [0.75, 0.25, 0.25]  # r > epsilon: the drop is at the radius itself
@@ -121,6 +122,27 @@ def test_bounds_are_one_curve_where_they_agree():
     assert drawn["lower"][0].tolist() == drawn["upper"][0].tolist() == [0, 0.5, 1, 2, 3]
     assert drawn["lower"][1].tolist() == [1, 0.5, 0, 0, 0]
     assert drawn["upper"][1].tolist() == [1, 1, 0.5, 0, 0]
+
+
+def test_bands_say_what_the_samples_say_of_the_distribution(tmp_path, drawn):
+    # Clopper and Pearson: of 2 samples both have (alpha/2)^(1/2), none has 1 - (alpha/2)^(1/2)
+    end = math.sqrt((1 - figures.CONFIDENCE) / 2)
+    area = figures.bounds(BOUNDED, 3.0)["confidence"]
+    np.testing.assert_allclose(area.low[[0, 2]], [end, 0], atol=1e-12)
+    np.testing.assert_allclose(area.high[[0, 3]], [1, 1 - end], atol=1e-12)
+    other = _radius([0.0, 0.0], [0.0, 0.0], ["exact"] * 2)
+    both = figures.confidence([BOUNDED, other], area.epsilons)
+    np.testing.assert_allclose(both.low[0], 0, atol=1e-12)
+    np.testing.assert_allclose(both.high[0], 1, atol=1e-12)
+    figures.draw_robustness(
+        tmp_path / "r.png", [figures.Curves("t", figures.bounds(BOUNDED, 3.0))], unit="u"
+    )
+    (ax,) = drawn[0].axes
+    (band,) = ax.collections
+    assert band.get_label() == "95 % confidence"
+    assert band.get_paths()[0].vertices[:, 1].max() == 100
+    legend = [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    assert legend == ["95 % confidence", "upper bound", "lower bound"]
 
 
 def test_shares_of_samples_drop_in_vertical_steps_and_laws_do_not(tmp_path, drawn):
@@ -154,7 +176,8 @@ def test_radii_have_titles_that_say_what_is_exact(tmp_path, drawn):
         "Lower and upper bounds of robust accuracy, 2 samples\n(radii known exactly: 1)",
     ]
     legends = [figure.axes[0].get_legend() or figure.legends for figure in drawn]
-    assert legends[:2] == [[], []]  # one curve, which the title names
+    assert legends[0] == []
+    assert [text.get_text() for text in legends[1][0].get_texts()] == ["95 % confidence", "exact"]
     assert [text.get_text() for text in legends[2].get_texts()] == ["lower bound", "upper bound"]
     assert {path.name for path in tmp_path.iterdir()} == {"histogram.png", "curve.png"}
 

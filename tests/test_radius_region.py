@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,15 @@ import pytest
 import region_brute_force
 from hypothesis import given, settings, strategies
 
-from refimpl import GroupMax, GroupSum, TwoLayerReLU, robust_radius
+from refimpl import (
+    CertificateError,
+    GroupMax,
+    GroupSum,
+    TwoLayerReLU,
+    pgd_attack,
+    robust_radius,
+    verify_certificate,
+)
 
 NORMS = (1, 2, math.inf)
 CLOSE = 1e-6  # HiGHS and quadprog meet constraints to 1e-7
@@ -63,3 +72,145 @@ def test_radius_is_that_of_the_nearest_piece(norm: float, ties: str, seed: int) 
         assert upper - lower <= 1e-9 * upper
     if found.status[0] == "unreachable":
         assert lower == upper == math.inf
+
+
+def sample(seed: int, d: int = 12, M: int = 9, n: int = 6) -> Any:
+    """A network of one output that is right on its samples in [0, 1]."""
+    rng = np.random.default_rng(seed)
+    net = network(rng, d, M, 1, whole=False)
+    x = rng.random((n, d))
+    return net, x, np.where(net.outputs(x)[:, 0] > 0, 1, -1)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("norm", NORMS)
+@given(seed=seeds)
+@settings(max_examples=15, deadline=None)
+def test_lower_bounds_pass_the_checker_with_their_certificates(
+    norm: float, exact: bool, seed: int
+) -> None:
+    net, x, y, decision, box = case(seed)
+    options: Any = {"decision": decision, "norm": norm, "box": box}
+    found = robust_radius(net, x[None], [y], certificates=True, **options)
+    assert found.certificates is not None
+    lower, proof = found.lower[0], found.certificates[0]
+    assert (proof is not None) == (lower > 0) or math.isinf(lower)
+    if proof is not None:
+        verify_certificate(net, x, y, proof, radius=lower, exact=exact, **options)
+    if proof is not None and math.isfinite(lower):
+        with pytest.raises(CertificateError):
+            verify_certificate(net, x, y, proof, radius=lower * 1.001, exact=exact, **options)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_relations_of_norms_and_boxes(seed: int) -> None:
+    net, x, y = sample(seed)
+    d, slack = x.shape[1], 1 + 1e-8
+    found = {
+        (p, box): robust_radius(net, x, y, norm=p, box=box) for p in NORMS for box in (None, (0, 1))
+    }
+    for (p, box), result in found.items():
+        assert set(result.status) <= {"exact", "unreachable"}
+        if box is not None:
+            assert (result.upper * slack >= found[p, None].lower).all()
+        assert (found[math.inf, box].lower <= found[2, box].upper * slack).all()
+        assert (found[2, box].lower <= found[1, box].upper * slack).all()
+        # In a box a smaller perturbation is in it too, so that these hold there as well.
+        assert (found[1, box].lower <= math.sqrt(d) * found[2, box].upper * slack).all()
+        assert (found[2, box].lower <= math.sqrt(d) * found[math.inf, box].upper * slack).all()
+    ends = x + found[2, None].perturbation
+    wide = float(min(x.min(), ends.min())), float(max(x.max(), ends.max()))
+    same = robust_radius(net, x, y, box=wide)
+    np.testing.assert_allclose(same.upper, found[2, None].upper, rtol=1e-8)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_radius_scales_with_the_box_and_ignores_the_order_of_pixels(norm: float) -> None:
+    net, x, y = sample(7)
+    radius = robust_radius(net, x, y, norm=norm, box=(0, 1)).upper
+    scaled = TwoLayerReLU(net.W / 4, net.b, net.A, net.c)
+    np.testing.assert_allclose(
+        robust_radius(scaled, 4 * x, y, norm=norm, box=(0, 4)).upper, 4 * radius, rtol=1e-8
+    )
+    order = np.random.default_rng(0).permutation(x.shape[1])
+    moved = TwoLayerReLU(net.W[:, order], net.b, net.A, net.c)
+    np.testing.assert_allclose(
+        robust_radius(moved, x[:, order], y, norm=norm, box=(0, 1)).upper, radius, rtol=1e-8
+    )
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_limits_and_executors_keep_their_word_in_a_box(norm: float) -> None:
+    net, x, y = sample(3, M=14)
+    truth = robust_radius(net, x, y, norm=norm, box=(0, 1))
+    with ThreadPoolExecutor(2) as executor:
+        again = robust_radius(net, x, y, norm=norm, box=(0, 1), executor=executor)
+    np.testing.assert_array_equal(again.upper, truth.upper)
+    np.testing.assert_array_equal(again.perturbation, truth.perturbation)
+    short = robust_radius(net, x, y, norm=norm, box=(0, 1), max_nodes=1)
+    assert (short.nodes <= truth.nodes.clip(1)).all()
+    finite = np.isfinite(truth.upper)
+    assert (short.lower <= truth.upper * (1 + 1e-9)).all()
+    assert (short.upper >= truth.lower).all()
+    epsilon = float(np.median(truth.upper[finite]))
+    for factor in (0.5, 1 - 1e-6, 1 + 1e-6, 2.0):
+        found = robust_radius(net, x, y, norm=norm, box=(0, 1), stop_at=factor * epsilon)
+        robust = truth.lower > factor * epsilon
+        assert (found.lower[robust] > factor * epsilon).all()
+        assert (found.upper[~robust] <= factor * epsilon).all()
+
+
+@pytest.mark.parametrize("norm", [2, math.inf])
+def test_attacks_in_the_box_stay_above_lower(norm: float) -> None:
+    net, x, y = sample(11, d=30, M=12, n=20)
+    found = robust_radius(net, x, y, norm=norm, box=(0, 1))
+    for factor in (0.9, 1 - 1e-9):
+        for i in np.flatnonzero(np.isfinite(found.lower)):
+            epsilon, one = factor * found.lower[i], slice(i, i + 1)
+            x_adv = pgd_attack(
+                net, x[one], y[one], epsilon=epsilon, restarts=3, norm=norm, box=(0, 1), rng=0
+            )
+            assert (y[one] * net.outputs(x_adv)[:, 0] > 0).all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_box_of_one_point_and_fixed_pixels(norm: float) -> None:
+    net = TwoLayerReLU([[1.0, 0.0], [0.0, 1.0]], None, [[1.0, -1.0]])
+    x, y = np.array([[3.0, 1.0]]), [1]
+    nothing = robust_radius(net, x, y, norm=norm, box=(x[0], x[0]))
+    assert nothing.status[0] == "unreachable"
+    assert np.isnan(nothing.perturbation).all()
+    fixed = robust_radius(net, x, y, norm=norm, box=([3.0, -math.inf], [3.0, math.inf]))
+    assert fixed.upper[0] == pytest.approx(2.0, rel=1e-9)
+    np.testing.assert_allclose(fixed.perturbation[0], [0.0, 2.0], rtol=1e-9)
+    near = robust_radius(net, x, y, norm=norm, box=(0.0, 3.0)).upper[0]
+    assert near == pytest.approx({1: 2.0, 2: math.sqrt(2), math.inf: 1.0}[norm], rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"norm": 3}, "norm: expected 1, 2 or numpy.inf, got 3"),
+        ({"norm": "inf"}, "norm: expected 1, 2 or numpy.inf"),
+        ({"box": (0, 2)}, "x: expected samples in the box"),
+        ({"box": (5, 4)}, "box: expected no lo above its hi"),
+        ({"box": 1}, "box: expected a pair"),
+        ({"box": (math.nan, 4)}, "box: expected finite numbers"),
+        ({"box": ([0.0, 0.0, 0.0], 4)}, "box: expected real numbers of shape"),
+    ],
+)
+def test_what_is_refused(options: Any, message: str) -> None:
+    net = TwoLayerReLU([[1.0, 0.0], [0.0, 1.0]], None, [[1.0, -1.0]])
+    with pytest.raises(ValueError, match=message):
+        robust_radius(net, [[3.0, 1.0]], [1], **options)
+
+
+def test_a_sample_at_a_corner_is_led_along_the_sides() -> None:
+    # f = x_1 + x_2 - 1 at (1, 1) in the unit square: only down.
+    net = TwoLayerReLU([[1.0, 1.0]], [5.0], [[1.0]], [-6.0])
+    for norm, want in ((1, 1.0), (2, math.sqrt(0.5)), (math.inf, 0.5)):
+        found = robust_radius(net, [[1.0, 1.0]], [1], norm=norm, box=(0, 1))
+        assert found.upper[0] == pytest.approx(want, rel=1e-9)
+    # In [3/4, 1]^2 the sum is at least 3/2: nothing is reached.
+    far = robust_radius(net, [[1.0, 1.0]], [1], norm=1, box=(0.75, 1))
+    assert far.status[0] == "unreachable"

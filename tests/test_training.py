@@ -259,9 +259,26 @@ def test_callback_sees_every_step_and_networks_outlive_it(method, batch):
     assert [step for step, _, _ in seen] == [0, 1, 2, 3, 4]
     assert [loss for _, loss, _ in seen] == path.losses.tolist()
     for step, _, get_network in seen:  # asked for long after their step
-        shorter = gradient_descent(net, x, y, steps=step, **options).network
-        np.testing.assert_array_equal(get_network().W, shorter.W)
-        np.testing.assert_array_equal(get_network().bias, shorter.bias)
+        shorter = gradient_descent(net, x, y, steps=step, **options)
+        np.testing.assert_array_equal(get_network().W, shorter.network.W)
+        np.testing.assert_array_equal(get_network().bias, shorter.network.bias)
+        np.testing.assert_array_equal(get_network.coefficients, shorter.coefficients)
+
+
+@pytest.mark.parametrize("method", ["primal", "gram"])
+def test_coefficients_of_a_step_stay_and_are_the_users(method):
+    net, x, y = gaussian_problem(2)
+    kept, untouched = [], gradient_descent(net, x, y, learning_rate=ETA, steps=3, method=method)
+
+    def look(step, loss, get_network):
+        kept.append(get_network.coefficients)
+        get_network.coefficients[:] = np.nan  # a copy: training does not see it
+
+    path = gradient_descent(net, x, y, learning_rate=ETA, steps=3, method=method, callback=look)
+    np.testing.assert_array_equal(path.coefficients, untouched.coefficients)
+    for step, C in enumerate(kept):  # arrays kept alone, without the snapshot they came from
+        shorter = gradient_descent(net, x, y, learning_rate=ETA, steps=step, method=method)
+        np.testing.assert_array_equal(C, shorter.coefficients)
 
 
 @pytest.mark.parametrize("method", ["primal", "gram"])

@@ -220,3 +220,16 @@ def folded_error(net: TwoLayerReLU, x: Array) -> Array:
     """
     size = output_error(net, np.maximum(np.abs(x), 1.0))
     return 1e7 * (size + output_error(net, np.ones_like(x)).max())
+
+
+def moved_weights(net: TwoLayerReLU, x: Array, epsilon: float, steps: int, rate: float) -> float:
+    """Error of W(0) + C^T x + shift against W after adversarial training.
+
+    Both sum the same products of a coefficient's change and a sample, moved by epsilon at most:
+    over n samples and T steps, one a subtraction x' - x more. The changes of a neuron's
+    coefficients in a step are rate max|A| 2/n at most each, the derivative of cross-entropy being
+    below 2/n in l1, which bounds the sum of all terms.
+    """
+    moved = np.abs(x).max() + 2 * epsilon
+    terms = np.abs(net.W).max() + steps * rate * np.abs(net.A).max() * 2 * moved
+    return gamma(2 * (len(x) + steps) + 4) * terms

@@ -4,53 +4,63 @@ A row is tried here first; what this cannot decide is left to exact arithmetic.
 
 Affine minorants
 ----------------
-A leaf is proved if l0 - R ||l1|| > 4 eps S as computed. With u = 2^-53 and
+A leaf is proved if l0 - H(-l1) > 4 eps S as computed, where H bounds how far a linear function
+rises on the region, R ||l1|| on an l2 ball (see `region`). With u = 2^-53 and
 
     eps = n u,  n = 2 ceil(sqrt(d)) + 5 M + 4 K + 3 I + 32,
-    size_r = sum_j |W_rj x_j| + |b_r| + R ||w_r||,    |z_r| <= size_r on the ball,
+    size_r = sum_j |W_rj x_j| + |b_r| + reach_r,    |z_r| <= size_r on the region,
     S = sum_k |v_k c_k| + sum_r (B_r + nu_r) size_r,  B_r = sum_k |v_k A_kr|,
 
-l as computed is off by less than 4 eps S everywhere on the ball. To first order in u, a sum of m
+l as computed is off by less than 4 eps S everywhere on the region. There reach_r is R ||w_r||, with
+the dual norm, and with a box the lesser of it and sum_j |W_rj| max(a_j, b_j): it bounds
+sum_j |W_rj delta_j|, and so what errors of l1 make of any delta. To first order in u, a sum of m
 products, in any order, has an error of at most m u times the sum of their absolute values, and dots
 over d are sums of sums, with 2 ceil(sqrt(d)) for m. The errors are
 
 1. v and gamma, sums of I and of K terms. An error e of gamma_r, even one that flips its sign, moves
-   l by at most |e| size_r on the ball: (I + K) u S;
+   l by at most |e| size_r on the region: (I + K) u S;
 2. q = gamma f - nu, two roundings that act like 1: 2 u S;
 3. slope, rounded up, and offset: 6 u S;
 4. l0, a sum of K + 2 M products with absolute values of at most 2 S in all: 2 (K + 2 M + 2) u S;
 5. v in <v, c>: I u S, and z in <q, z>: (2 ceil(sqrt(d)) + 2) u S;
-6. l1 = W^T q, componentwise M u sum_r |q_r W_rj|, and its norm, which is rounded up by 2 eps:
-   times R, M u S.
+6. l1 = W^T q, componentwise M u sum_r |q_r W_rj|, which times |delta_j| adds up to M u S; H is
+   rounded up, on an l2 ball by 2 eps in the norm, and elsewhere as `region` says.
 
 Together less than eps S; the factor of 4 covers terms of higher order and the roundings of S, of
 the norm and of the last subtraction. The bounds lo and up are widened by 2 eps size, more than
 z and ||w_r|| are off by; cuts are floats, and exact. Underflow puts a product off by at most
-2^-1075: 2^-960, which is added to every size and magnitude and under every root, pays for it.
+2^-1075: 2^-960, which is added to every magnitude and under every root, pays for it. In l1 it is
+multiplied by delta: 2^-960 (1 + width), width a bound of sum_j |delta_j|, is added to every size
+and to S.
 Overflow gives inf or NaN and proves nothing: up / (up - lo), which overflow would turn into 0, is
 computed as 1 / (1 - lo / up), where 0 means that up, by which the line is then off, is below
 2^-1000 size.
 
-Some of this is margin. Rounding slope and the norms up, and lo and up apart, makes every line lie
-above ReLU as computed; without it l would be off by another 3 u S, (ceil(sqrt(d)) + 3) u S and
-(2 ceil(sqrt(d)) + 4) u S, which the factor of 4 would cover too. It would also cover n without 3 I,
-as I <= K, or without 32. And l0 cannot be inf where S is finite, unless l > 0 indeed.
+Some of these precautions could be left out, since the factor of 4 has room for what they prevent.
 
-A cut by an affine minorant needs mu l0 +- (bound - z_r) >= R ||mu l1 -+ w_r||: mu times the errors
-above, those of z_r and ||w_r||, and two roundings of each term, so at most
+- Three quantities are rounded to the safe side: the slope up, the norms up, and lo down and up up.
+  Every line then lies above ReLU also as it is computed. Without this l would be off by another
+  3 u S for the slope, (ceil(sqrt(d)) + 3) u S for the norms and (2 ceil(sqrt(d)) + 4) u S for the
+  bounds.
+- n has a term 3 I, which I <= K makes superfluous, and a constant 32.
+
+Nor is the test needed that l0 is finite: where S is finite, l0 is inf only if l > 0.
+
+A cut by an affine minorant needs mu l0 +- (bound - z_r) >= H(+-w_r - mu l1): mu times the errors
+above, those of z_r and w_r, and two roundings of each term, so at most
 4 eps (mu S + size_r + |bound|).
 
 Quadratic minorants
 -------------------
-The errors 1, 2, 3 and 5 of z and gamma are those of sum_i w_i g_i on the ball: an error dz_r of z_r
-moves gamma_r ReLU(z_r) by at most |gamma_r dz_r|, and dgamma_r moves it by at most
+The errors 1, 2, 3 and 5 of z and gamma are those of sum_i w_i g_i on the region: an error dz_r of
+z_r moves gamma_r ReLU(z_r) by at most |gamma_r dz_r|, and dgamma_r moves it by at most
 |dgamma_r| size_r. So they cost eps S at most, whatever s_r is, and from here z, gamma and q are the
 floats that were computed, and Q is the quadratic that has them. Around any point delta_0, which
 floats choose near the minimiser,
 
     Q(delta) = Q(delta_0) + <g, e> + <e, H e>,  e = delta - delta_0,  g the gradient at delta_0,
 
-and if no eigenvalue of H is below h = 2^-26 lambda, Q >= Q(delta_0) - ||g||^2 / (4 h). Near the
+and if no eigenvalue of H is below h > 0, Q >= Q(delta_0) - ||g||^2 / (4 h). Near the
 minimiser g is made of rounding errors, and the loss is of their squares. With
 
     eps' = eps + 2 d u,  size'_r = size_r + ||delta_0|| ||w_r||,  f_r = kappa_r t_r + 1/4,
@@ -59,14 +69,15 @@ minimiser g is made of rounding errors, and the loss is of their squares. With
    kappa_r and derivative 2 |gamma_r| f_r, this and all roundings of the value stay below eps' times
    B_r (1 + 2 |f_r| + eps' kappa_r size'_r) (size'_r + s_r), which is S'_r for r in N;
 8. else S'_r = (B_r + nu_r) size'_r, and the ball's term adds lambda (||delta_0||^2 + R^2):
-   with S' = sum_k |v_k c_k| + sum_r S'_r + that, Q(delta_0) is off by less than 4 eps' S';
-9. g = W^T p + 2 lambda delta_0, p = q off N and p_r = -2 |gamma_r| f_r on N: off by less than
-   4 eps' (sum_r |p_r| ||w_r|| + sum_N 4 B_r ||w_r|| (kappa_r size'_r + 1/4) + 4 lambda ||delta_0||).
+   with S' = sum_k |v_k c_k| + sum_r S'_r + that, Q(delta_0) is off by less than 4 eps' S'.
+9. g = W^T p + 2 lambda delta_0, p = q off N and p_r = -2 |gamma_r| f_r on N: off by less than 4
+   eps' (sum_r |p_r| ||w_r|| + sum_N 4 B_r ||w_r|| (kappa_r size'_r + 1/4) + 4 lambda ||delta_0||).
 
 The Hessian
 -----------
-H >= h I is shown through C = (lambda - h) D^-1 - G_NN, G = W W^T, or C = H - h I where d < |N|: one
-is positive semidefinite if and only if the other is, as V^T V and V V^T have the same eigenvalues.
+H >= h I is tried for h = lambda / 4 down to 2^-26 lambda, and shown through the matrix
+C = (lambda - h) D^-1 - G_NN, G = W W^T, or C = H - h I where d < |N|: one is positive semidefinite
+if and only if the other is, as V^T V and V V^T have the same eigenvalues.
 C as computed is off by at most a matrix E >= 0 componentwise: with eps" = (|N| + d + 8) u,
 
 10. E = 2 eps" (nu nu^T + 4 lambda D^-1), nu_r = ||w_r||, or 2 eps" (|W_N|^T D |W_N| + 4 lambda I).
@@ -83,7 +94,7 @@ A cut by Q with mu > 0 holds if mu Q(delta_0) +- (bound - t_r) >= ||mu g -+ w_r|
 That norm is at most sqrt(w_r^T H^-1 w_r) + mu ||g|| / sqrt(h), and
 
     w_r^T H^-1 w_r = (G_rr + G_rN C^-1 G_Nr) / lambda with C = lambda D^-1 - G_NN,
-    v^T C^-1 v = v^T y + y^T e + e^T C^-1 e for every y, with e = v - C y and C >= 2^-26 lambda D^-1
+    v^T C^-1 v = v^T y + y^T e + e^T C^-1 e for every y, with e = v - C y and C >= h D^-1
 
 (or with C = H directly). y is near C^-1 v, so that e is made of rounding errors, which
 
@@ -107,23 +118,30 @@ import numpy as np
 from refimpl._validation import Array
 from refimpl.certificate.form import Cuts, Numbers, Reading, Rows
 from refimpl.certificate.minorant import Lines, Minorant, intervals, minorant
+from refimpl.certificate.region import (
+    FLOOR,
+    UNIT,
+    FloatRegion,
+    Region,
+    dots,
+    root,
+    rounded_norms,
+)
 from refimpl.network import TwoLayerReLU
 
-_UNIT = 2.0**-53
-_FLOOR = 2.0**-960  # added to every magnitude: pays for underflow
 _ROWS_AT_ONCE = 256  # keeps W^T q of a large tree, and of many cuts, small
-_STIFFNESS = 2.0**-26  # part of lambda that the smallest eigenvalue of H has to reach
+_STIFFNESS = 2.0 ** np.array([-2, -8, -14, -20, -26])  # of H, as parts of lambda, tried in turn
 _HUGE = 2.0**300  # floats leave parabolas with factors beyond it, or below 1 / it, to exact mode
 _STEEPEST = 2.0**50  # of kappa size: beyond it the parabola is a spike that rounding can't see
 
 _GRAMS: WeakKeyDictionary[TwoLayerReLU, Array] = WeakKeyDictionary()
 
 
-def proved(reading: Reading, net: TwoLayerReLU, x: Array, R: float) -> Numbers:
+def proved(reading: Reading, net: TwoLayerReLU, region: Region) -> Numbers:
     """Which rows float64 proves, by the error bound at the head of this module."""
     result = np.zeros(len(reading), dtype=bool)
     with np.errstate(all="ignore"):  # overflow fails every comparison
-        ball = _ball(net, x, R, reading.arrays["weights"].shape[1])
+        ball = _ball(net, region, reading.arrays["weights"].shape[1])
         for start in range(0, len(reading), _ROWS_AT_ONCE):
             part = np.arange(start, min(start + _ROWS_AT_ONCE, len(reading)))
             cuts = reading.cuts_of(part)
@@ -132,8 +150,9 @@ def proved(reading: Reading, net: TwoLayerReLU, x: Array, R: float) -> Numbers:
 
 
 class _Ball(NamedTuple):
-    """What all rows share: z(0), bounds of |z| (size), of ||w|| and of z on the ball."""
+    """What all rows share: z(0), bounds of |z| (size) and of z on the region, and of ||w||."""
 
+    region: FloatRegion
     R: float
     eps: float
     z: Array
@@ -143,15 +162,19 @@ class _Ball(NamedTuple):
     up: Array
 
 
-def _ball(net: TwoLayerReLU, x: Array, R: float, n_constraints: int) -> _Ball:
-    n = 2 * _root(net.dim) + 5 * net.n_hidden + 4 * net.n_outputs + 3 * n_constraints + 32
-    eps = n * _UNIT
-    z = _dots(net.W, x) + net.bias
-    norms = _norms(net.W, eps)
-    reach = R * norms
-    size = np.abs(net.W) @ np.abs(x) + np.abs(net.bias) + reach + _FLOOR
-    wide = reach + 2 * eps * size
-    return _Ball(R, eps, z, size, norms, z - wide, z + wide)
+def _ball(net: TwoLayerReLU, region: Region, n_constraints: int) -> _Ball:
+    n = 2 * root(net.dim) + 5 * net.n_hidden + 4 * net.n_outputs + 3 * n_constraints + 32
+    eps = n * UNIT
+    omega, W = FloatRegion(region, eps), net.W
+    z = dots(W, region.x) + net.bias
+    size = np.abs(W) @ np.abs(region.x) + np.abs(net.bias) + omega.spread(W)
+    size += FLOOR * (1 + omega.width)
+    down = up = omega.support(W)
+    if not omega.plain:
+        down = omega.support(-W)
+    norms = rounded_norms(W, eps)
+    lo, hi = z - (down + 2 * eps * size), z + (up + 2 * eps * size)
+    return _Ball(omega, region.R, eps, z, size, norms, lo, hi)
 
 
 def _proved_rows(
@@ -161,15 +184,16 @@ def _proved_rows(
     lines = _lines(lo, up, empty)
     m = minorant(rows, net.A, net.c, lines)
     v = np.abs(rows.weights[:, None] @ rows.D)[:, 0]
-    B = v @ np.abs(net.A) + _FLOOR
-    S = v @ np.abs(net.c) + (B + rows.nu) @ ball.size + _FLOOR
+    B = v @ np.abs(net.A) + FLOOR
+    S = v @ np.abs(net.c) + (B + rows.nu) @ ball.size
+    S += FLOOR * (1 + ball.region.width)
     l0 = m.constant + m.q @ ball.z
     flat = ~m.parabola.any(axis=1)
     holds = np.ones(len(cuts.row), dtype=bool)
     for start in range(0, len(holds), _ROWS_AT_ONCE):
         part = slice(start, start + _ROWS_AT_ONCE)
         holds[part] = _affine_cuts(cuts.take(part), net, ball, l0, m.q, S)
-    leaf = np.isfinite(l0) & (l0 - ball.R * _norms(m.q @ net.W, ball.eps) > 4 * ball.eps * S)
+    leaf = np.isfinite(l0) & (l0 - ball.region.support(-m.q @ net.W) > 4 * ball.eps * S)
     for i in np.flatnonzero(~flat & ~empty):
         here = cuts.row == i
         bowl = _bowl_of(net, ball, m, i, rows, (v[i] @ np.abs(net.c), B[i]))
@@ -183,7 +207,7 @@ def _proved_rows(
 def _lines(lo: Array, up: Array, empty: Numbers) -> Lines:
     """Lines above ReLU on [lo, up]: 1 or 0 times z where stable, else the chord."""
     bent = (lo < 0) & (up > 0)
-    chord = (1 + 6 * _UNIT) / (1 - lo / up)  # up / (up - lo), never up / inf
+    chord = (1 + 6 * UNIT) / (1 - lo / up)  # up / (up - lo), never up / inf
     slope = np.where(lo >= 0, 1.0, np.where(up <= 0, 0.0, chord))
     return Lines(slope, np.where(bent, -slope * lo, 0.0), np.array(True), bent, empty)
 
@@ -193,10 +217,10 @@ def _affine_cuts(
 ) -> Numbers:
     """Which cuts (n,) an affine minorant proves: mu l + side (bound - z_r) >= 0 on the ball."""
     row, r, side = cuts.row, cuts.neuron, cuts.side
-    l1 = cuts.mu[:, None] * (q @ net.W)[row] - side[:, None] * net.W[r]
+    down = side[:, None] * net.W[r] - cuts.mu[:, None] * (q @ net.W)[row]
     level = cuts.mu * l0[row] + side * (cuts.bound - ball.z[r])
     size = cuts.mu * S[row] + ball.size[r] + np.abs(cuts.bound)
-    gap = level - ball.R * _norms(l1, ball.eps)
+    gap = level - ball.region.support(down)
     return np.isfinite(level) & (gap >= 4 * ball.eps * size)  # (E41)
 
 
@@ -247,7 +271,7 @@ def _bowl_of(
     if not Q.tame():
         return None
     hessian = _Hessian(net, ball, N, height * kappa, Q.lam)
-    return _bowl(Q, hessian) if hessian.is_definite else None
+    return _bowl(Q, hessian) if hessian.stiffness else None
 
 
 class _Bowl(NamedTuple):
@@ -285,21 +309,21 @@ def _bowl(Q: _Quadratic, hessian: _Hessian) -> _Bowl | None:
     for _ in range(2):
         delta = delta - hessian.solve(Q.at(delta)[3]) / 2
     t, f, p, g = Q.at(delta)
-    eps = ball.eps + 2 * W.shape[1] * _UNIT
-    R0 = float(_norms(delta, eps))
+    eps = ball.eps + 2 * W.shape[1] * UNIT
+    R0 = float(rounded_norms(delta, eps))
     size = ball.size + R0 * ball.norms
     terms = (Q.B + Q.nu) * size
     steep = 1 + 2 * np.abs(f) + eps * Q.kappa * size[N]
     terms[N] = Q.B[N] * steep * (size[N] + 0.25 / Q.kappa)
-    S = Q.constants + terms.sum() + Q.lam * (R0**2 + ball.R**2) + _FLOOR
+    S = Q.constants + terms.sum() + Q.lam * (R0**2 + ball.R**2) + FLOOR
     parabolas = (Q.height * (f / Q.kappa)) @ f
     sphere = Q.lam * (delta @ delta - ball.R**2)
     value = Q.constant + Q.q @ t - parabolas + sphere - 4 * eps * S  # (E35)
     slopes = np.abs(p) * ball.norms
     slopes[N] += 4 * Q.B[N] * ball.norms[N] * (Q.kappa * size[N] + 0.25)
-    gradient = _norms(g, eps) + 4 * eps * (slopes.sum() + 4 * Q.lam * R0 + _FLOOR)
+    gradient = rounded_norms(g, eps) + 4 * eps * (slopes.sum() + 4 * Q.lam * R0 + FLOOR)
     fine = (Q.kappa * size[N] < _STEEPEST).all() and np.isfinite([value, gradient]).all()
-    stiffness = Q.lam * _STIFFNESS
+    stiffness = Q.lam * hessian.stiffness
     return _Bowl(value, gradient, stiffness, eps, t, size, hessian) if fine else None
 
 
@@ -319,7 +343,7 @@ class _Hessian:
             lam,
         )
         self.small = net.dim < len(N)
-        self.eps = (len(N) + net.dim + 8) * _UNIT
+        self.eps = (len(N) + net.dim + 8) * UNIT
         if self.small:
             self.a = np.full(net.dim, lam)
             C = -((self.V.T * D) @ self.V)
@@ -327,10 +351,10 @@ class _Hessian:
             self.a = lam / D
             self.gram = _gram(net)
             C = -self.gram[np.ix_(N, N)]
-        softer = C + np.diag(self.a * (1 - _STIFFNESS))
         self.C = C + np.diag(self.a)
-        self.is_definite = _is_definite(softer, self.error)
-        self.inverse = np.linalg.inv(self.C) if self.is_definite else self.C
+        shown = (h for h in _STIFFNESS if _is_definite(C + np.diag(self.a * (1 - h)), self.error))
+        self.stiffness = next(shown, 0.0)  # part of lambda below every eigenvalue of H
+        self.inverse = np.linalg.inv(self.C) if self.stiffness else self.C
 
     def error(self, Y: Array) -> Array:
         """E Y for columns Y >= 0."""
@@ -358,9 +382,9 @@ class _Hessian:
             spread = self.eps * np.outer(self.norms[self.N], self.norms[r])
         Y = self.inverse @ v
         e = np.abs(v - self.C @ Y) + self.error(np.abs(Y)) + spread
-        last = (e**2 / (self.a * _STIFFNESS)[:, None]).sum(axis=0)
+        last = (e**2 / (self.a * self.stiffness)[:, None]).sum(axis=0)
         total = top + (v * Y).sum(axis=0) + (np.abs(Y) * (e + spread)).sum(axis=0) + last
-        return (total * (1 + 8 * self.eps) + _FLOOR) / scale
+        return (total * (1 + 8 * self.eps) + FLOOR) / scale
 
 
 def _is_definite(C: Array, error: Callable[[Array], Array]) -> bool:
@@ -371,7 +395,7 @@ def _is_definite(C: Array, error: Callable[[Array], Array]) -> bool:
     n = len(C)
     scale = np.ldexp(1.0, -(np.frexp(diagonal)[1] // 2))  # to a diagonal in [1/2, 2)
     scaled = C * scale[:, None] * scale
-    shift = 8 * (n + 2) * n * _UNIT + 2 * scale * error(scale[:, None])[:, 0]
+    shift = 8 * (n + 2) * n * UNIT + 2 * scale * error(scale[:, None])[:, 0]
     scaled[np.diag_indices(n)] -= shift
     try:
         return bool(np.isfinite(np.linalg.cholesky(scaled)).all())
@@ -384,18 +408,3 @@ def _gram(net: TwoLayerReLU) -> Array:
     if (gram := _GRAMS.get(net)) is None:
         gram = _GRAMS[net] = net.W @ net.W.T
     return gram
-
-
-def _root(d: int) -> int:
-    return math.isqrt(d - 1) + 1
-
-
-def _dots(rows: Array, x: Array) -> Array:
-    """<row, x> for each row, as a sum of about sqrt(d) sums of about sqrt(d) products."""
-    d = rows.shape[-1]
-    return np.add.reduceat(rows * x, np.arange(0, d, _root(d)), axis=-1).sum(axis=-1)
-
-
-def _norms(rows: Array, eps: float) -> Array:
-    """Upper bounds of ||row||."""
-    return np.sqrt(_dots(rows, rows) + rows.shape[-1] * _FLOOR) * (1 + 2 * eps)

@@ -13,7 +13,7 @@ class Lines(NamedTuple):
     """Lines slope z_r + offset above ReLU(z_r) on the intervals at hand, all (n,M).
 
     They hold where `bounded`; `bent`: lo_r < 0 < up_r; `empty` (n,): some cut contradicts the path,
-    the ball or another cut.
+    the region or another cut.
     """
 
     slope: Numbers
@@ -39,7 +39,7 @@ class Minorant(NamedTuple):
 
 
 def intervals(rows: Rows, lo: Numbers, up: Numbers) -> tuple[Numbers, Numbers, Numbers]:
-    """Intervals at hand (n,M), from those of the ball (M,), and which rows (n,) are empty."""
+    """Intervals at hand (n,M), from those of the region (M,), and which rows (n,) are empty."""
     lo, up = np.maximum(lo, rows.lo), np.minimum(up, rows.up)
     off_path = rows.phase == 0
     below = np.where(off_path | (rows.phase < 0), lo, np.maximum(lo, 0))
@@ -53,7 +53,7 @@ def minorant(rows: Rows, A: Numbers, c: Numbers, lines: Lines) -> Minorant:
     free = rows.phase == 0
     v = (rows.weights[:, None] @ rows.D)[:, 0]
     gamma = v @ A
-    parabola = free & lines.bent & (gamma < 0) & (rows.kappa > 0)
+    parabola = free & lines.bent & (gamma < 0) & (rows.kappa > 0)  # (E34)
     line = np.where(free, lines.slope, np.maximum(rows.phase, 0))
     q = gamma * np.where(gamma >= 0, rows.tau, line) - rows.phase * rows.nu  # (E33)
     chords = np.minimum(gamma, 0) * np.where(free & ~parabola, lines.offset, 0)

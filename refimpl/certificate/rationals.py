@@ -1,7 +1,8 @@
 """Rows of a certificate in rational arithmetic.
 
-Floats are integers times powers of two: W x and W^T q are sums of products of integers, the rest is
-`fractions.Fraction`. Only ||w_r|| and the chord's slope are rounded, both up, by at most 2^-64.
+Floats are integers times powers of two: W x, W^T q and the caps of a box are sums and products of
+integers, the rest is `fractions.Fraction`. Only the chord's slope and, for p = 2, the norms in the
+intervals of z are rounded, up, by at most 2^-64; a leaf or a cut compares squares instead.
 
 Parabolas
 ---------
@@ -33,11 +34,11 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from refimpl._validation import Array
 from refimpl.certificate import integers as exact
 from refimpl.certificate.form import Cuts, Numbers, Rows
 from refimpl.certificate.integers import Integers
 from refimpl.certificate.minorant import Lines, Minorant, intervals, minorant
+from refimpl.certificate.region import ExactRegion, Region, root_up
 from refimpl.network import TwoLayerReLU
 
 _ROUNDING = 256  # bits that k keeps beyond those of the other numbers
@@ -46,28 +47,49 @@ _WEIGHTS: WeakKeyDictionary[TwoLayerReLU, tuple[Integers, int]] = WeakKeyDiction
 _GRAMS: WeakKeyDictionary[TwoLayerReLU, Integers] = WeakKeyDictionary()
 
 
+def _exact(number: Fraction | float) -> Fraction | float:
+    return number if number in (-math.inf, math.inf) else Fraction(number)
+
+
+_exactly: Callable[[Numbers], Numbers] = np.frompyfunc(_exact, 1, 1)
+
+
 class LargeOrderError(Exception):
     """A row needs a matrix of a larger order than the caller allows."""
 
 
 class Sample:
-    """Fractions of one sample: z = W x + b, and intervals of z on the ball."""
+    """Fractions of one sample: z = W x + b, and intervals of z on the region."""
 
-    def __init__(self, net: TwoLayerReLU, x: Array, R: float) -> None:
-        self.net, self.R = net, R
+    def __init__(self, net: TwoLayerReLU, region: Region) -> None:
+        self.net, self.region, self.R = net, ExactRegion(region), region.R
         if net not in _WEIGHTS:
             _WEIGHTS[net] = exact.of_floats(net.W)
         self.W, self.shift = _WEIGHTS[net]
-        squares = (self.W * self.W).sum(axis=1)  # of 2^shift ||w_r||
-        x_integers, x_shift = exact.of_floats(x)
+        self.squares = (self.W * self.W).sum(axis=1)  # of 2^shift ||w_r||
+        x_integers, x_shift = exact.of_floats(region.x)
         self.z = _over(self.W @ x_integers, self.shift + x_shift) + _fractions(net.bias)
-        roots = [math.isqrt((square << 128) - 1) + 1 if square else 0 for square in squares]
-        reach = Fraction(R if math.isfinite(R) else 0) * _over(roots, self.shift + 64)
-        self.lo, self.up = self.z - reach, self.z + reach
-        self.bounded = (squares == 0) | math.isfinite(R)
-        self.squares = squares
+        down, up = self._reach()
+        self.lo, self.up = self.z - down, self.z + up
         self.A, self.c = _fractions(net.A), _fractions(net.c)
         self.slope, self.offset = _lines(self.lo, self.up)
+
+    def _reach(self) -> tuple[Numbers, Numbers]:
+        """H_R(-w_r) and H_R(w_r), rounded up, fractions or inf."""
+        if self.region.plain and self.region.finite:
+            roots = [
+                math.isqrt((square << 128) - 1) + 1 if square else 0 for square in self.squares
+            ]
+            reach = self.region.R * _over(roots, self.shift + 64)
+            return reach, reach
+        down, up = (
+            [
+                rest + root_up(square)
+                for rest, square in self.region.supports(sign * self.W, 1 << self.shift)
+            ]
+            for sign in (-1, 1)
+        )
+        return np.array(down, dtype=object), np.array(up, dtype=object)
 
     def lines(self, rows: Rows) -> Lines:
         """Lines above ReLU on the intervals at hand of the one row."""
@@ -75,8 +97,9 @@ class Sample:
         slope, offset = self.slope[None].copy(), self.offset[None].copy()
         cut = np.isfinite(rows.lo) | np.isfinite(rows.up)
         if cut.any():
-            slope[cut], offset[cut] = _lines(_fractions(lo[cut]), _fractions(up[cut]))
-        return Lines(slope, offset, self.bounded, (lo < 0) & (up > 0), empty)
+            slope[cut], offset[cut] = _lines(_exactly(lo[cut]), _exactly(up[cut]))
+        known = (lo >= 0) | (up <= 0) | (lo > -math.inf) & (up < math.inf)
+        return Lines(slope, offset, known, (lo < 0) & (up > 0), empty)
 
     def gram(self) -> Integers:
         """W W^T 2^(2 shift), worked out once for each network."""
@@ -107,29 +130,52 @@ def proved(
 
 def _leaf_proved(l0: Fraction, q: Numbers, sample: Sample, *, strict: bool) -> bool:
     scaled, scale = _integers(q)
-    l1 = scaled @ sample.W  # scale 2^shift W^T q
-    square, R = l1 @ l1, sample.R
-    if square and math.isinf(R):
-        return False
-    drop = Fraction(R if square else 0) ** 2 * Fraction(square, (scale << sample.shift) ** 2)
-    if l0 > 0 and l0**2 > drop:  # (E33)
+    drop, square = sample.region.support(-scaled @ sample.W, scale << sample.shift)
+    level = l0 - drop
+    if level > 0 and level**2 > square:  # (E33, E38)
         return True
-    return bool(strict and l0 >= 0 and l0**2 >= drop)  # (E33)
+    return bool(strict and level >= 0 and level**2 >= square)  # (E33, E38)
 
 
 def _cuts_proved(cuts: Cuts, l0: Fraction, q: Numbers, sample: Sample) -> bool:
-    """Whether mu l + side (bound - z_r) >= 0 on the ball for all cuts."""
+    """Whether mu l + side (bound - z_r) >= 0 on the region for all cuts."""
     scaled, scale = _integers(q)
     l1 = scaled @ sample.W
-    square, unit = Fraction(int(l1 @ l1), scale**2), 4**sample.shift
-    R2 = Fraction(sample.R) ** 2 / unit
+    support = (
+        _ball_support(l1, scale, sample) if sample.region.plain else _support(l1, scale, sample)
+    )
     for r, side, bound, mu in _each(cuts):
-        level = mu * l0 + side * (bound - sample.z[r])
-        cross = Fraction(int(sample.W[r] @ l1), scale)
-        norm2 = mu * mu * square - 2 * side * mu * cross + sample.squares[r]
-        if level < 0 or level**2 < R2 * norm2:  # (E41)
+        drop, square = support(r, side, mu)
+        level = mu * l0 + side * (bound - sample.z[r]) - drop
+        if level < 0 or level**2 < square:  # (E41)
             return False
     return True
+
+
+_Support = Callable[[int, int, Fraction], tuple[Fraction | float, Fraction]]
+
+
+def _ball_support(l1: Integers, scale: int, sample: Sample) -> _Support:
+    """0 and R^2 ||mu l1 - side w_r||^2, from products that no cut changes."""
+    square, R2 = Fraction(int(l1 @ l1), scale**2), sample.region.R**2 / 4**sample.shift
+
+    def support(r: int, side: int, mu: Fraction) -> tuple[Fraction, Fraction]:
+        cross = Fraction(int(sample.W[r] @ l1), scale)
+        norm2 = mu * mu * square - 2 * side * mu * cross + sample.squares[r]
+        return Fraction(0), R2 * norm2
+
+    return support
+
+
+def _support(l1: Integers, scale: int, sample: Sample) -> _Support:
+    """H_R(side w_r - mu l1)."""
+
+    def support(r: int, side: int, mu: Fraction) -> tuple[Fraction | float, Fraction]:
+        unit = scale * mu.denominator
+        v = side * unit * sample.W[r] - mu.numerator * l1
+        return sample.region.support(v, unit << sample.shift)
+
+    return support
 
 
 def _bowl_proved(
@@ -150,7 +196,7 @@ def _bowl_proved(
     bowl = _Bowl.of(rows, m, N, sample)
     signs = exact.schur_signs(bowl.matrices(None if cuts is None else list(_each(cuts))))
     least = 1 if cuts is None and not strict else 0
-    return signs is not None and min(signs) >= least
+    return signs is not None and min(signs) >= least  # (E35, E42)
 
 
 class _Bowl(NamedTuple):
@@ -240,11 +286,14 @@ def _lines(lo: Numbers, up: Numbers) -> Numbers:
     return np.array([_line(*ends) for ends in zip(lo, up, strict=True)], dtype=object).T
 
 
-def _line(lo: Fraction, up: Fraction) -> tuple[Fraction, Fraction]:
-    """Slope and offset of a line above ReLU on [lo, up], the slope a multiple of 2^-64."""
+def _line(lo: Fraction | float, up: Fraction | float) -> tuple[Fraction, Fraction]:
+    """Slope and offset of a line above ReLU on [lo, up], the slope a multiple of 2^-64.
+
+    There is none where a chord would have an infinite end.
+    """
     if lo >= 0:
         return Fraction(1), Fraction(0)
-    if up <= 0:
+    if up <= 0 or isinstance(lo, float) or isinstance(up, float):
         return Fraction(0), Fraction(0)
     slope = Fraction(math.ceil(up / (up - lo) * 2**64), 2**64)
     return slope, -slope * lo

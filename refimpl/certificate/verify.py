@@ -10,6 +10,7 @@ import numpy as np
 from refimpl import _validation as check
 from refimpl.certificate import floats, rationals
 from refimpl.certificate.form import Certificate, CertificateError, Reading, form, read, targets
+from refimpl.certificate.region import Region
 from refimpl.decisions import TIES, Decision, check_decision, check_labels
 from refimpl.network import TwoLayerReLU
 
@@ -25,9 +26,11 @@ def verify_certificate(
     radius: float,
     decision: Decision = "sign",
     ties: str = "adversarial",
+    norm: float = 2,
+    box: Any = None,
     exact: bool = False,
 ) -> None:
-    """Prove that no adversarial point x + delta has ||delta|| <= radius, or raise.
+    """Prove that no adversarial point x + delta of the box has ||delta||_p <= radius, or raise.
 
     The network is read in real arithmetic: W, b, A, c and x are the rational numbers that their
     float64 values stand for.
@@ -41,10 +44,14 @@ def verify_certificate(
         Its label, -1 or +1; a class for argmax.
     certificate : Certificate
     radius : float
-        R > 0, inf included. ``ties="adversarial"`` proves r > R (for R = inf: r = inf);
-        ``ties="robust"`` proves r >= R.
+        R > 0, inf included. ``ties="adversarial"`` proves r > R (for R = inf: r = inf, no
+        adversarial point is in the box at all); ``ties="robust"`` proves r >= R.
     decision : {"sign", "argmax"}, GroupMax or GroupSum
     ties : {"adversarial", "robust"}
+    norm : {1, 2, numpy.inf}
+        The p of ||delta||_p.
+    box : (lo, hi), optional
+        Limits of x + delta, numbers or (d,) arrays, which may be infinite.
     exact : bool
         True: rational arithmetic throughout. False: float64 with a proven error bound, and rational
         arithmetic only for the rows that this cannot decide. Both prove; without parabolas their
@@ -58,12 +65,13 @@ def verify_certificate(
         and its path. Or the certificate is malformed, or the radius is not positive (radius 0 needs
         no proof).
     ValueError
-        The other arguments are not what they should be. `CertificateError` is a `ValueError` too.
+        The other arguments are not what they should be, or the sample lies outside its box.
+        `CertificateError` is a `ValueError` too.
 
     Notes
     -----
-    Source: E33, E35, E41, E42, derived; the proof stands at the head of `refimpl.certificate`, the
-    bound on rounding errors at that of `refimpl.certificate.floats`.
+    Source: E33, E35, E38, E41, E42, derived; the proof stands at the head of `refimpl.certificate`,
+    the bound on rounding errors at that of `refimpl.certificate.floats`.
 
     Examples
     --------
@@ -77,6 +85,10 @@ def verify_certificate(
     Traceback (most recent call last):
     ...
     refimpl.certificate.form.CertificateError: target 0, leaf 0, path []: not proved for radius 2.0
+
+    In [0.5, inf) it never meets 0: no radius is too large.
+
+    >>> verify_certificate(net, [2.0], 1, leaf, radius=math.inf, box=(0.5, math.inf))
     """
     check.instance("net", net, TwoLayerReLU)
     decision = check_decision(decision, net.n_outputs)
@@ -86,30 +98,38 @@ def verify_certificate(
     y = int(check_labels(np.ravel(y), 1, decision, net.n_outputs)[0])
     everywhere = np.ndim(radius) == 0 and radius == math.inf
     R = math.inf if everywhere else float(form("radius", radius, ()))
+    region = Region(x, R, check.check_norm(norm), check.check_box(box, x[None]))
     if R <= 0:
         raise CertificateError(f"radius: expected a positive number or inf, got {R}")
     reading = read(certificate, targets(y, decision, net.n_outputs), net.n_hidden)
-    if everywhere:
-        _refuse_balls(reading)
+    _refuse(reading, region)
     proved = np.zeros(len(reading), dtype=bool)
-    if not exact and not everywhere:
-        proved = floats.proved(reading, net, x, R)
+    if not exact and not (everywhere and region.box is None):
+        proved = floats.proved(reading, net, region)
     if proved.all():
         return
-    sample = rationals.Sample(net, x, R)
+    sample = rationals.Sample(net, region)
     largest = math.inf if exact else _LARGEST_ORDER
     for i in np.flatnonzero(~proved):
         if not _proved_exactly(reading, i, sample, ties == "robust", largest):
-            raise CertificateError(f"{reading.name(i)}: not proved for radius {R}")
+            raise CertificateError(f"{reading.name(i)}: not proved for {region}")
 
 
-def _refuse_balls(reading: Reading) -> None:
-    """Raise if anything but affine leaves is to prove the radius inf."""
-    what = {"kappa": reading.arrays["kappa"].any(axis=1), "ball": reading.arrays["ball"] > 0}
-    for name, bad in {**what, "splits": reading.is_step}.items():
-        for i in np.flatnonzero(bad):
-            rule = "no parabola, ball or narrowing step where the radius is inf"
-            raise CertificateError(f"{reading.name(i)}: {name}: expected {rule}")
+def _refuse(reading: Reading, region: Region) -> None:
+    """Raise if parabolas are to prove what needs no l2 ball, or steps what has no end at all."""
+    everywhere = math.isinf(region.R)
+    parabolas = {
+        "kappa": reading.arrays["kappa"].any(axis=1),
+        "ball": reading.arrays["ball"] > 0,
+    }
+    bad = parabolas if everywhere or region.norm != 2 else {}
+    if everywhere and region.box is None:
+        bad = bad | {"splits": reading.is_step}
+    where = "the radius is inf" if everywhere else "the norm is not 2"
+    for name, wrong in bad.items():
+        for i in np.flatnonzero(wrong):
+            rule = "no narrowing step" if name == "splits" else "no parabola or ball"
+            raise CertificateError(f"{reading.name(i)}: {name}: expected {rule} where {where}")
 
 
 def _proved_exactly(
@@ -121,5 +141,5 @@ def _proved_exactly(
             reading.rows([i]), cuts, sample, strict=strict, largest_order=largest_order
         )
     except rationals.LargeOrderError:
-        what = f"not proved for radius {sample.R} in floats"
+        what = f"not proved for {sample.region.region} in floats"
         raise CertificateError(f"{reading.name(i)}: {what}: pass exact=True") from None

@@ -2,6 +2,7 @@
 
   refimpl check mine:Mine --json results.json
   refimpl check mine:Mine --claim E12-input-gradient --examples 1000
+  refimpl check mine:Mine --exclude PGD-best-iterate --exclude PGD-scale
   refimpl check --list
 
 mine:Mine is the class Mine in mine.py here, a subclass of
@@ -44,6 +45,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--examples", type=int, metavar="N", help=text)
     text = "check only this claim; repeatable (default: all)"
     parser.add_argument("--claim", action="append", metavar="NAME", help=text)
+    text = "leave this claim out; conventions names all that are marked so; repeatable"
+    parser.add_argument("--exclude", action="append", default=[], metavar="NAME", help=text)
     text = "precision of the inputs and of the bounds on rounding (default: the adapter's own)"
     parser.add_argument("--dtype", choices=("float32", "float64"), help=text)
     text = (
@@ -96,22 +99,29 @@ def _list() -> int:
     from refimpl.conformance import claims
 
     for claim in claims().values():
-        print(f"{claim.name:<33} {claim.equation} | {claim.statement}")
+        mark = "convention: " * claim.convention
+        print(f"{claim.name:<33} {claim.equation} | {mark}{claim.statement}")
     return 0
 
 
 def _check(args: argparse.Namespace, write: Write) -> int:
     import refimpl
     from refimpl.conformance import check, claims, explain, report
+    from refimpl.conformance.runner import CONVENTIONS
 
     for name in args.claim or ():
         if name not in claims():
             raise ValueError(f"--claim: expected a name from refimpl check --list, got {name!r}")
+    for name in args.exclude:
+        if name not in (*claims(), CONVENTIONS):
+            expected = f"{CONVENTIONS}, or a name from refimpl check --list"
+            raise ValueError(f"--exclude: expected {expected}, got {name!r}")
     adapter = load(args.adapter)
     results = check(
         adapter,
         seed=args.seed,
         only=args.claim,
+        exclude=args.exclude,
         subnormals=args.subnormals,
         tight=args.tight,
         dtype=args.dtype,
@@ -183,7 +193,7 @@ def _power(args: argparse.Namespace, write: Write) -> int:
     from refimpl.conformance import claims, report
     from refimpl.conformance.power import missed, power
 
-    if args.adapter or args.claim or args.dtype or args.subnormals or args.tight:
+    if args.adapter or args.claim or args.exclude or args.dtype or args.subnormals or args.tight:
         raise ValueError("--power: expected only --seed, --examples and --json besides")
     caught = power(seed=args.seed, progress=True, **_examples(args))
     for line in report.matrix(caught, list(claims())):

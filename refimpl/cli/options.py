@@ -221,6 +221,19 @@ def _directory(text: str) -> Path:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _norm(text: str) -> float:
+    if text not in ("1", "2", "inf"):
+        raise argparse.ArgumentTypeError(f"expected 1, 2 or inf, got {text!r}")
+    return float(text)
+
+
+def _box(text: str) -> tuple[float, float]:
+    limits = comma_list(float, "0,1")(text)
+    if len(limits) != 2 or not limits[0] <= limits[1]:
+        raise argparse.ArgumentTypeError(f"expected LO,HI with LO <= HI, got {text!r}")
+    return limits[0], limits[1]
+
+
 def comma_list(kind: Callable[[str], Any], example: str = "1,2") -> Callable[[str], list[Any]]:
     """Type of an option that takes values separated by commas.
 
@@ -236,19 +249,3 @@ def comma_list(kind: Callable[[str], Any], example: str = "1,2") -> Callable[[st
             raise argparse.ArgumentTypeError(message) from None
 
     return read
-
-
-def _norm(text: str) -> float:
-    if text not in ("1", "2", "inf"):
-        raise argparse.ArgumentTypeError(f"expected 1, 2 or inf, got {text!r}")
-    return float(text)
-
-
-def _box(text: str) -> tuple[float, float]:
-    try:
-        lo, hi = map(float, text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected two numbers as 0,1, got {text!r}") from None
-    if not lo <= hi:
-        raise argparse.ArgumentTypeError(f"expected no lower limit above the upper, got {text!r}")
-    return lo, hi

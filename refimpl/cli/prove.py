@@ -2,6 +2,7 @@
 
   refimpl prove
   refimpl prove averaging scaling --quick --json numbers.json
+  refimpl prove adversarial-training --full
 
 Without CLAIM all are measured, in about a minute. CLAIM is a name from the
 first column of the table that is printed; a wrong one is answered with all of
@@ -15,6 +16,7 @@ Exit status: 0 if every claim holds, 1 if one does not.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,8 @@ def add_parser(subparsers: Any) -> None:
     options.add_json(parser, "write all figures, bounds and verdicts there")
     text = "500 training samples in place of 1000, 2 seeds in place of 3: half the time"
     parser.add_argument("--quick", action="store_true", help=text)
+    text = "judge long evidence as a whole, where a reduced case is judged else: minutes"
+    parser.add_argument("--full", action="store_true", help=text)
     options.add_out(parser, "prove")
     parser.set_defaults(run=run)
 
@@ -40,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from refimpl._progress import Progress
     from refimpl.experiments import figures
 
+    size = replace(QUICK if args.quick else PAPER, full=args.full)
     claims = list(dict.fromkeys(map(canonical, args.claims))) or list(CLAIMS)
     draw = figures.available()
     results: list[Evidence] = []
@@ -49,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             with Progress("prove, claims", len(claims)) as progress:
                 for claim in claims:
-                    results.append(prove(claim, QUICK if args.quick else PAPER))
+                    results.append(prove(claim, size))
                     print(report.rows(results[-1]), flush=True)
                     progress.advance()
         finally:  # what was finished, even after Ctrl-C

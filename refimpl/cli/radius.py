@@ -165,7 +165,7 @@ def _publish(
 
     written = [p for p in (args.certificates, args.json) if p not in (None, options.STDOUT)]
     if args.certificates is not None:
-        _save_certificates(args.certificates, net, x, y, decision, args.ties, result)
+        _save_certificates(args, net, x, y, decision, result)
     if args.json is None:
         written.append(output_directory(args.out) / "radius.json")
         write = partial(write_json, written[-1])
@@ -182,7 +182,7 @@ def _publish(
 
 
 def _save_certificates(
-    path: Path, net: TwoLayerReLU, x: Any, y: Any, decision: Decision, ties: str, result: Any
+    args: argparse.Namespace, net: TwoLayerReLU, x: Any, y: Any, decision: Decision, result: Any
 ) -> None:
     """Save what is there; samples that were not reached have no certificate."""
     from refimpl import save_certificates
@@ -191,7 +191,15 @@ def _save_certificates(
     certificates = [*result.certificates, *[None] * missing]
     radius = np.append(result.lower, np.zeros(missing))
     save_certificates(
-        path, certificates, radius=radius, net=net, x=x, y=y, decision=decision, ties=ties
+        *(args.certificates, certificates),
+        radius=radius,
+        net=net,
+        x=x,
+        y=y,
+        decision=decision,
+        ties=args.ties,
+        norm=args.norm,
+        box=args.box,
     )
 
 

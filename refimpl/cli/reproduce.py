@@ -41,6 +41,7 @@ def add_parser(subparsers: Any) -> None:
     options.add_settings(synthetic, SyntheticSettings())
     options.add_labels(synthetic, "labels of the clusters, in place of --positive")
     options.add_out(synthetic, "synthetic")
+    _add_save(synthetic)
     synthetic.set_defaults(run=run_synthetic)
 
     images = ImageSettings()
@@ -74,7 +75,13 @@ def _add_images(
     options.add_jobs(parser)
     options.add_settings(parser, settings)
     options.add_out(parser, name)
+    _add_save(parser)
     parser.set_defaults(run=lambda args: _run_images(args, settings, load))
+
+
+def _add_save(parser: argparse.ArgumentParser) -> None:
+    text = "write networks, samples and radii there too, as .npz files"
+    parser.add_argument("--save", action="store_true", help=text)
 
 
 def run_synthetic(args: argparse.Namespace) -> int:
@@ -94,7 +101,7 @@ def run_synthetic(args: argparse.Namespace) -> int:
 
     labels = None if args.labels is None else tuple(args.labels)
     given = options.given(args, SyntheticSettings)
-    synthetic.run(SyntheticSettings(**given, labels=labels), args.out)
+    synthetic.run(SyntheticSettings(**given, labels=labels), args.out, save=args.save)
     return 0
 
 
@@ -157,5 +164,6 @@ def _run_images(args: argparse.Namespace, settings: ImageSettings, load: Any) ->
     given = options.given(args, settings)
     settings = replace(settings, **{**(QUICK if args.quick else {}), **given})
     with processes(args.jobs) as executor:
-        seeds.run(load(args, settings.seed), settings, args.out, executor=executor)
+        task = load(args, settings.seed)
+        seeds.run(task, settings, args.out, executor=executor, save=args.save)
     return 0

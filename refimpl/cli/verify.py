@@ -5,7 +5,7 @@
 
 A certificate proves that nothing within its radius, the lower bound of refimpl
 radius, is decided wrongly. NETWORK.npz and DATA.npz are those that radius was
-given; the decision and how ties count stand in CERTIFICATES.
+given; the decision, how ties count, the norm and the box stand in CERTIFICATES.
 
 Exit status: 0 if every certificate proves its radius, 1 if one does not, 2 if
 they are about another network or other samples.
@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from refimpl.cli import options
-from refimpl.decisions import Decision
+
+if TYPE_CHECKING:
+    from refimpl.certificate_files import CertificateFile
 
 
 def add_parser(subparsers: Any) -> None:
@@ -60,25 +62,39 @@ def run(args: argparse.Namespace) -> int:
                 radius=float(file.radius[i]),
                 decision=file.decision,
                 ties=file.ties,
+                norm=file.norm,
+                box=file.box,
                 exact=args.exact,
             )
         except CertificateError as error:
             failures += 1
             print(f"sample {i}: radius {file.radius[i]:.6g} not proved: {error}")
-    how = _how(file.decision, file.ties, args.exact)
+    how = _how(file, args.exact)
     print(f"{len(claimed) - failures} of {len(claimed)} certificates proved ({how})")
     wrong = options.misclassified(net, x, y, file.decision, file.ties)
     _explain({*range(len(x))} - claimed.keys(), wrong, len(x))
     return 1 if failures else 0
 
 
-def _how(decision: Decision, ties: str, exact: bool) -> str:
+def _how(file: CertificateFile, exact: bool) -> str:
     """Say what the proofs are about, and in which arithmetic they were checked."""
+    decision = file.decision
     if not isinstance(decision, str):
         decision = f"{type(decision).__name__}({decision.labels.tolist()})"
     floats = "floats with derived error bounds, rational where these cannot decide"
     arithmetic = "rational arithmetic throughout" if exact else floats
-    return f"decision {decision}, ties {ties}; {arithmetic}"
+    return f"decision {decision}, ties {file.ties}{_where(file)}; {arithmetic}"
+
+
+def _where(file: CertificateFile) -> str:
+    """Name norm and box, where radii are not l2 radii without a box."""
+    if file.norm == 2 and file.box is None:
+        return ""
+    norm = f", l{file.norm:g}"
+    if file.box is None:
+        return norm
+    (lo, *other), (hi, *another) = (sorted({*side.tolist()}) for side in file.box)
+    return f"{norm} in {'a box' if other or another else f'[{lo:g}, {hi:g}]'}"
 
 
 def _explain(silent: set[int], misclassified: list[int], n: int) -> None:

@@ -96,9 +96,16 @@ class Adapter:
 class Mismatch(AssertionError):  # noqa: N818 - what a claim found, not an error of the program
     """A result that differs from what the claim says."""
 
-    def __init__(self, message: str, expected: Any = None, got: Any = None, ratio: float = np.inf):
+    def __init__(
+        self,
+        message: str,
+        expected: Any = None,
+        got: Any = None,
+        ratio: float = np.inf,
+        row: int | None = None,
+    ):
         super().__init__(message)
-        self.expected, self.got, self.ratio = expected, got, ratio
+        self.expected, self.got, self.ratio, self.row = expected, got, ratio, row
 
 
 class Discard(Exception):  # noqa: N818 - control flow, like StopIteration
@@ -160,27 +167,32 @@ class Probe:
         ]
         returned = getattr(self.adapter, method)(*native)
         if len(results) == 1:
-            return self._result(method, returned, results[0], values)
+            return self._result(method, returned, 0, values)
         if not isinstance(returned, (tuple, list)) or len(returned) != len(results):
             raise Mismatch(f"{method} returned {_describe(returned)}, not {len(results)} results")
         return tuple(
             None
             if value is None and method in OPTIONAL
-            else self._result(method, value, shape, values)
-            for value, shape in zip(returned, results, strict=True)
+            else self._result(method, value, part, values)
+            for part, value in enumerate(returned)
         )
 
-    def _result(self, method: str, value: Any, shape: str, values: dict[str, Any]) -> Any:
+    def _result(self, method: str, value: Any, part: int, values: dict[str, Any]) -> Any:
+        """Part of what a method returned, as float64: it has the right type, shape and entries."""
+        results = METHODS[method].results
+        said = f"{method} returned" + (f" as result {part + 1}" if len(results) > 1 else "")
         array = np.asarray(self.adapter.to_numpy(value))
         if array.dtype.kind not in "iuf":
-            raise Mismatch(f"{method} returned {_describe(value)}, not real numbers", got=value)
-        expected = tuple(_sizes(values)[dimension] for dimension in shape.split())
+            raise Mismatch(f"{said} {_describe(value)}, not real numbers", got=value)
+        expected = tuple(_sizes(values)[dimension] for dimension in results[part].split())
         if array.shape != expected:
-            raise Mismatch(f"{method} returned shape {array.shape}, not {expected}", got=array)
+            raise Mismatch(f"{said} shape {array.shape}, not {expected}", got=array)
+        if array.dtype.kind == "f" and np.finfo(array.dtype).eps > np.finfo(self.dtype).eps:
+            raise Mismatch(f"{said} {array.dtype}, although dtype is {self.dtype}", got=array)
         array = array.astype(np.float64)
         bad = np.isnan(array) if method in INFINITE else ~np.isfinite(array)
         if bad.any():
-            raise Mismatch(f"{method} returned {array[bad][0]}", got=array)
+            raise Mismatch(f"{said} {array[bad][0]}", got=array, row=_first_row(bad))
         return array
 
     def agree(self, what: str, got: ArrayLike, expected: ArrayLike, bound: ArrayLike) -> None:
@@ -207,12 +219,24 @@ class Probe:
                 error if expected is None else expected,
                 error if got is None else got,
                 worst,
+                where[0] if where else None,
             )
 
     def demand(self, what: str, holds: Any, expected: Any = None, got: Any = None) -> None:
-        """Demand a condition that rounding has no part in."""
-        if not np.all(holds):
-            raise Mismatch(what, expected, got)
+        """Demand a condition that rounding has no part in, of `what`, which came out as `got`.
+
+        `expected` is a value, or words such as "at most 0". The finding says what was seen: the
+        first entry where the condition fails, and how many there are.
+        """
+        holds = np.asarray(holds)
+        if holds.all():
+            return
+        where = tuple(int(i) for i in np.argwhere(~holds)[0])
+        at = f" in row {where[0]}" if len(where) == 1 else f" at {list(where)}" if where else ""
+        seen, wanted = _entry(got, where, holds.shape), _entry(expected, where, holds.shape)
+        count = f" ({np.sum(~holds)} of {holds.size} fail)" if where else ""
+        message = f"{what}{at} is {seen}, not {wanted}{count}"
+        raise Mismatch(message, expected, got, row=where[0] if where else None)
 
 
 def floating_type(dtype: Any) -> Any:
@@ -229,6 +253,19 @@ def _sizes(values: dict[str, Any]) -> dict[str, int]:
             sizes |= dict(zip(SHAPES[name].split(), value.shape, strict=True))
     counts = {name: values[name] for name in ("n", "steps") if name in values}
     return sizes | counts | {"steps+1": counts.get("steps", 0) + 1}
+
+
+def _first_row(bad: Any) -> int | None:
+    return int(np.argwhere(bad)[0][0]) if np.ndim(bad) else None
+
+
+def _entry(values: Any, where: tuple[int, ...], shape: tuple[int, ...]) -> str:
+    """Say the entry of values that have the shape, or a shape that begins like it; else all."""
+    if isinstance(values, str):
+        return values
+    array = np.asarray(values)
+    entry = array[where] if array.shape[: len(shape)] == shape else array
+    return str(entry.item()) if entry.size == 1 else str(entry.tolist())
 
 
 def _describe(value: Any) -> str:

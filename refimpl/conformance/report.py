@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -14,6 +15,9 @@ from refimpl.conformance.adapter import METHODS, Adapter
 from refimpl.conformance.runner import STATUSES, Failure, Result
 
 LITERAL = 400  # arrays with more entries in all are not written out
+LINES, RESULT, WIDTH = 20, 4, 100  # lines of data in a failure, of one result, and their width
+_SMALL = 12  # entries up to which an array is shown whole, and not the row that fails
+CONVENTION = "  convention another method that is right may fail this: leave it out by --exclude {}"
 
 
 def table(results: Sequence[Result]) -> str:
@@ -26,7 +30,7 @@ def table(results: Sequence[Result]) -> str:
             continue
         status = it.status.upper() if it.status == "failed" else it.status.replace("_", " ")
         counts = f"{it.inputs:>6} {it.discarded:>9}  {it.ratio:>11.2g}"
-        lines.append(f"{it.claim:<33} {status:<17} {counts}")
+        lines.append(f"{it.claim:<33} {status:<17} {counts}{'  convention' * it.convention}")
     lines += [
         f"not implemented, {count} claim{'s' * (count > 1)}: {why}" for why, count in absent.items()
     ]
@@ -66,18 +70,63 @@ def explain(result: Result, adapter: Adapter) -> str:
         f"  property   {result.statement}",
         f"  meaning    {result.consequence}",
     ]
+    if result.convention:
+        lines.append(CONVENTION.format(result.claim))
     failure = result.failure
     if failure is None:
         return "\n".join([*lines, f"  finding    {result.detail}"])
     lines += [f"  finding    {failure.message}"]
-    lines += [f"  input      {line}" for line in _assignments(failure)]
-    values = {"expected": failure.expected, "got": failure.got}
-    lines += [f"  {name:<10} {literal(it)}" for name, it in values.items() if it is not None]
-    if failure.expected is not None:
+    lines += _data(failure)
+    if failure.expected is not None and not isinstance(failure.expected, str):
         lines += [f"  error      {_ratio(failure.ratio)}"]
     lines += [f"  | {line}" for line in failure.traceback.rstrip().splitlines()]
     lines += ["  reproduce", *(f"    {line}" for line in snippet(result, adapter).splitlines())]
     return "\n".join(lines)
+
+
+def _data(failure: Failure) -> list[str]:
+    """Lines of input, expected and got, at most `LINES`; of large results the row that fails."""
+    results: list[str] = []
+    for name, value in (("expected", failure.expected), ("got", failure.got)):
+        if isinstance(value, str):
+            results.append(f"  {name:<10} {value}")
+        elif value is not None:
+            results += _cut(f"  {_row(name, value, failure.row)}", RESULT)
+    words = [*_assignments(failure), *_given(failure)]
+    inputs = [part for line in words for part in _cut(f"  input      {line}", LINES)]
+    room = LINES - len(results)
+    if len(inputs) > room:
+        more = f"  ...        {len(inputs) - room + 1} lines more, from the code below"
+        inputs = [*inputs[: room - 1], more]
+    return inputs + results
+
+
+def _row(name: str, value: Any, row: int | None) -> str:
+    """Write a result, or the row that fails where there are more than a few entries."""
+    rows = np.shape(value)[:1]
+    if row is None or np.size(value) <= _SMALL or row >= (*rows, 0)[0]:
+        return f"{name:<10} {literal(value)}"
+    return f"{f'{name}[{row}]':<10} {literal(np.asarray(value)[row])}"
+
+
+def _given(failure: Failure) -> list[str]:
+    """Write what the last call was given beside the case; of samples, the row that fails."""
+    if failure.call is None or failure.case.recipe:
+        return []
+    lines = []
+    for name, value in failure.call[1].items():
+        if name in failure.case:
+            continue
+        of_row = name in ("x", "y") and failure.row is not None and failure.row < len(value)
+        words = (f"{name}[{failure.row}]", value[failure.row]) if of_row else (name, value)
+        lines.append(f"{words[0]} = {literal(words[1])}")
+    return lines
+
+
+def _cut(line: str, most: int) -> list[str]:
+    """Break a line after the column of names, and leave out what is beyond so many lines."""
+    parts = textwrap.wrap(line, WIDTH, subsequent_indent=" " * 13, break_on_hyphens=False)
+    return parts if len(parts) <= most else [*parts[: most - 1], f"{' ' * 13}..."]
 
 
 def _ratio(ratio: float) -> str:
@@ -160,6 +209,7 @@ def as_json(results: Sequence[Result], adapter: Adapter, seed: int) -> dict[str,
 def _record(result: Result, adapter: Adapter) -> dict[str, Any]:
     names = ("claim", "status", "equation", "statement", "detail", "inputs", "discarded", "seconds")
     record = {name: getattr(result, name) for name in names}
+    record["convention"] = result.convention
     record["ratio"] = result.ratio if math.isfinite(result.ratio) else str(result.ratio)
     if result.failure is not None:
         record["failure"] = {

@@ -23,6 +23,7 @@ from refimpl.conformance.oracle import Reference
 EXAMPLES = 40
 SHRINKS = (200, 20)  # inputs for each of the first failures, which explain most, and the others
 FIRST = 5
+CONVENTIONS = "conventions"  # in place of the names of all of them
 STATUSES = ("passed", "failed", "not_implemented", "expected_failure")
 
 
@@ -37,6 +38,7 @@ class Failure:
     got: Any
     ratio: float
     traceback: str = ""
+    row: int | None = None  # first index of the entry that the message is about
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -56,7 +58,8 @@ class Result:
 
     status: "passed", "failed", "not_implemented" or "expected_failure"; ratio: the largest error
     over its bound; inputs and discarded: how many were checked, and how many could decide nothing;
-    dtype: the precision that the adapter was checked in.
+    dtype: the precision that the adapter was checked in; convention: whether another method that
+    is right may fail it.
     """
 
     claim: str
@@ -72,6 +75,7 @@ class Result:
     seed: int = 0
     dtype: str = "float64"
     failure: Failure | None = None
+    convention: bool = False
 
 
 def check(
@@ -80,6 +84,7 @@ def check(
     seed: int = 0,
     examples: int = EXAMPLES,
     only: Iterable[str] | None = None,
+    exclude: Iterable[str] = (),
     expected_failures: Mapping[str, str] | None = None,
     subnormals: bool = False,
     tight: bool = False,
@@ -99,6 +104,9 @@ def check(
         Inputs for each claim, at most.
     only : iterable of str, optional
         Names of the claims to check, by default all.
+    exclude : iterable of str
+        Names of claims not to check; "conventions" names all those that are conventions, as which
+        iterate of PGD comes back.
     expected_failures : mapping, optional
         Reason by claim. One that passes nevertheless has status "failed".
     subnormals : bool
@@ -131,7 +139,7 @@ def check(
     probe = Probe(instance, dtype)  # refuses a bad dtype before anything runs
     seed = _validation.integer("seed", seed, minimum=0)
     examples = _validation.integer("examples", examples, minimum=1)
-    chosen = select(only, subnormals=subnormals, tight=tight)
+    chosen = select(only, exclude, subnormals=subnormals, tight=tight)
     results: list[Result] = []
     for claim in track(chosen, "claims", len(chosen), enabled=progress):
         failures = sum(result.failure is not None for result in results)
@@ -182,15 +190,32 @@ def known(names: Iterable[str]) -> None:
 
 
 def select(
-    only: Iterable[str] | None = None, *, subnormals: bool = False, tight: bool = False
+    only: Iterable[str] | None = None,
+    exclude: Iterable[str] = (),
+    *,
+    subnormals: bool = False,
+    tight: bool = False,
 ) -> list[Claim]:
-    """Return claims by name, or all that need no option but those that are on."""
+    """Return claims by name, or all that need no option but those that are on, less the excluded.
+
+    >>> [claim.name for claim in select(["PGD-budget", "PGD-seed"], exclude=[CONVENTIONS])]
+    ['PGD-budget']
+    """
     if only is not None:
         names = only if isinstance(only, str) else list(only)
         known(names)
-        return [claims()[name] for name in names]
-    on = {"": True, "subnormals": subnormals, "tight": tight}
-    return [claim for claim in claims().values() if on[claim.option]]
+        chosen = [claims()[name] for name in names]
+    else:
+        on = {"": True, "subnormals": subnormals, "tight": tight}
+        chosen = [claim for claim in claims().values() if on[claim.option]]
+    left_out = exclude if isinstance(exclude, str) else set(exclude)
+    known(left_out if isinstance(left_out, str) else left_out - {CONVENTIONS})
+    conventions = CONVENTIONS in left_out
+    return [
+        claim
+        for claim in chosen
+        if claim.name not in left_out and not (conventions and claim.convention)
+    ]
 
 
 def judge(result: Result, expected: Mapping[str, str]) -> Result:
@@ -219,7 +244,14 @@ def run_claim(
     start = time.monotonic()
     probe, truth = Probe(adapter, dtype), Probe(Reference(), "float64")
     words = (claim.equation, claim.statement, claim.consequence)
-    result = Result(claim.name, "passed", *words, seed=seed, dtype=str(probe.dtype))
+    result = Result(
+        claim.name,
+        "passed",
+        *words,
+        seed=seed,
+        dtype=str(probe.dtype),
+        convention=claim.convention,
+    )
     if missing := [method for method in claim.methods if not probe.has(method)]:
         detail = f"{adapter.name} has no {' and no '.join(missing)}"
         return replace(result, status="not_implemented", detail=detail)
@@ -253,7 +285,8 @@ def _attempt(claim: Claim, probe: Probe, truth: Probe, case: Case) -> Failure | 
     except (Discard, NotImplementedError) as error:
         return error
     except Mismatch as error:
-        return Failure(str(error), case, probe.last_call, error.expected, error.got, error.ratio)
+        found = error.expected, error.got, error.ratio
+        return Failure(str(error), case, probe.last_call, *found, row=error.row)
     except (Exception, SystemExit) as error:
         message = f"{type(error).__name__}: {error}"
         trace = "".join(traceback.format_exception(error)[-8:])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 
 from refimpl.conformance.adapter import Adapter
@@ -18,6 +18,7 @@ def suite(
     *,
     seed: int = 0,
     examples: int = 25,
+    exclude: Iterable[str] = (),
     subnormals: bool = False,
     tight: bool = False,
 ) -> Callable[..., None]:
@@ -35,7 +36,7 @@ def suite(
         Reason by claim. Such a test is expected to fail, and fails when it passes.
     min_claims : int
         Least number of claims that are implemented, so that none is lost unseen.
-    seed, examples, subnormals, tight
+    seed, examples, exclude, subnormals, tight
         As in `check`.
 
     Raises
@@ -51,7 +52,7 @@ def suite(
         raise ImportError("suite needs pytest: pip install pytest") from None
     instance = instance_of(adapter)
     expected = reasons(expected_failures)
-    names = [claim.name for claim in select(subnormals=subnormals, tight=tight)]
+    names = [claim.name for claim in select(None, exclude, subnormals=subnormals, tight=tight)]
 
     @cache
     def run(name: str) -> Result:

@@ -83,13 +83,20 @@ class Content:
 
 @contextmanager
 def open_content(path: Path) -> Iterator[Content]:
+    """Open a regular file, plain or gzip, as `open_regular` does."""
+    with open_regular(path) as file:
+        yield Content(path, file)
+
+
+@contextmanager
+def open_regular(path: Path) -> Iterator[BinaryIO]:
     """Open a regular file; whatever the file system says against it is a `DatasetFormatError`."""
     try:
         # Path.open takes no opener.
         with open(path, "rb", opener=_open_at_once) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise DatasetFormatError(path, "a regular file", "a special file")
-            yield Content(path, file)
+            yield file
     except OSError as error:
         reason = error.strerror or str(error)
         raise DatasetFormatError(path, "a readable regular file", reason) from None

@@ -16,7 +16,7 @@ from refimpl.datasets.locate import (
     data_directory,
     mnist_folders,
 )
-from refimpl.datasets.mnist import mnist_deviations, read_mnist_file
+from refimpl.datasets.mnist import member_path, mnist_deviations, read_mnist_file
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def verify_directory(directory: Directory = None) -> list[Finding]:
 def _mnist_findings(files: dict[str, Path]) -> Iterator[Finding]:
     """One finding for each file, and one if there are not all of them."""
     for name, path in files.items():
-        yield Finding("MNIST", path, _mnist_problem(path, name))
+        yield Finding("MNIST", member_path(path, name), _mnist_problem(path, name))
     if lack := published.MNIST.keys() - files.keys():
         yield Finding("MNIST", path.parent, _missing(lack))
 

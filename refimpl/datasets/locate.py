@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from refimpl import _validation as check
-from refimpl.datasets import published
+from refimpl.datasets import mnist_npz, published
 from refimpl.datasets.errors import DatasetMissingError
 from refimpl.datasets.published import Download
 
@@ -52,9 +52,14 @@ def data_directory(directory: Directory) -> Path:
 
 
 def mnist_folders(directory: Path) -> list[dict[str, Path]]:
-    """Files by their official names, for every folder that has any of the four."""
-    folders = (directory / folder for folder in MNIST_FOLDERS)
-    return _nonempty({name: mnist_names(name) for name in published.MNIST}, folders)
+    """Files by their official names, for every folder that has any of the four.
+
+    After them comes every mnist.npz, which stands for all four.
+    """
+    folders = [directory / folder for folder in MNIST_FOLDERS]
+    found = _nonempty({name: mnist_names(name) for name in published.MNIST}, folders)
+    packed = (_first(folder, [mnist_npz.NAME]) for folder in folders)
+    return found + [dict.fromkeys(published.MNIST, path) for path in packed if path]
 
 
 def mnist_names(name: str) -> list[str]:
@@ -80,6 +85,7 @@ def find_mnist(directory: Path) -> dict[str, Path]:
             return files
     downloads = [entry.download for entry in published.MNIST.values()]
     where = "there, in mnist/, MNIST/raw/, MNIST/ or raw/, also without .gz or with .idx for -idx"
+    where += f", or {mnist_npz.NAME} of Keras"
     expected = f"MNIST's files {_listed(downloads)} {where}, {_published(published.MNIST_PLACES)}"
     lack = _lack(directory, published.MNIST, folders)
     raise DatasetMissingError(directory, expected, lack, "mnist")

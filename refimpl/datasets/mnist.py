@@ -1,4 +1,4 @@
-"""MNIST from its four IDX files."""
+"""MNIST from its four IDX files, or from the one file of Keras."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refimpl._validation import IntArray
+from refimpl.datasets import mnist_npz
 from refimpl.datasets.errors import DatasetFormatError, Verify, check_verify, report
 from refimpl.datasets.idx import Idx, read_idx
 from refimpl.datasets.images import arrange, check_options
@@ -33,7 +34,9 @@ def load_mnist(
 
     The four IDX files lie in the directory, in ``mnist/`` or in ``MNIST/raw/``, named with
     ``-idx3-ubyte`` or ``.idx3-ubyte``, with or without ``.gz``. Whether they are compressed is told
-    from their contents. Nothing is downloaded (that is `fetch`) and nothing written.
+    from their contents. Where the four are not there, ``mnist.npz`` of Keras, with x_train,
+    y_train, x_test and y_test, is read and verified in their place. Nothing is downloaded (that is
+    `fetch`) and nothing written.
 
     Parameters
     ----------
@@ -74,14 +77,25 @@ def load_mnist(
 def read_mnist_file(path: Path, name: str) -> Idx:
     """Read one of the four files, `name` its official name; labels are checked to be 0 to 9."""
     kind = name.split("-")[1]
-    file = read_idx(path, _SHAPES[kind])
+    packed = path.name == mnist_npz.NAME
+    file = (
+        mnist_npz.read_member(path, name, _SHAPES[kind])
+        if packed
+        else read_idx(path, _SHAPES[kind])
+    )
     if kind == "labels":
-        check_range(path, file.items)
+        check_range(member_path(path, name), file.items)
     return file
+
+
+def member_path(path: Path, name: str) -> Path:
+    """Path of one of the four files, and of a member where they are packed into one."""
+    return path / mnist_npz.MEMBERS[name] if path.name == mnist_npz.NAME else path
 
 
 def mnist_deviations(path: Path, name: str, file: Idx) -> Iterator[DatasetFormatError]:
     """How a well-formed file differs from the official one."""
+    path = member_path(path, name)
     official = MNIST[name]
     if len(file.items) != official.count:
         expected = f"the {official.count} items of {name}"

@@ -25,8 +25,19 @@ from refimpl.radius import RobustRadius, robust_accuracy
 
 BLACK, ORANGE, BLUE, GREEN = "#000000", "#D55E00", "#56B4E9", "#009E73"
 PURPLE, OLIVE, PINK = "#332288", "#999933", "#CC79A7"  # of networks: other than those of attacks
+CONFIDENCE = 0.95  # of what samples say of the distribution they were drawn from
 STYLES: dict[str, dict[str, Any]] = {
-    "law": {"color": BLUE, "linewidth": 5, "alpha": 0.6, "label": "law of the idealised network"},
+    "law": {
+        "color": BLUE,
+        "linewidth": 5,
+        "alpha": 0.6,
+        "zorder": 0.6,
+        "label": "law of the idealised network",
+    },
+    "confidence": {
+        **{"color": BLACK, "alpha": 0.15, "zorder": 0.8},
+        "label": f"{100 * CONFIDENCE:g} % confidence",
+    },
     "upper": {"color": BLACK, "linewidth": 1, "linestyle": "--", "label": "upper bound"},
     "lower": {"color": BLACK, "linewidth": 1.6, "label": "lower bound"},
     "exact": {"color": BLACK, "linewidth": 1.6, "label": "exact"},
@@ -57,11 +68,22 @@ class Band(NamedTuple):
     high: Array
 
 
+class Area(NamedTuple):
+    """What lies between two curves of robust accuracies, all (e,)."""
+
+    epsilons: Array
+    low: Array
+    high: Array
+
+
+Curve = tuple[Array, Array] | Band | Area
+
+
 class Curves(NamedTuple):
     """One panel: a title, and curves (epsilons, robust accuracies) by a name of `STYLES`."""
 
     title: str
-    curves: Mapping[str, tuple[Array, Array] | Band]
+    curves: Mapping[str, Curve]
 
 
 class Cosines(NamedTuple):
@@ -85,16 +107,27 @@ def drops(last: float, *radii: Array) -> Array:
     return grid if len(grid) <= _MOST_DROPS else np.linspace(0, last, _MOST_DROPS)
 
 
-def bounds(radius: RobustRadius, last: float) -> dict[str, tuple[Array, Array] | Band]:
-    """Curves of proven bounds up to `last`: one, the exact curve, where they are the same."""
+def bounds(radius: RobustRadius, last: float) -> dict[str, Curve]:
+    """Curves of proven bounds up to `last`: one, the exact curve, where they are the same.
+
+    With them goes what they say of the distribution that the samples were drawn from.
+    """
     grid = drops(last, radius.lower, radius.upper)
     lower, upper = robust_accuracy(radius, grid)
+    band = {"confidence": confidence([radius], grid)}
     if (radius.status != "bounded").all():
-        return {"exact": (grid, lower)}
-    return {"lower": (grid, lower), "upper": (grid, upper)}
+        return {**band, "exact": (grid, lower)}
+    return {**band, "lower": (grid, lower), "upper": (grid, upper)}
 
 
-def robustness_curves(each: Robustness, last: float) -> dict[str, tuple[Array, Array] | Band]:
+def confidence(radii: Sequence[RobustRadius], epsilons: Array) -> Area:
+    """Bands of `robust_accuracy` at `CONFIDENCE`, from the lowest to the highest of some runs."""
+    ends = [robust_accuracy(each, epsilons, confidence=CONFIDENCE) for each in radii]
+    lower, upper = zip(*ends, strict=True)
+    return Area(epsilons, np.min(lower, axis=0), np.max(upper, axis=0))
+
+
+def robustness_curves(each: Robustness, last: float) -> dict[str, Curve]:
     """Bounds of the truth and both attacks of one classifier, up to `last`."""
     flips = drops(last, each.steps)
     return {
@@ -208,11 +241,13 @@ def draw_robustness(
         if panel.curves.keys() <= TITLES.keys():  # networks: a legend apart from that of attacks
             ax.legend(frameon=False, fontsize=8)
     shared = [ax for ax in axes if ax.get_legend() is None]
-    lines = {line.get_label(): line for ax in shared for line in ax.lines}
-    wide = len(lines) if len(lines) <= 2 * columns else 2
-    if len(lines) > 1:
+    handles: dict[str, Any] = {}
+    for ax in shared:
+        handles |= dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
+    wide = len(handles) if len(handles) <= 2 * columns else 2
+    if len(handles) > 1:
         figure.legend(
-            handles=list(lines.values()), loc="outside lower center", ncols=wide, frameon=False
+            handles=list(handles.values()), loc="outside lower center", ncols=wide, frameon=False
         )
     save(figure, path)
 
@@ -220,20 +255,28 @@ def draw_robustness(
 def _draw_curves(ax: Any, panel: Curves) -> None:
     """Draw one panel, a band under its line."""
     for name, style in STYLES.items():
-        if name in panel.curves:
-            epsilons, accuracy, *band = panel.curves[name]
-            steps = name not in _NO_STEPS
-            drawstyle = "steps-post" if steps else "default"
-            whole = {"clip_on": "marker" not in style}  # no marker is cut at an edge
-            ax.plot(epsilons, 100 * accuracy, drawstyle=drawstyle, **whole, **style)
-            if band:
-                low, high = (100 * edge for edge in band)
-                shade = {"color": style["color"], "alpha": 0.2, "linewidth": 0}
-                ax.fill_between(epsilons, low, high, step="post" if steps else None, **shade)
+        if name not in panel.curves:
+            continue
+        curve, steps = panel.curves[name], name not in _NO_STEPS
+        if isinstance(curve, Area):
+            _fill(ax, curve, steps, **style)
+            continue
+        drawstyle = "steps-post" if steps else "default"
+        whole = {"clip_on": "marker" not in style}  # no marker is cut at an edge
+        ax.plot(curve[0], 100 * curve[1], drawstyle=drawstyle, **whole, **style)
+        if isinstance(curve, Band):
+            area = Area(curve.epsilons, curve.low, curve.high)
+            _fill(ax, area, steps, color=style["color"], alpha=0.2)
     ax.set_title(panel.title, fontsize=10)
     ax.set_ylim(-3, 103)
     ax.margins(x=0.01)
     ax.grid(alpha=0.25)
+
+
+def _fill(ax: Any, area: Area, steps: bool, **style: Any) -> None:
+    low, high = 100 * area.low, 100 * area.high
+    step = "post" if steps else None
+    ax.fill_between(area.epsilons, low, high, step=step, linewidth=0, **style)
 
 
 def draw_radii(out: Path, radius: RobustRadius) -> None:

@@ -10,7 +10,16 @@ import numpy as np
 
 from refimpl._validation import Array, IntArray
 from refimpl.experiments.comparison import TITLES
-from refimpl.experiments.figures import Band, Curves, draw_robustness, drops, new_figure, save
+from refimpl.experiments.figures import (
+    Band,
+    Curve,
+    Curves,
+    confidence,
+    draw_robustness,
+    drops,
+    new_figure,
+    save,
+)
 from refimpl.experiments.report import number
 from refimpl.experiments.robustness import Robustness
 from refimpl.experiments.tasks import Task
@@ -23,7 +32,8 @@ _COMPARED = ("averaging", "group_max")
 def draw_curves(path: Path, measured: Sequence[Mapping[str, Robustness]], *, unit: str) -> None:
     """Robust accuracy: a panel for the three classifiers, then one for each and its attacks.
 
-    Lines are medians over the seeds, bands go from the smallest to the largest.
+    Lines are medians over the seeds, bands go from the smallest to the largest. Below them lies
+    what the samples say of the distribution, over all seeds.
     """
     by_name = {name: [each[name] for each in measured] for name in measured[0]}
     last = float(measured[0]["averaging"].epsilons[-1])
@@ -44,7 +54,10 @@ def _panel(name: str, last: float, runs: Sequence[Robustness], settled: bool) ->
     """Bounds and attacks of one classifier; the bounds are one where all samples are settled."""
     lower = _steps(last, [each.radius.lower for each in runs])
     upper = _steps(last, [each.radius.upper for each in runs])
-    curves = {"exact": lower} if settled else {"lower": lower, "upper": upper}
+    radii = [each.radius for each in runs]
+    grid = drops(last, *(bound for each in radii for bound in (each.lower, each.upper)))
+    curves: dict[str, Curve] = {"confidence": confidence(radii, grid)}
+    curves |= {"exact": lower} if settled else {"lower": lower, "upper": upper}
     curves["closed_form"] = _steps(last, [each.steps for each in runs])
     curves["pgd"] = _band(runs[0].epsilons, [each.pgd for each in runs])
     boxes = [each.box for each in runs if each.box is not None]

@@ -23,7 +23,7 @@ import numpy as np
 from refimpl._files import output_directory
 from refimpl._validation import Array, IntArray
 from refimpl._workers import one_thread
-from refimpl.experiments import figures, image_figures, seeds_report
+from refimpl.experiments import figures, image_figures, saved, seeds_report
 from refimpl.experiments.comparison import Comparison
 from refimpl.experiments.images import check_features, train
 from refimpl.experiments.robustness import Robustness, finite
@@ -44,11 +44,13 @@ def run(
     *,
     progress: bool = True,
     executor: Executor | None = None,
+    save: bool = False,
 ) -> dict[str, Any]:
     """Train and measure a pair of networks for every seed, on the same samples.
 
     Prints medians over the seeds; writes summary.json, cosines.png and strip.png of the first seed,
-    robustness.png of all. The executor runs searches for exact radii, as in `robust_radius`.
+    robustness.png of all; with `save` the samples, and in a folder for each seed its networks and
+    radii. The executor runs searches for exact radii, as in `robust_radius`.
     """
     settings.width(len(task.labels))
     check_features(task)
@@ -60,16 +62,23 @@ def run(
             file=sys.stderr,
         )
     with one_thread():  # small products: more threads only wait for each other
-        return _run(task, settings, out, progress, executor)
+        return _run(task, settings, out, progress, executor, save)
 
 
 def _run(
-    task: Task, settings: ImageSettings, out: Path, progress: bool, executor: Executor | None
+    task: Task,
+    settings: ImageSettings,
+    out: Path,
+    progress: bool,
+    executor: Executor | None,
+    save: bool,
 ) -> dict[str, Any]:
     """Do what `run` says."""
     chosen, held_out = _samples(task, settings)
     x, classes = held_out[0][: settings.radii], held_out[1][: settings.radii]
     draw = figures.available()
+    if save:
+        saved.save_samples(out / "samples.npz", x, task.labels[classes], classes)
     measured: list[dict[str, Robustness]] = []
     entries: list[dict[str, Any]] = []
     with summary_file(out / "summary.json", partial(_kept, settings.seeds)) as summary:
@@ -79,7 +88,6 @@ def _run(
         for seed in range(settings.seed, settings.seed + settings.seeds):
             rng = np.random.default_rng(seed)
             comparison = train(task, chosen, settings, rng, progress=progress)
-            entry = comparison.summary(*held_out)
             if not measured:
                 epsilons = _epsilons(task, comparison, x, classes, settings)
             robustness = comparison.robustness(
@@ -93,13 +101,15 @@ def _run(
                 box=task.image_shape is not None,
                 executor=executor,
             )
+            if save:
+                saved.save_run(out / f"seed-{seed}", comparison, robustness)
+            entry = comparison.summary(*held_out)
             entries.append({**entry, **robustness_summary(robustness, {})})
             summary["seeds"].append({"seed": seed, **entries[-1]})
             summary["over_seeds"] = over_seeds(entries)
             if draw and not measured:
                 _draw_cosines(out / "cosines.png", task, comparison, entry, seed)
-                if task.image_shape is not None:
-                    image_figures.draw_strip(out / "strip.png", task, x, classes, robustness)
+                _draw_strip(out / "strip.png", task, x, classes, robustness)
             measured.append(robustness)
     if draw:
         image_figures.draw_curves(out / "robustness.png", measured, unit=task.unit)
@@ -120,6 +130,14 @@ def _draw_cosines(
     names = task.class_names
     panels = figures.cosine_panels(comparison, entry, names, feature="class mean", seed=seed)
     figures.draw_cosines(path, panels)
+
+
+def _draw_strip(
+    path: Path, task: Task, x: Array, classes: IntArray, measured: Mapping[str, Robustness]
+) -> None:
+    """Draw images next to adversarial ones; features that are no images have none."""
+    if task.image_shape is not None:
+        image_figures.draw_strip(path, task, x, classes, measured)
 
 
 def _samples(task: Task, settings: ImageSettings) -> tuple[Split, Split]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from refimpl._files import output_directory
 from refimpl._progress import Progress
 from refimpl._validation import Array
 from refimpl.distribution import ClusterDistribution
-from refimpl.experiments import figures, report
+from refimpl.experiments import figures, growth, report, saved
 from refimpl.experiments.comparison import TITLES, Comparison
+from refimpl.experiments.growth import Growth
 from refimpl.experiments.robustness import Robustness
 from refimpl.experiments.summary import robustness_summary, summary_file
 from refimpl.setting import Problem, Setting, SyntheticSettings
@@ -23,33 +24,40 @@ from refimpl.setting import Problem, Setting, SyntheticSettings
 _MAX_NODES = 100_000  # effort for one radius
 _FINE = 400  # radii at which a law is drawn
 _FORMULAS = {"averaging": "sqrt{d/k}", "group_max": "sqrt{d/2}", "group_sum": "sqrt{d/(1+k_{opp})}"}
+_NETWORKS = {"two_class": "2-class network", "ten_class": "multi-class network"}
 Centre = tuple[str, list[float]]  # formula and values of the radius at a centre
 
 
-def run(settings: SyntheticSettings, out: Path, *, progress: bool = True) -> dict[str, Any]:
-    """Train, measure, print, and write summary.json, cosines.png and robustness.png to `out`."""
+def run(
+    settings: SyntheticSettings, out: Path, *, progress: bool = True, save: bool = False
+) -> dict[str, Any]:
+    """Train, measure, print, and write summary.json and figures to `out`; with `save` arrays too.
+
+    The figures are coefficients.png, cosines.png and robustness.png.
+    """
     out = output_directory(out)
     problem, rng = settings.problem()
-    comparison = train(settings, problem, rng, h=settings.h, progress=progress)
+    grown: dict[str, Growth] = {}
+    comparison = train(settings, problem, rng, h=settings.h, progress=progress, grown=grown)
+    if save:
+        for name, sample in (("train", problem.train), ("samples", problem.test)):
+            saved.save_samples(out / f"{name}.npz", sample.x, sample.y, sample.cluster)
+        saved.save_networks(out, comparison)
     x, cluster, dist = problem.test.x, problem.test.cluster, problem.dist
     draw = figures.available()
     with summary_file(out / "summary.json", _kept) as summary:
         summary["settings"] = settings.as_json()
         summary.update(comparison.summary(x, cluster))
+        summary["coefficients"] = growth.entry(grown)
         print(report.headline(summary, averaged_cosines(dist)), end="\n\n")
         if draw:
             names = tuple(map(str, range(settings.k)))
             panels = figures.cosine_panels(comparison, summary, names)
             figures.draw_cosines(out / "cosines.png", panels)
-        measured = comparison.robustness(
-            x,
-            cluster,
-            epsilons=settings.epsilons(),
-            pgd_steps=settings.pgd_steps,
-            max_nodes=_MAX_NODES,
-            rng=np.random.default_rng(settings.seed).spawn(4)[3],
-            progress=progress,
-        )
+            growth.draw(out / "coefficients.png", _NETWORKS, grown)
+        measured = _measure(settings, comparison, problem, progress)
+        if save:
+            saved.save_radii(out, measured)
         known = laws(dist, settings.epsilons())
         summary.update(robustness_summary(measured, known))
         if draw:
@@ -62,17 +70,53 @@ def run(settings: SyntheticSettings, out: Path, *, progress: bool = True) -> dic
     return summary
 
 
+def _measure(
+    settings: SyntheticSettings, comparison: Comparison, problem: Problem, progress: bool
+) -> dict[str, Robustness]:
+    """Find radii of all test samples, and attack them."""
+    return comparison.robustness(
+        problem.test.x,
+        problem.test.cluster,
+        epsilons=settings.epsilons(),
+        pgd_steps=settings.pgd_steps,
+        max_nodes=_MAX_NODES,
+        rng=np.random.default_rng(settings.seed).spawn(4)[3],
+        progress=progress,
+    )
+
+
 def train(
-    setting: Setting, problem: Problem, rng: np.random.Generator, *, h: int = 1, progress: bool
+    setting: Setting,
+    problem: Problem,
+    rng: np.random.Generator,
+    *,
+    h: int = 1,
+    progress: bool,
+    grown: dict[str, Growth] | None = None,
 ) -> Comparison:
-    """Train the paper's two networks on the same samples; `rng` draws their initial weights."""
+    """Train the paper's two networks on the same samples; `rng` draws their initial weights.
+
+    The growth of their coefficients is put into `grown`, if it is there.
+    """
     start = setting.binary(rng), setting.multiclass(rng, h)
+    trained = []
     with Progress("training, steps", 2 * setting.steps, enabled=progress) as counter:
-        two, ten = (
-            setting.train(net, problem.train, lambda step, *_: counter.advance(step > 0)).network
-            for net in start
-        )
+        for name, net in zip(_NETWORKS, start, strict=True):
+            watches: list[Callable[..., None]] = [lambda step, *_: counter.advance(step > 0)]
+            if grown is not None:
+                grown[name] = Growth(net, problem, setting.steps)
+                watches.append(grown[name])
+            trained.append(setting.train(net, problem.train, _in_turn(watches)).network)
+    two, ten = trained
     return Comparison(problem.dist.features, problem.dist.labels, two, ten, h)
+
+
+def _in_turn(callbacks: Sequence[Callable[..., None]]) -> Callable[..., None]:
+    def call(*arguments: Any) -> None:
+        for callback in callbacks:
+            callback(*arguments)
+
+    return call
 
 
 def by_classifier(of: Callable[..., Any], dist: ClusterDistribution) -> dict[str, Any]:

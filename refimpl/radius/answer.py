@@ -192,16 +192,21 @@ def _certify(
     Wide networks: at once by the relative part of it that the tolerance has to spare.
     """
     net, decision, rule = question
-    downs: tuple[float, ...] = (
-        (0.0, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2) if math.isfinite(lower) else (0.0,)
-    )
+    downs = _DOWNS if math.isfinite(lower) else (0.0,)
     if spare > 0 and net.n_hidden > _WIDE:  # fractions would take long: let floats do
         downs = (spare, *(down for down in downs if down > spare))
     for down in downs:
         radius = lower - down * lower if down else lower
         proof = certificate(trees, radius)
         try:
-            verify_certificate(net, x, y, proof, radius=radius, decision=decision, ties=rule)
+            verify_certificate(
+                *(net, x, y, proof),
+                radius=radius,
+                decision=decision,
+                ties=rule,
+                norm=space.norm,
+                box=space.box,
+            )
         except CertificateError:
             continue
         return radius, proof

@@ -153,7 +153,7 @@ class Ball:
             along = g @ geometry.U.T / length
             across = geometry.squares - np.square(along) + 8 * geometry.factor * geometry.squares
             across = np.sqrt(np.maximum(across, 0.0)) + UNIT * geometry.norms
-            top = across * root - along * depth, (along + across * depth / root) / length
+            top = across * root - along * depth, (along + across * depth / root) / length  # (E41)
             bottom = across * root + along * depth, (across * depth / root - along) / length
         free = free & (np.abs(depth) < radius)
         return [(np.where(free & (mu > 0), most, math.inf), mu) for most, mu in (top, bottom)]

@@ -9,6 +9,7 @@ higher; both are repeated while neurons are lost.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -78,52 +79,93 @@ def _round(state: State, node: Node, w: Array, warm: Multipliers | None) -> Node
     start = _start(state, node, part, warm)
     if start is None or part.n == 0:
         return None
-    steps: list[Narrowing] = []
-    count, patience, value = part.n, _PATIENCE, start.value
-    planes = node.planes
-    best: tuple[float, Multipliers] = (0.0, node.multipliers)
+    ascent = _Ascent(state, node, w, lo, up, part.n)
+    value, patience = start.value, _PATIENCE
     for found in climb(part, start):
         patience -= 1
-        bound = found.bound
-        multipliers = _multipliers(w, bound, lo, problem)
-        certain = _certain(problem, ball, lo, up, node, multipliers, bound)
+        if ascent.take(found):
+            patience = _PATIENCE
+        if found.bound.value > value + _RISES * abs(value):
+            value, patience = found.bound.value, _PATIENCE
+        hopeless = patience == 0 or found.most < 0 or ascent.left < _FEWER * part.n
+        if ascent.done or hopeless or state.late():
+            break
+    node.neuron = int(part.index[found.bound.losses().argmax()])
+    return ascent.rest(found.bound)
+
+
+class _Ascent:
+    """What one climb has proved of a node so far, and its intervals as they were cut.
+
+    All is proved from the intervals before the climb, so that it holds wherever a step is used.
+    """
+
+    def __init__(
+        self, state: State, node: Node, w: Array, lo: Array, up: Array, count: int
+    ) -> None:
+        self.state, self.node, self.w = state, node, w
+        self.before, self.lo, self.up = (lo, up), lo, up
+        self.left, self.done = count, False  # neurons with parabolas; whether no more is needed
+        self.steps: list[Narrowing] = []
+        self.best: tuple[float, Multipliers] = (0.0, node.multipliers)
+
+    def take(self, found: Step) -> bool:
+        """Take a step's bound and intervals where they may be better; tell if neurons are lost."""
+        target = self.node.problem.target
+        lo, up = self.lo.copy(), self.up.copy()
+        lo[found.neurons] = np.maximum(lo[found.neurons], found.lo)
+        up[found.neurons] = np.minimum(up[found.neurons], found.up)
+        gamma = self.w @ target.alpha
+        if found.bound.value <= 0 and _free(lo, up, gamma) == self.left:
+            return False
+        certain, multipliers = self.prove(found.bound)
+        if self.done:
+            return False
+        cut = _cut(self.node.problem.ball, found, certain, self.lo, self.up)
+        left = _free(cut.lo[0], cut.up[0], gamma)
+        if left == self.left and not contradictory(*cut[:2]).any():
+            return False
+        self.steps.append(step(cut, target, self.lo, self.up, 0, multipliers))
+        self.left, self.lo, self.up = left, cut.lo[0], cut.up[0]
+        self.done = bool(contradictory(self.lo, self.up))
+        return True
+
+    def prove(self, bound: Bound) -> tuple[Certain, Multipliers]:
+        """Prove a bound of the node with its rounding errors, and keep it if it is the best."""
+        node, ball = self.node, self.node.problem.ball
+        multipliers = _multipliers(self.w, bound, self.before[0])
+        certain = _certain(node.problem, ball, *self.before, node, multipliers, bound)
         lower = _distance(certain.value, bound.lam, ball.radius)
-        if lower > best[0]:
-            best = lower, multipliers
-        if lower >= state.goal:
-            break
-        cut = _cut(ball, found, certain, lo, up)
-        left = int(((cut.lo[0] < 0) & (cut.up[0] > 0) & (w @ problem.target.alpha < 0)).sum())
-        if left < count or contradictory(*cut[:2]).any():
-            steps.append(step(cut, problem.target, lo, up, 0, multipliers))
-            lo, up = cut.lo[0], cut.up[0]
-            count, patience = left, _PATIENCE
-        if bound.value > value + _RISES * abs(value):
-            value, patience = bound.value, _PATIENCE
-        node.neuron = int(part.index[bound.losses().argmax()])
-        if (
-            patience == 0
-            or left < _FEWER * part.n
-            or state.late()
-            or (lo > up).any()
-            or found.most < 0
-        ):
-            break
-    if best[0] > node.lower:
-        node.warm = problem.multipliers(best[1])
-        node.lower = node.proved = best[0]
-        node.multipliers = best[1]
-    if node.lower >= state.goal or not steps:
-        return None
-    if state.keeps_trees:
-        node.narrowing = tuple(steps)
-    rest = Node(problem, node.signs, lo, up, node.lower, node.multipliers, planes, node.neuron)
-    rest.warm = node.warm
-    rest.proved = math.inf if (lo > up).any() else 0.0
-    rest.lower = max(rest.lower, rest.proved)
-    if rest.lower < state.goal:
-        state.incumbent.polish(problem.whole, problem.whole.ball.at(problem.point(bound.point())))
-    return rest
+        if lower > self.best[0]:
+            self.best = lower, multipliers
+        self.done = lower >= self.state.goal
+        return certain, multipliers
+
+    def rest(self, last: Bound) -> Node | None:
+        """Give the node its bound; return what is left of it, None if that is all of it."""
+        node, problem = self.node, self.node.problem
+        if not self.done and last.distance > self.best[0]:
+            self.prove(last)
+        if self.best[0] > node.lower:
+            node.lower = node.proved = self.best[0]
+            node.multipliers = self.best[1]
+            node.warm = problem.multipliers(node.multipliers)
+        if node.lower >= self.state.goal or not self.steps:
+            return None
+        if self.state.keeps_trees:
+            node.narrowing = tuple(self.steps)
+        rest = replace(node, lo=self.lo, up=self.up, narrowing=())
+        rest.proved = math.inf if contradictory(self.lo, self.up) else 0.0
+        rest.lower = max(rest.lower, rest.proved)
+        if rest.lower < self.state.goal:
+            whole = problem.whole
+            self.state.incumbent.polish(whole, whole.ball.at(problem.point(last.point())))
+        return rest
+
+
+def _free(lo: Array, up: Array, gamma: Array) -> int:
+    """Count the neurons that have parabolas."""
+    return int(((lo < 0) & (up > 0) & (gamma < 0)).sum())
 
 
 def _start(state: State, node: Node, part: Part, warm: Multipliers | None) -> Bound | None:
@@ -149,7 +191,7 @@ def _at_hand(ball: Ball, node: Node) -> tuple[Array, Array]:
     return lo, np.where(node.signs < 0, np.minimum(up, 0.0), up)
 
 
-def _multipliers(w: Array, bound: Bound, lo: Array, problem: Problem) -> Multipliers:
+def _multipliers(w: Array, bound: Bound, lo: Array) -> Multipliers:
     tau, nu, kappa, lam = bound.multipliers()
     stable = lo >= 0
     stable[bound.part.index] = False

@@ -21,9 +21,11 @@ FEW = 6  # branching neurons whose 2^6 pieces are all bounded
 class Bounds(NamedTuple):
     """For n samples: `lower` (n,), and the nearest point c = U^T v of the pieces, v (n,M).
 
-    `margin` (n,) is what the piece's constraint loses from x to there. `rows` has, for each
-    target, the constraint (n,P) that bounds each piece. Unless `complete`, a target has more
-    pieces than were bounded: v belongs to the piece that the sample is in, and `lower` is none.
+    `margin` (n,) is by how much the constraint that bounds the nearest piece falls between x and
+    that point. `rows` has, for each target, the index of the constraint (n,P) that bounds each
+    piece. `complete` says whether all pieces of all targets were bounded. Where a target has more
+    than 2^FEW, only the piece that the sample itself is in was: v is its nearest point, an
+    adversarial one perhaps, but `lower` is then no lower bound of the radius.
     """
 
     lower: Array

@@ -31,13 +31,18 @@ Flags = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 class Geometry:
     """U (M,p), its rows' ||u_r||^2, ||w_r|| rounded up, |b| (M,), and units of rounding error.
 
-    A lower bound is made of an affine minorant's value l0 at x and the norm of its gradient l1. l0
-    is computed with an error of at most `rounding` times the sum of the absolute values of its
-    terms, where neuron r counts with its absolute weight times |w_r| |x| + |b_r| + ||w_r|| R, and
-    ||l1|| with one of at most `factor` times the same sum with ||w_r||. A dot product of m terms
-    errs by at most m u relative to such a sum: d u for z, M u for a sum over neurons, 2 K u for
-    weights that are combined from alpha = D A; 8 u pays for the elementwise roundings, and the
-    backward error of the factorisation is not assumed but measured.
+    A lower bound is l0 / ||l1||, from an affine minorant l0 + <l1, delta> with l1 = sum_r q_r w_r.
+    Let S be the sum of the absolute values of the terms that l0 is made of, where neuron r has its
+    absolute weight times |w_r| |x| + |b_r| + ||w_r|| R, and T the same with ||w_r|| in its place.
+    The computed l0 and ||l1|| are off by at most
+
+        |error of l0|     <= rounding S,
+        |error of ||l1||| <= factor T.
+
+    A dot product of m terms errs by at most m u relative to the sum of their absolute values: d u
+    for z, M u for a sum over neurons, 2 K u for weights that are combined from alpha = D A. The
+    elementwise roundings are paid by 8 u. The backward error of the factorisation is not assumed
+    but measured.
     """
 
     U: Array

@@ -21,6 +21,7 @@ from refimpl.radius.geometry import FLOOR, Flags, Target
 from refimpl.radius.leaf import Multipliers, minorant
 
 _PADS = 16  # rounding errors added to every cut: the checker's bound of them is coarser than ours
+_MUCH = 0.005  # of all chords' losses
 _LEAST = 0.01  # of an interval's width: a cut of less is not worth its place in a certificate
 
 
@@ -55,7 +56,10 @@ def affine(
     q, constant = minorant(ball, target, lines, w, tau, nu)
     g = q @ geometry.U
     noise = ball.slack(target, w, w @ target.size + nu, g)[:, None]
-    free = (lo < 0) & (up > 0) & (ball.euclidean | target.is_branching)
+    free = (lo < 0) & (up > 0)
+    if not ball.euclidean:  # where a cut has no closed form, it is for chords that lose much
+        lost = _losses(target, lo, up, lines.phase)
+        free &= lost > _MUCH * lost.sum(axis=1, keepdims=True)
     top, bottom = ball.extremes(g, q @ ball.z + constant, free)
     pad = _PADS * (geometry.rounding * ball.reach + radius * geometry.factor * geometry.norms)
     cut: list[Array] = []
@@ -92,10 +96,15 @@ def step(
 
 def losses(target: Target, lo: Array, up: Array, phase: IntArray) -> Array:
     """How far the chords of the free branching neurons lie above ReLU, in all (B,)."""
+    return np.asarray(_losses(target, lo, up, phase).sum(axis=-1))
+
+
+def _losses(target: Target, lo: Array, up: Array, phase: IntArray) -> Array:
+    """How far the chord of each neuron lies above ReLU, times its weight (B,M)."""
     weight = np.where(target.is_branching & (phase == 0), -target.negative.min(axis=0), 0.0)
     with np.errstate(all="ignore"):
         height = np.where(weight > 0, -lo * up / (up - lo), 0.0)
-    return (weight * height).sum(axis=-1)
+    return weight * height
 
 
 def contradictory(lo: Array, up: Array) -> Flags:

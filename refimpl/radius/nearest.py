@@ -48,7 +48,7 @@ def _least_maximum(G: Array, h: Array, a: Array, b: Array) -> tuple[Array, Array
     u, radius = np.eye(k)[row], float(radii[row])
     basis = np.arange(d + 1, d + 1 + k)
     basis[row] = d
-    A, cost, program = np.column_stack((G, np.ones(k))), np.eye(d + 1)[d], None
+    A, cost, program = np.column_stack((G, np.ones(k))), np.append(np.zeros(d), 1.0), None
     for _ in range(_STEPS):
         if math.isinf(radius):
             return u, None

@@ -114,7 +114,7 @@ class Part:
         c = self.z[:n] + s
         p = np.concatenate((-2 * D * c, factor[n:] * sides))
         product = gram @ p
-        square = self.q_square + p @ (2 * self.q_gram + product)
+        square = float(self.q_square + p @ (2 * self.q_gram + product))
         product += self.q_gram
         k = self.value + p[n:] @ self.z[n:] - D @ np.square(c) - lam * self.radius**2
         y = _solve(factored, root * product[:n])
@@ -126,8 +126,8 @@ class Part:
 class Bound:
     """What given multipliers prove of a part: F = `value`, and Q's minimiser delta*.
 
-    I - root G_NN root, with root^2 = D / lambda, has the Cholesky factor `factored`; p, `product` =
-    G p and `square` = p^T G p hold the linear term, and y the solution of `factored` y = root G_N p.
+    I - root G_NN root, root^2 = D / lambda, has the Cholesky factor `factored`. The linear term is
+    p, with `product` = G p and `square` = p^T G p, and y solves `factored` y = root G_N p.
     """
 
     part: Part
@@ -186,12 +186,13 @@ class Bound:
         """How much each parabola (N,) loses at the minimiser: where to branch."""
         n = self.part.n
         t = self.part.z[:n] + self.move[:n]
-        return self.part.factor[:n] * (np.square(t + self.s) / (4 * self.s) - np.maximum(t, 0.0))
+        above = np.square(t + self.s) / (4 * self.s)
+        return np.asarray(self.part.factor[:n] * (above - np.maximum(t, 0.0)), np.float64)
 
 
 @dataclass(eq=False)
 class Step:
-    """A bound on the way, the maximum of F that is still possible, and intervals of z (E42)."""
+    """A bound on the way, an estimate of what F can reach, not below it, and intervals (E42)."""
 
     bound: Bound
     most: float
@@ -203,23 +204,26 @@ class Step:
 def climb(part: Part, start: Bound) -> Iterator[Step]:
     """Maximise F from multipliers inside its domain, and yield every step.
 
-    The caller stops when F > 0, when intervals are narrow, or when `most` is negative: F cannot
-    become positive then. Ends by itself where F is at its maximum up to rounding.
+    The caller stops when F > 0, when intervals are narrow, or when `most` is negative: then F will
+    hardly become positive. Ends by itself where F is at its maximum up to rounding. F has none, and
+    grows until the caller stops, where the ball does not reach the path's side of a neuron.
     """
-    bound, mu, most = start, 0.0, math.inf
+    bound, most = start, math.inf
+    mu = 0.0
     count = len(part.index) + part.p + 1  # of the barrier's terms: mu count bounds what is left
     for _ in range(_STEPS):
         inner, spread = bound.inverse()
         yield _step(bound, spread, most)
-        mu = mu or (0.1 * abs(bound.value) + 1e-3 * abs(part.value)) / count + part.noise
+        mu = mu or float(0.1 * abs(bound.value) + 1e-3 * abs(part.value)) / count + part.noise
         direction, gain = _newton(bound, mu, inner, spread)
         found = _line_search(bound, mu, direction, gain)
         if found is None:
             break
         bound, length = found
         most = math.inf
-        if gain < mu * count:  # near the central path, where F is within mu count of its maximum
+        if gain < mu:  # on the central path F is within mu count of its maximum; this is near it
             most = bound.value + 2 * mu * count
+        if gain < mu * count:
             if mu * count < part.noise:
                 break
             mu *= _SHRINK if length > 0.5 else 0.5
@@ -258,20 +262,19 @@ def _newton(bound: Bound, mu: float, inner: Array, spread: Array) -> tuple[Array
 
     slope = np.concatenate((factor[:n] * t[:n] / (2 * np.square(s)), factor[n:]))
     along = inner @ bound.move[:n]
-    hessian = np.empty((m, m))  # of the negative
+    hessian: Array = np.empty((m, m))  # of the negative
     hessian[:-1, :-1] = slope[:, None] * spread * (slope / 2)
     hessian[-1, :-1] = slope * (bound.move + gram[:n].T @ along) / lam
     hessian[-1, -1] = 2 * (bound.length + bound.move[:n] @ along) / lam
     hessian[-1, :n] += mu * weight * np.einsum("ij,ij->i", mixed, scaled) / lam**2
     hessian[:-1, -1] = hessian[-1, :-1]
-    hessian[:n, :n] += mu * weight[:, None] * np.square(scaled) * weight
+    hessian[:n, :n] += np.asarray(mu * weight[:, None] * np.square(scaled) * weight, np.float64)
     curvature = (mixed * mixed.T).sum() / lam**4 + 2 * trace / lam**3 if n else 1 / lam**2
     hessian[-1, -1] += mu * curvature
-    diagonal = np.concatenate(
-        (factor[:n] * np.square(t[:n]) / (2 * s**3), mu / bound.sides**2, [0])
-    )
-    diagonal[own] += mu / np.square(1 - bound.sides[: part.p])
-    hessian.flat[:: m + 1] += diagonal
+    corners: Array = mu / np.square(bound.sides)
+    corners[: part.p] += mu / np.square(1 - bound.sides[: part.p])
+    bends: Array = factor[:n] * np.square(t[:n]) / (2 * np.power(s, 3))
+    hessian[np.arange(m - 1), np.arange(m - 1)] += np.concatenate((bends, corners))
 
     scale = 1 / np.sqrt(np.diag(hessian))
     hessian *= scale[:, None] * scale

@@ -92,7 +92,8 @@ class Region(Ball):
     def __init__(self, space: Space, x: Array, z: Array, size: Array) -> None:
         self.norm, d = space.norm, len(x)
         lo, hi = space.box or (np.full(d, -math.inf), np.full(d, math.inf))
-        self.a, self.b = (np.where(s > 0, np.nextafter(s, math.inf), 0.0) for s in (x - lo, hi - x))
+        sides = x - lo, hi - x  # (E37)
+        self.a, self.b = (np.where(s > 0, np.nextafter(s, math.inf), 0.0) for s in sides)
         W = space.geometry.U
         self.duals = dual_norm(self.norm, W) * (1 + (d + 8) * UNIT)
         self.wide = np.maximum(self.a, self.b)
@@ -206,7 +207,7 @@ class Region(Ball):
             v = W - guess.mu[:, None] * g
             size, cap = np.abs(v), np.where(v > 0, self.b, self.a)
             value, delta = support(self.norm, size, cap, self.radius)
-            value -= guess.mu * level
+            value -= guess.mu * level  # (E41)
             better = value < best
             best, best_mu = np.where(better, value, best), np.where(better, guess.mu, best_mu)
             guess.improve(np.copysign(delta, v), delta < cap)

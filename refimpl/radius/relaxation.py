@@ -149,8 +149,7 @@ def _solve(
     splits, lengths = np.empty((n_hidden, U.shape[1] + 1)), np.empty(n_hidden)
     if len(used) > 0:
         splits[used], lengths[used] = _unit_normals(U[used], -z[used])
-    ends = np.cumsum(counts)
-    starts = ends - counts
+    starts = (ends := np.cumsum(counts)) - counts
     nearest = np.maximum.reduceat(faces[:, -1], starts)
     scale = np.where((nearest > 0) & (nearest < ball.radius), nearest, ball.radius or 1.0)
 

@@ -34,7 +34,7 @@ def support(norm: float, size: Array, cap: Array, radius: float) -> tuple[Array,
         t = _multiple(size, cap, radius)[:, None]
         with np.errstate(all="ignore"):
             delta = np.where(size > 0, np.minimum(size * t, cap), 0.0)
-            kept = np.where(np.isinf(cap), size, np.minimum(size, cap / t))
+            kept = np.where(np.isinf(cap) | (t == 0), size, np.minimum(size, cap / t))
     else:
         delta, least = _fill(size, cap, np.full(len(size), radius), np.ones_like(size))
         kept = np.minimum(size, least[:, None])
@@ -96,9 +96,9 @@ def _reach(size: Array, rate: Array, cap: Array, level: Array) -> Array:
             if not (new > t).any():
                 break
             t = np.maximum(new, t)
-            capped = limits < t[:, None]
-            slope = np.where(capped, 0.0, steps).sum(axis=1)
-            value = np.where(capped, worth, 0.0).sum(axis=1)
+            free = (limits >= t[:, None]).astype(np.float64)
+            slope = np.einsum("ij,ij->i", steps, free)
+            value = np.einsum("ij,ij->i", worth, 1.0 - free)
     return np.minimum(t, np.where(size > 0, limits, 0.0).max(axis=1))
 
 
@@ -111,9 +111,9 @@ def _multiple(size: Array, cap: Array, radius: float) -> Array:
         rest, slope = np.full(len(size), radius**2), squares.sum(axis=1)
         t = np.where(slope > 0, radius / np.sqrt(slope), math.inf)
         for _ in range(_STEPS):
-            capped = limits < t[:, None]
-            rest = radius**2 - np.where(capped, short, 0.0).sum(axis=1)
-            slope = np.where(capped, 0.0, squares).sum(axis=1)
+            free = (limits >= t[:, None]).astype(np.float64)
+            rest = radius**2 - np.einsum("ij,ij->i", short, 1.0 - free)
+            slope = np.einsum("ij,ij->i", squares, free)
             new = np.where(slope > 0, np.sqrt(np.maximum(rest, 0.0) / slope), math.inf)
             if not (new > t).any():
                 break

@@ -1,10 +1,13 @@
 """Points of ties beside a point, on coordinates that floats hold (E32).
 
-Where no point is strictly adversarial, as for f = |z|, an endpoint must lie on the tie exactly as
-the network computes it. Beside a given endpoint three kinds of points are tried: a little farther
-out; with the neurons at their kinks z_r = 0 pushed below, since f may be 0 where they all are off;
-and with short binary coordinates, as they are or moved onto the kinks. For weights that are short
-binary numbers themselves, products and sums of these are exact, and so is the tie.
+Where no point is strictly adversarial, as for f = |z|, the endpoint of a perturbation must lie on
+the tie exactly, as the network computes it. Three kinds of points beside it are tried:
+
+- a little farther out on the same ray;
+- with the neurons that are at their kinks, z_r = 0, pushed below it: f may be 0 where they all are
+  off;
+- rounded to short binary coordinates, as they are or moved onto the kinks. Where the weights are
+  short binary numbers too, products and sums of these are exact, and so is the tie.
 
 What rounds to a tie need not be beside one: where the weights of two neurons are multiples of each
 other but for their last bits, f may be 0 in floats along a line and in truth at its end alone. A

@@ -1,9 +1,11 @@
 """Certificates of hostile networks: does the checker ever prove more than the exact radius?
 
 Weights up to 1e8 with their negatives beside them, margins near the rounding unit, samples of norm
-1e6. The exact radius r comes from rational arithmetic (`exact_radius`). Each network's certificate,
-as the multipliers of that enumeration give it and with numbers altered, is tried in both modes at
-radii R from far below r to just above. No R >= r may pass (strict ties: no R > r).
+1e6; and for three in ten ordinary weights, where parabolas prove more. The exact radius r comes
+from rational arithmetic (`exact_radius`). Each network's certificate, as the multipliers of that
+enumeration give it, and one with parabolas and narrowing steps (`parabolas`), as they are and with
+numbers altered, are tried in both modes at radii R from far below r to just above. No R >= r may
+pass (strict ties: no R > r).
 
     python tests/benchmarks/hostile_certificates.py [--networks 100000] [--jobs 2]
 
@@ -29,6 +31,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script: tests/ holds the helpers
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+import parabolas
 from exact_radius import full_certificate, pieces, squared_radius
 
 from refimpl import (
@@ -66,18 +69,44 @@ def hostile_network(rng: np.random.Generator) -> tuple[TwoLayerReLU, np.ndarray[
     return net, x, int(rng.choice([-1, 1]))
 
 
+def plain_network(rng: np.random.Generator) -> tuple[TwoLayerReLU, np.ndarray[Any, Any], int]:
+    """Network with M <= 4, d <= 2 and ordinary weights, where parabolas prove something."""
+    M, d = int(rng.integers(2, 5)), int(rng.integers(1, 3))
+    W, b, A, x = (rng.normal(size=shape) for shape in ((M, d), M, (1, M), d))
+    net = TwoLayerReLU(W, b, -np.abs(A), np.abs(A) @ np.maximum(W @ x + b, 0) + rng.random())
+    return net, x, 1
+
+
 def altered(certificate: Certificate, rng: np.random.Generator) -> Certificate:
     """The certificate with one array changed, in one number or in all."""
-    name = str(rng.choice(["weights", "tau", "nu"]))
-    array = getattr(certificate, name).copy()
+    cuts = certificate.cuts
+    names = ["weights", "tau", "nu"]
+    names += ["kappa", "ball"] if certificate.kappa is not None else []
+    names += ["bound", "mu"] if cuts is not None and len(cuts.row) else []
+    name = str(rng.choice(names))
+    array = getattr(cuts if name in ("bound", "mu") else certificate, name).copy()
     where = rng.random(array.shape) < rng.choice([0.1, 1.0])
     array[where] *= rng.choice([0.0, 1 - 2.0**-53, 1 + 2.0**-52, 0.5, 1e8], size=where.sum())
+    if cuts is not None and name in ("bound", "mu"):
+        return replace(certificate, cuts=cuts._replace(**{name: array}))
     return replace(certificate, **{name: np.minimum(array, 1.0) if name == "tau" else array})
 
 
+def curved(
+    net: TwoLayerReLU, x: Any, y: int, R: float, rng: np.random.Generator
+) -> Certificate | None:
+    """What may prove nearly R with parabolas and narrowing steps, or None out of their range."""
+    with np.errstate(all="ignore"):
+        made = parabolas.certificate(
+            net, x, y, R, seed=int(rng.integers(2**32)), max_rows=5, narrowings=2, steps=15
+        )
+    arrays = [made.nu, made.kappa, made.ball, *(made.cuts or ())]
+    return made if all(np.isfinite(array).all() for array in arrays if array is not None) else None
+
+
 def trial(rng: np.random.Generator) -> Tally:
-    """One network under one rule for ties: two certificates, two radii, both modes."""
-    net, x, y = hostile_network(rng)
+    """One network under one rule for ties: four certificates, two radii, both modes."""
+    net, x, y = (plain_network if rng.random() < 0.3 else hostile_network)(rng)
     ties = str(rng.choice(["adversarial", "robust"]))
     parts = pieces(net, x, y, ties=ties)
     squared = squared_radius(parts)
@@ -89,7 +118,9 @@ def trial(rng: np.random.Generator) -> Tally:
             continue  # the radius 0 has no certificate
         excess = -1 if squared is None else Fraction(R) ** 2 - squared
         refuted = excess > 0 or (excess == 0 and ties == "adversarial")
-        for certificate in (honest, altered(honest, rng)):
+        made = curved(net, x, y, R * (1 - 10.0 ** -rng.integers(1, 9)), rng)
+        some = [honest] if made is None else [honest, made]
+        for certificate in [*some, *(altered(one, rng) for one in some)]:
             for exact in (False, True):
                 passed = passes(net, x, y, certificate, radius=R, ties=ties, exact=exact)
                 verdicts.append((1, passed, passed and refuted))

@@ -1,7 +1,7 @@
 """Times `robust_radius`: the paper's setting, curves against PGD sweeps, MNIST, large M, memory.
 
 One BLAS thread, medians of several runs, networks trained once into a temporary directory. Run as
-``REFIMPL_DATA=... python tests/benchmarks/radius.py [PART ...]`` with the parts paper, curve, mnist,
+``REFIMPL_DATA=... python tests/benchmarks/radius.py [PART ...]`` with parts paper, curve, mnist,
 large, wide and memory; all by default, some twenty minutes. $REFIMPL_IMAGES is the number of images
 of the part wide. Networks stay in $REFIMPL_NETWORKS if it names a folder.
 """

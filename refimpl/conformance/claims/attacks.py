@@ -7,6 +7,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from refimpl import TwoLayerReLU, strategies
+from refimpl._validation import Array
 from refimpl.conformance import cases, tolerances
 from refimpl.conformance.adapter import Probe, discard_if
 from refimpl.conformance.case import Case
@@ -42,7 +43,7 @@ def no_budget(mine: Probe, truth: Probe, case: Case) -> None:
     """
     discard_if(not (case.labels @ case.features).any())
     got = mine.closed_form_attack(**case.replace(epsilon=0.0))
-    mine.demand("x' is x", got == case.x, case.x, got)
+    mine.demand("x' at epsilon = 0", got == case.x, case.x, got)
 
 
 @claim("E27-smallest-step", "smallest_step", cases.rays())
@@ -90,7 +91,7 @@ def step_misclassified(mine: Probe, truth: Probe, case: Case) -> None:
     wrong = tolerances.misclassified(case, mine.unit)
     discard_if(not wrong.any())
     got = mine.smallest_step(**case)
-    mine.demand("t is 0", got[wrong] == 0, 0, got)
+    mine.demand("t of a misclassified sample", ~wrong | (got == 0), 0, got)
 
 
 @claim("E27-tie", "smallest_step", cases.ties(1))
@@ -101,7 +102,7 @@ def step_tie(mine: Probe, truth: Probe, case: Case) -> None:
     """
     y = np.where(np.arange(len(case.x)) % 2, -1, 1)
     got = mine.smallest_step(**case, y=y, direction=np.ones_like(case.x))
-    mine.demand("t is 0", got == 0, 0, got)
+    mine.demand("t at f = 0", got == 0, 0, got)
 
 
 @st.composite
@@ -132,7 +133,7 @@ def unreachable(mine: Probe, truth: Probe, case: Case) -> None:
     """
     case = cases.unreachable(case)
     got = mine.smallest_step(**case)
-    mine.demand("t is inf", np.isposinf(got), np.inf, got)
+    mine.demand("t", np.isposinf(got), np.inf, got)
 
 
 @claim("E27-direction-length", "smallest_step", cases.rays())
@@ -174,7 +175,7 @@ def projection_inside(mine: Probe, truth: Probe, case: Case) -> None:
     inside = norms <= 0.999 * case.epsilon
     discard_if(not inside.any())
     got = mine.project(**case)
-    mine.demand("inner points stay", (got == case.delta)[inside], case.delta, got)
+    mine.demand("inner point", ~inside[:, None] | (got == case.delta), case.delta, got)
 
 
 @claim("PGD-projection-twice", "project", cases.balls())
@@ -209,9 +210,15 @@ def _linear(seed: int, scale: float = 1.0, bias: float = 0.0, **settings: float)
 
 def _demand_flips(mine: Probe, case: Case) -> None:
     """Demand that the attack flips every sample of the case."""
-    moved = mine.pgd_attack(**case)
-    flipped = case.y * case.net.outputs(moved)[:, 0] <= 0
-    mine.demand("every sample flips", flipped, "y f <= 0", moved)
+    margins = _margins(mine, case)
+    mine.demand(
+        "margin y f(x') of a sample that does not flip,", margins <= 0, "at most 0", margins
+    )
+
+
+def _margins(mine: Probe, case: Case) -> Array:
+    """y f(x') after the attack, at most 0 where it flips the sample."""
+    return np.asarray(case.y * case.net.outputs(mine.pgd_attack(**case))[:, 0])
 
 
 def _seeds() -> st.SearchStrategy[Case]:
@@ -232,7 +239,40 @@ def budget(mine: Probe, truth: Probe, case: Case) -> None:
         mine.within(f"distance beyond {epsilon}", beyond, 2 * unit * reach)
 
 
-@claim("PGD-linear", "pgd_attack", _seeds())
+def _steep_and_flat(seed: int) -> Case:
+    """f(x) = 2^20 z for z > 0 and z for z < 0, z = <u, x>: one half of the samples on each side.
+
+    Their radii are 1.5 to 2.
+    """
+    rng, n, d = np.random.default_rng(seed), 16, 5
+    u = np.linalg.qr(rng.standard_normal((d, 1)))[0][:, 0]
+    y = np.where(np.arange(n) % 2, 1, -1)
+    x = rng.standard_normal((n, d))
+    x += np.outer(y * rng.uniform(1.5, 2, n) - x @ u, u)
+    net = TwoLayerReLU(np.stack([u, -u]), np.zeros(2), np.array([[2.0**20, -1.0]]))
+    return Case.of(net, x=x, y=y, epsilon=2.05, steps=40, step_size=0.25, seed=seed)
+
+
+@claim("PGD-row-by-row", "pgd_attack", _seeds())
+def row_by_row(mine: Probe, truth: Probe, case: Case) -> None:
+    """A sample that flips alone flips in a batch as well. Needs no oracle.
+
+    A gradient that is normalised over the batch, and not row by row, leaves nothing for samples
+    where it is small beside that of others: they look robust, and results change with the batch.
+    """
+    case = _steep_and_flat(case.seed)
+    left = _margins(mine, case) > 0
+    for i in np.flatnonzero(left):
+        row = case.rows(slice(i, i + 1))
+        # Three seeds, so that no lucky start counts as a flip.
+        left[i] = all(_margins(mine, row.replace(seed=case.seed + j))[0] <= 0 for j in range(3))
+    if left.any():
+        margins = _margins(mine, case)
+        what = "margin y f(x') in a batch, of a sample that flips alone,"
+        mine.demand(what, ~left | (margins <= 0), "at most 0", margins)
+
+
+@claim("PGD-linear", "pgd_attack", _seeds(), convention=True)
 def linear(mine: Probe, truth: Probe, case: Case) -> None:
     """On f(x) = <w, x> every sample flips at 2.05, above all the radii |f|/||w|| of 0.5 to 2.
 
@@ -241,7 +281,7 @@ def linear(mine: Probe, truth: Probe, case: Case) -> None:
     _demand_flips(mine, _linear(case.seed))
 
 
-@claim("PGD-small-budget", "pgd_attack", _seeds())
+@claim("PGD-small-budget", "pgd_attack", _seeds(), convention=True)
 def small_budget(mine: Probe, truth: Probe, case: Case) -> None:
     """On f(x) = <w, x> with epsilon = 0.4, too small to flip, margins fall by epsilon ||w||.
 
@@ -252,10 +292,11 @@ def small_budget(mine: Probe, truth: Probe, case: Case) -> None:
     moved = mine.pgd_attack(**case)
     fall = -case.y * (case.net.outputs(moved) - case.net.outputs(case.x))[:, 0]
     expected = 0.4 * 1.5
-    mine.demand("margins fall by epsilon ||w||", fall >= 0.98 * expected, expected, fall)
+    wanted = f"at least 0.98 epsilon ||w|| = {0.98 * expected:.3g}"
+    mine.demand("fall of the margin", fall >= 0.98 * expected, wanted, fall)
 
 
-@claim("PGD-scale", "pgd_attack", _seeds())
+@claim("PGD-scale", "pgd_attack", _seeds(), convention=True)
 def scale(mine: Probe, truth: Probe, case: Case) -> None:
     """Outputs 2^-20 times as large are attacked as well. Needs no oracle.
 
@@ -264,7 +305,7 @@ def scale(mine: Probe, truth: Probe, case: Case) -> None:
     _demand_flips(mine, _linear(case.seed, scale=2.0**-20))
 
 
-@claim("PGD-large-outputs", "pgd_attack", _seeds())
+@claim("PGD-large-outputs", "pgd_attack", _seeds(), convention=True)
 def large_outputs(mine: Probe, truth: Probe, case: Case) -> None:
     """Outputs 2^12 times as large are attacked as well. Needs no oracle.
 
@@ -274,7 +315,7 @@ def large_outputs(mine: Probe, truth: Probe, case: Case) -> None:
     _demand_flips(mine, _linear(case.seed, scale=2.0**12))
 
 
-@claim("PGD-best-iterate", "pgd_attack", _seeds())
+@claim("PGD-best-iterate", "pgd_attack", _seeds(), convention=True)
 def best_iterate(mine: Probe, truth: Probe, case: Case) -> None:
     """What comes back is adversarial if any iterate was, not only if the last one is.
 
@@ -298,10 +339,10 @@ def no_gradient(mine: Probe, truth: Probe, case: Case) -> None:
     case = _linear(case.seed, bias=-100.0)
     moved = mine.pgd_attack(**case)
     far = np.linalg.norm(moved - case.x, axis=1)
-    mine.demand("the point is in the ball", far <= 2.05 + 1e-3, "at most 2.05", far)
+    mine.demand("||x' - x||", far <= 2.05 + 1e-3, "at most 2.05", far)
 
 
-@claim("PGD-seed", "pgd_attack", _seeds())
+@claim("PGD-seed", "pgd_attack", _seeds(), convention=True)
 def seed(mine: Probe, truth: Probe, case: Case) -> None:
     """The same seed gives the same adversarial points.
 
@@ -309,4 +350,4 @@ def seed(mine: Probe, truth: Probe, case: Case) -> None:
     """
     case = _linear(case.seed)
     first, again = (mine.pgd_attack(**case) for _ in range(2))
-    mine.demand("one seed, one result", first == again, first, again)
+    mine.demand("x' of the same seed, once more,", first == again, first, again)

@@ -18,8 +18,13 @@ LAGS = (1, 2, 3, 10, 32, 64, 100, 128, 256, 512, 1000, 1024, 2048)  # where bloc
 def _noise(mine: Probe, case: Case) -> tuple[Array, Array]:
     """(x - mu_cluster)/noise_std, in float64, and the clusters."""
     x, _, cluster = mine.sample(**case)
-    mine.demand("cluster is an index of features", np.isin(cluster, np.arange(len(case.labels))))
+    _demand_indices(mine, cluster, len(case.labels))
     return (x - case.features[cluster.astype(int)]) / case.noise_std, cluster
+
+
+def _demand_indices(mine: Probe, cluster: Array, k: int) -> None:
+    """Demand that clusters are indices of the features."""
+    mine.demand("cluster", np.isin(cluster, np.arange(k)), f"an integer from 0 to {k - 1}", cluster)
 
 
 def _resolution(mine: Probe, case: Case) -> float:
@@ -36,9 +41,9 @@ def labels(mine: Probe, truth: Probe, case: Case) -> None:
     """
     _, y, cluster = mine.sample(**case)
     k = len(case.labels)
-    mine.demand(f"clusters are integers from 0 to {k - 1}", np.isin(cluster, np.arange(k)))
+    _demand_indices(mine, cluster, k)
     expected = case.labels[cluster.astype(int)]
-    mine.demand("y is labels[cluster]", y == expected, expected, y)
+    mine.demand("y", y == expected, expected, y)
 
 
 @claim("E1-uniform-clusters", "sample", cases.draws())
@@ -111,9 +116,9 @@ def gaussian(mine: Probe, truth: Probe, case: Case) -> None:
     least, most = tolerances.largest(noise.size)
     largest = float(np.abs(noise).max())
     mine.demand(
-        f"the largest number is between {least:.3g} and {most:.3g}",
+        "largest |x - mu|/noise_std",
         least - resolution <= largest <= most + resolution,
-        (least, most),
+        f"between {least:.3g} and {most:.3g}",
         largest,
     )
 
@@ -145,7 +150,7 @@ def noiseless(mine: Probe, truth: Probe, case: Case) -> None:
     """
     x, _, cluster = mine.sample(**case.replace(noise_std=0.0, n=16))
     expected = case.features[cluster.astype(int) % len(case.labels)]
-    mine.demand("x is mu_cluster", x == expected, expected, x)
+    mine.demand("x at noise_std = 0", x == expected, expected, x)
 
 
 @claim("E1-seeds", "sample", cases.draws())
@@ -157,5 +162,5 @@ def seeds(mine: Probe, truth: Probe, case: Case) -> None:
     case = case.replace(n=64)
     first, again = (mine.sample(**case)[0] for _ in range(2))
     other = mine.sample(**case.replace(seed=case.seed + 1))[0]
-    mine.demand("one seed, one sample", first == again, first, again)
-    mine.demand("two seeds, two samples", (first != other).any(), "other samples", other)
+    mine.demand("x of the same seed, once more,", first == again, first, again)
+    mine.demand("x of another seed", (first != other).any(), "other than before", "the same")

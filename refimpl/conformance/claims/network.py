@@ -30,7 +30,7 @@ def outputs_at_kinks(mine: Probe, truth: Probe, case: Case) -> None:
     """
     expected = truth.outputs(**case)
     got = mine.outputs(**case)
-    mine.demand("F is exact", got == expected, expected, got)
+    mine.demand("F", got == expected, expected, got)
 
 
 @claim("E4-outputs-batch", "outputs", cases.batches())
@@ -95,7 +95,7 @@ def predict_sign(mine: Probe, truth: Probe, case: Case) -> None:
     clear = np.abs(F) > error[:, 0]
     discard_if(not clear.any())
     got = mine.predict(**case)
-    mine.demand("prediction is sign(f)", got[clear] == np.sign(F[clear]), np.sign(F), got)
+    mine.demand("prediction", ~clear | (got == np.sign(F)), np.sign(F), got)
 
 
 @claim("E4-predict-sign-tie", "predict", cases.ties(1))
@@ -105,7 +105,7 @@ def predict_sign_tie(mine: Probe, truth: Probe, case: Case) -> None:
     A tie counts as adversarial; who calls it +1 reports too much robustness on one class only.
     """
     got = mine.predict(**case)
-    mine.demand("prediction is 0 at f = 0", got == 0, 0, got)
+    mine.demand("prediction at f = 0", got == 0, 0, got)
 
 
 @claim("E4-predict-argmax", "predict", cases.forward(n_outputs=cases.SEVERAL))
@@ -120,7 +120,7 @@ def predict_argmax(mine: Probe, truth: Probe, case: Case) -> None:
     clear = top[:, -1] - top[:, -2] > 2 * error.max(axis=1)
     discard_if(not clear.any())
     got, expected = mine.predict(**case), F.argmax(axis=1)
-    mine.demand("prediction is argmax F", got[clear] == expected[clear], expected, got)
+    mine.demand("prediction", ~clear | (got == expected), expected, got)
 
 
 @claim("E4-predict-argmax-tie", "predict", cases.ties(*cases.SEVERAL))
@@ -131,4 +131,4 @@ def predict_argmax_tie(mine: Probe, truth: Probe, case: Case) -> None:
     who keep to this rule.
     """
     got, expected = mine.predict(**case), truth.outputs(**case).argmax(axis=1)
-    mine.demand("prediction is the lowest index", got == expected, expected, got)
+    mine.demand("prediction at a tie", got == expected, expected, got)

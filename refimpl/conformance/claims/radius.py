@@ -88,7 +88,8 @@ def misclassified(mine: Probe, truth: Probe, case: Case) -> None:
     wrong = tolerances.misclassified(case, mine.unit)
     discard_if(not wrong.any())
     (lower,) = _bounds(mine, case, 0)
-    mine.demand("the lower bound is at most 0", lower[wrong] <= 0, 0, lower)
+    holds = ~wrong | (lower <= 0)
+    mine.demand("lower bound of a misclassified sample", holds, "at most 0", lower)
 
 
 @claim("E29-tie", "radius_bounds", cases.ties(1))
@@ -99,7 +100,7 @@ def tie(mine: Probe, truth: Probe, case: Case) -> None:
     """
     y = np.where(np.arange(len(case.x)) % 2, -1, 1)
     (lower,) = _bounds(mine, case.replace(y=y), 0)
-    mine.demand("the lower bound is 0", lower == 0, 0, lower)
+    mine.demand("lower bound at f = 0", lower == 0, 0, lower)
 
 
 @claim("E29-oddities", "radius_bounds", cases.oddities())
@@ -118,7 +119,7 @@ def unreachable(mine: Probe, truth: Probe, case: Case) -> None:
     A finite bound claims a point that does not exist; medians and curves take it for one.
     """
     (upper,) = _bounds(mine, cases.unreachable(case), 1)
-    mine.demand("the upper bound is inf", np.isposinf(upper), np.inf, upper)
+    mine.demand("upper bound where nothing is adversarial", np.isposinf(upper), np.inf, upper)
 
 
 @claim("E29-ordered", "radius_bounds", cases.problems())
@@ -128,13 +129,15 @@ def ordered(mine: Probe, truth: Probe, case: Case) -> None:
     Bounds that cross are both in doubt.
     """
     lower, upper = mine.radius_bounds(**case)
-    for bound in (lower, upper):
-        mine.demand("bounds are at least 0", bound is None or bound >= 0, 0, bound)
+    for what, bound in (("lower bound", lower), ("upper bound", upper)):
+        if bound is not None:
+            mine.demand(what, bound >= 0, "at least 0", bound)
     if lower is None or upper is None:
         raise NotImplementedError
     slack = 1e-9 + tolerances.norm(case.x.shape[1], mine.unit)
     finite = np.isfinite(upper)
-    mine.demand("lower is finite where upper is", np.isfinite(lower[finite]), upper, lower)
+    holds = ~finite | np.isfinite(lower)
+    mine.demand("lower bound where the upper one is finite", holds, "finite", lower)
     beyond = np.maximum(lower[finite] - upper[finite], 0)
     mine.within("lower above upper", beyond, slack * upper[finite], upper, lower)
 
@@ -316,7 +319,7 @@ def at_the_radius(mine: Probe, truth: Probe, case: Case) -> None:
     r = case.radius[np.isfinite(case.radius)][:1]
     discard_if(not r.size)
     got = mine.robust_accuracy(r, r)
-    mine.demand("not robust at its own radius", got == 0, 0.0, got)
+    mine.demand("robust accuracy at its only radius", got == 0, 0.0, got)
 
 
 @claim("E29-curve-never-rises", "robust_accuracy", cases.curves())
@@ -327,5 +330,6 @@ def curve(mine: Probe, truth: Probe, case: Case) -> None:
     """
     order = np.argsort(case.epsilons, kind="stable")
     got = mine.robust_accuracy(**case)
-    mine.demand("shares are in [0, 1]", (got >= 0) & (got <= 1), "0 to 1", got)
-    mine.demand("the curve never rises", np.diff(got[order]) <= 0, "a falling curve", got[order])
+    mine.demand("share", (got >= 0) & (got <= 1), "in [0, 1]", got)
+    steps = np.diff(got[order])
+    mine.demand("change to the next larger epsilon", steps <= 0, "at most 0", steps)

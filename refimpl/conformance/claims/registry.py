@@ -25,6 +25,7 @@ class Claim:
     the case decides nothing; `mine` and `truth` are probes, of the candidate and of the oracle. Its
     docstring has the property, and below it what a failure means. `cases` is a strategy, `methods`
     are those that a candidate needs, and `option` is the option of `check` that asks for the claim.
+    A `convention` says which of several right methods it is, so that others fail it too.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Claim:
     cases: Any
     assertion: Assertion
     option: str = ""
+    convention: bool = False
 
     @property
     def equation(self) -> str:
@@ -58,12 +60,13 @@ registered: dict[str, Claim] = {}
 
 
 def claim(
-    name: str, methods: str, cases: Any, *, option: str = ""
+    name: str, methods: str, cases: Any, *, option: str = "", convention: bool = False
 ) -> Callable[[Assertion], Assertion]:
     """Register an assertion as a claim; `methods` are names, `cases` is a strategy of cases."""
 
     def register(assertion: Assertion) -> Assertion:
-        registered[name] = Claim(name, tuple(methods.split()), cases, assertion, option)
+        made = Claim(name, tuple(methods.split()), cases, assertion, option, convention)
+        registered[name] = made
         return assertion
 
     return register

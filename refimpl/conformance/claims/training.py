@@ -106,7 +106,7 @@ def output_layer(mine: Probe, truth: Probe, case: Case) -> None:
     A trained output layer is another model: the paper's coefficients and radii are not about it.
     """
     A = mine.train(**case)[2]
-    mine.demand("A is not trained", case.A == A, case.A, A)
+    mine.demand("A after training", case.A == A, case.A, A)
 
 
 @claim("E13-no-steps", "train", cases.training((0, 0)))
@@ -116,8 +116,8 @@ def no_steps(mine: Probe, truth: Probe, case: Case) -> None:
     An unconditional first or last step shows here.
     """
     W, b, _, _ = mine.train(**case)
-    mine.demand("W is W(0)", case.W == W, case.W, W)
-    mine.demand("b is b(0)", case.b == b, case.b, b)
+    mine.demand("W after 0 steps", case.W == W, case.W, W)
+    mine.demand("b after 0 steps", case.b == b, case.b, b)
 
 
 @claim("E13-train-clusters", "train", cases.settings() | cases.settings(multiclass=True))
@@ -179,7 +179,7 @@ def centres(mine: Probe, truth: Probe, case: Case) -> None:
     0/0 shows here as NaN, and so does a Gram matrix that is inverted although it is singular.
     """
     noise = mine.decompose(**case)[1]
-    mine.demand("sigma is 0 at xi = 0", noise == 0, 0, noise)
+    mine.demand("sigma at xi = 0", noise == 0, 0, noise)
     _decomposed(mine, truth, case, 0)
 
 

@@ -235,6 +235,15 @@ class GradientNotNormalised(Plain):
         return -self.input_gradient(W, b, A, c, x, y[:, None].astype(x.dtype))
 
 
+@breaks("PGD-row-by-row")
+class GradientNormalisedOverBatch(Plain):
+    """g/||g|| with the norm of the whole batch in place of each row's."""
+
+    def ascent(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any) -> Any:
+        g = -self.input_gradient(W, b, A, c, x, y[:, None].astype(x.dtype))
+        return g / (np.linalg.norm(g) or 1.0)
+
+
 @breaks("PGD-best-iterate")
 class LastIterate(Plain):
     """The last iterate comes back, not the best."""

@@ -1,0 +1,112 @@
+"""Times `robust_radius` in the box [0, 1] on MNIST parity, in l2, l_inf and l1, one thread.
+
+Median CPU time of an image, after one that warms up, beside the time to reach and l2 without a
+box. With the names scip and highs among the words, the mixed-integer programs of `box_programs` are
+solved too, to a gap of 1e-6 of the square, or 1e-9, and the ratio of the medians over the same
+images is printed. Run as
+
+  REFIMPL_DATA=... python tests/benchmarks/radius_box.py [images] [scip] [highs]
+
+Networks are trained into $REFIMPL_NETWORKS if it names a folder, and kept there.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.update(dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import box_programs
+import mnist_networks
+import numpy as np  # the number of threads is read on import
+
+from refimpl import TwoLayerReLU, robust_radius
+
+GOALS = {2: {10: 3, 30: 5, 100: 15}, math.inf: {10: 8, 30: 12, 100: 60}, 1: {30: 40}}
+PEERS: dict[str, tuple[float, Callable[..., tuple[float, float]]]] = {
+    "scip": (2, box_programs.scip),
+    "highs": (math.inf, box_programs.highs),
+}
+FEW = 10  # images that a peer solves
+
+
+def timed(run: Callable[[], Any]) -> tuple[float, Any]:
+    """CPU seconds of a call, and what it returns."""
+    begin = time.process_time()
+    result = run()
+    return time.process_time() - begin, result
+
+
+def times(net: TwoLayerReLU, x: Any, y: Any, **options: Any) -> tuple[list[float], Any, Any]:
+    """CPU seconds for each image; lower and upper bounds."""
+    robust_radius(net, x[:1], y[:1], **options)
+    found = [
+        timed(lambda i=i: robust_radius(net, x[i : i + 1], y[i : i + 1], **options))
+        for i in range(len(x))
+    ]
+    lower, upper = (
+        np.array([getattr(result, name)[0] for _, result in found]) for name in ("lower", "upper")
+    )
+    return [seconds for seconds, _ in found], lower, upper
+
+
+def report(net: TwoLayerReLU, x: Any, y: Any, peers: list[str]) -> None:
+    """Print a line for each norm, and one for each peer."""
+    M = net.n_hidden
+    plain, _, upper = times(net, x, y)
+    milliseconds = 1e3 * statistics.median(plain)
+    print(f"  l2, no box: {milliseconds:.1f} ms, radius {np.median(upper):.4f}")
+    for norm in (2, math.inf, 1):
+        seconds, lower, upper = times(net, x, y, norm=norm, box=(0, 1))
+        goal = GOALS[norm].get(M)
+        print(f"  l{norm} in [0, 1]: median {1e3 * statistics.median(seconds):.1f} ms"
+              f"{'' if goal is None else f' (goal: {goal})'}, mean "
+              f"{1e3 * statistics.mean(seconds):.1f} ms, radius {np.median(upper):.4f}, gap at "
+              f"most {np.max(1 - lower / upper):.0e}")  # fmt: skip
+        for name in peers:
+            if PEERS[name][0] == norm:
+                ratio(name, net, x[:FEW], y[:FEW], seconds[:FEW], lower, upper)
+
+
+def ratio(
+    name: str, net: TwoLayerReLU, x: Any, y: Any, ours: list[float], lower: Any, upper: Any
+) -> None:
+    """Print how many times as long a peer takes on the same images."""
+    theirs, outside = [], 0.0
+    for i in range(len(x)):
+        seconds, (low, high) = timed(lambda i=i: PEERS[name][1](net, x[i], int(y[i])))
+        theirs.append(seconds)
+        outside = max(outside, low / upper[i] - 1, 1 - high / lower[i])
+    print(f"    {name}: median {1e3 * statistics.median(theirs):.0f} ms, "
+          f"{statistics.median(theirs) / statistics.median(ours):.0f} times ours; its bounds are "
+          f"wrong by {outside:.0e} of ours at most")  # fmt: skip
+
+
+def main() -> None:
+    words = sys.argv[1:]
+    images = next((int(word) for word in words if word.isdigit()), 100)
+    peers = [name for name in PEERS if name in words]
+    (x_train, y_train), (x, y) = mnist_networks.parity()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(os.environ.get("REFIMPL_NETWORKS", temporary))
+        for M in (10, 30, 100):
+            path = folder / f"mnist-{M}.npz"
+            if not path.exists():
+                mnist_networks.train(x_train, y_train, M).save(path)
+            net = TwoLayerReLU.load(path)
+            right = np.flatnonzero(net.predict(x, "sign") == y)[:images]
+            print(f"MNIST parity, M = {M}, {images} test images that are decided rightly")
+            report(net, x[right], y[right], peers)
+
+
+if __name__ == "__main__":
+    main()

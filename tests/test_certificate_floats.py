@@ -1,0 +1,174 @@
+"""The bound on rounding errors of quadratic minorants: it holds, and each of its terms is needed.
+
+The claims about a quadratic are checked in fractions, on random ones whose Hessian is singular up
+to rounding. Every mutant of the module, which lacks one term of the bound, breaks a claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from exact import dot, matrix, vector
+
+from refimpl import TwoLayerReLU
+from refimpl.certificate import Cuts, floats
+from refimpl.certificate.region import Region
+
+
+class Draw(NamedTuple):
+    """A quadratic: kappa and heights of all neurons but the last, q = 0, the ball's multiplier.
+
+    The last neuron, far from its kink, has no part in it.
+    """
+
+    net: TwoLayerReLU
+    x: Any
+    height: Any
+    kappa: Any
+    lam: float
+
+
+def draws(n: int, seed: int) -> Iterator[Draw]:
+    """Quadratics with a Hessian above lambda 2^-k by a few rounding errors, or below."""
+    for index in range(n):
+        rng = np.random.default_rng([seed, index])
+        M, d = [(2, 3), (4, 2), (3, 3), (12, 2), (3, 12)][rng.integers(5)]
+        W, b = rng.normal(size=(M, d)), rng.normal(size=M)
+        if rng.random() < 0.5:
+            W[1] = W[0] + 1e-3 * W[1]
+        height, kappa = rng.random(M) + 0.1, 2.0 ** rng.integers(-3, 6, M) * (1 + rng.random(M))
+        top = float(np.linalg.eigvalsh((W.T * (height * kappa)) @ W)[-1])
+        margin = 2.0 ** -float(rng.choice([1, 2, 8, 14, 20, 26]))
+        lam = top / (1 - margin) * (1 + rng.integers(-4, 5) * 2.0**-53)
+        W, b = np.vstack([W, rng.normal(size=d)]), np.append(b, 1e8 * rng.normal())
+        net = TwoLayerReLU(W, b, -np.append(height, 0.0)[None])
+        yield Draw(net, rng.normal(size=d), height, kappa, lam)
+
+
+def broken(module: ModuleType, n: int, seed: int) -> set[str]:
+    """Claims of the module that one of the first n draws refutes."""
+    return {claim for draw in draws(n, seed) for claim in _broken(module, draw)}
+
+
+def _broken(module: ModuleType, draw: Draw) -> Iterator[str]:
+    net, M = draw.net, len(draw.kappa)
+    R = 1.0
+    ball = module._ball(net, Region(draw.x, R), 1)
+    N, q, B = np.arange(M), np.zeros(M + 1), np.append(draw.height, 0.0)
+    Q = module._Quadratic(net.W, ball, N, draw.height, draw.kappa, q, 1.0, draw.lam, 1.0, B, q)
+    hessian = module._Hessian(net, ball, N, draw.height * draw.kappa, draw.lam)
+    if not hessian.stiffness:
+        return
+    W, D = (
+        matrix(net.W),
+        [h * k for h, k in zip(*map(vector, (draw.height, draw.kappa)), strict=True)],
+    )
+    d, lam = net.dim, Fraction(draw.lam)
+    H = [[lam * (i == j) - sum(D[r] * W[r][i] * W[r][j] for r in range(M)) for j in range(d)]
+         for i in range(d)]  # fmt: skip
+    h = lam * Fraction(hessian.stiffness)
+    soft = [[H[i][j] - h * (i == j) for j in range(d)] for i in range(d)]
+    if not definite(soft):
+        yield "stiffness"
+        return
+    centres: list[Any] = []
+    at = module._Quadratic.at
+
+    def recorded(self: Any, delta: Any) -> Any:
+        centres.append(delta)
+        return at(self, delta)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module._Quadratic, "at", recorded)
+        bowl = module._bowl(Q, hessian)
+    if bowl is None:
+        return
+    value, gradient = exactly(draw, ball.z, centres[-1], R)
+    if value < Fraction(float(bowl.value)):
+        yield "value"
+    if dot(gradient, gradient) > Fraction(float(bowl.gradient)) ** 2:
+        yield "gradient"
+    inverse = solve(H, W[0])
+    form = dot(W[0], inverse)
+    if form > Fraction(float(hessian.inverse_form(np.array([0]))[0])):
+        yield "inverse"
+    # A cut of the last neuron: mu Q + bound - z has the least value 0 at `limit`.
+    mu = 1.0
+    slope = [Fraction(mu) * g - w for g, w in zip(gradient, W[M], strict=True)]
+    z = Fraction(float(ball.z[M])) + dot(W[M], vector(centres[-1]))
+    limit = z - Fraction(mu) * value + dot(slope, solve(H, slope)) / (4 * Fraction(mu))
+    below = np.nextafter(float(limit), -np.inf)
+    one = [np.array([entry]) for entry in (0, M, 1, below, mu)]
+    if Fraction(float(below)) < limit and bowl.proves(Cuts(*one))[0]:
+        yield "cut"
+
+
+def exactly(draw: Draw, z: Any, delta: Any, R: float) -> tuple[Fraction, list[Fraction]]:
+    """Q and its gradient at delta."""
+    W, delta, lam = matrix(draw.net.W), vector(delta), Fraction(draw.lam)
+    value = 1 + lam * (dot(delta, delta) - Fraction(R) ** 2)
+    gradient = [2 * lam * entry for entry in delta]
+    for w, z_r, height, kappa in zip(W, z, draw.height, draw.kappa, strict=False):
+        D, s = Fraction(height) * Fraction(kappa), 1 / (4 * Fraction(kappa))
+        c = Fraction(float(z_r)) + dot(w, delta) + s
+        value -= D * c**2
+        gradient = [g - 2 * D * c * entry for g, entry in zip(gradient, w, strict=True)]
+    return value, gradient
+
+
+def definite(rows: list[list[Fraction]]) -> bool:
+    """Positive definite, by elimination in fractions."""
+    rows = [row[:] for row in rows]
+    for k in range(len(rows)):
+        if rows[k][k] <= 0:
+            return False
+        for i in range(k + 1, len(rows)):
+            factor = rows[i][k] / rows[k][k]
+            rows[i] = [a - factor * b for a, b in zip(rows[i], rows[k], strict=True)]
+    return True
+
+
+def solve(rows: list[list[Fraction]], right: list[Fraction]) -> list[Fraction]:
+    """Solution of a positive definite system, in fractions."""
+    rows = [[*row, entry] for row, entry in zip(rows, right, strict=True)]
+    for k in range(len(rows)):
+        rows[k] = [entry / rows[k][k] for entry in rows[k]]
+        for i in range(len(rows)):
+            if i != k:
+                factor = rows[i][k]
+                rows[i] = [a - factor * b for a, b in zip(rows[i], rows[k], strict=True)]
+    return [row[-1] for row in rows]
+
+
+def mutant(old: str, new: str) -> ModuleType:
+    """The module with one piece of its source replaced."""
+    source = Path(floats.__file__).read_text()
+    assert source.count(old) == 1, old
+    module = ModuleType("refimpl.certificate.mutant")
+    exec(compile(source.replace(old, new), "mutant", "exec"), module.__dict__)
+    return module
+
+
+def test_e35_e42_the_claims_hold_in_fractions() -> None:
+    assert broken(floats, 200, seed=0) == set()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "claim"),
+    [
+        ("sphere - 4 * eps * S", "sphere", "value"),
+        ("_norms(g, eps) + 4 * eps * (slopes", "_norms(g, eps) + 0 * eps * (slopes", "gradient"),
+        ("    shift = 8 * (n + 2) * n * UNIT + 2 * scale", "    shift = 0 * scale", "stiffness"),
+        ("+ self.error(np.abs(Y)) + spread\n", "\n", "inverse"),
+        ("(np.abs(Y) * (e + spread)).sum(axis=0)", "0", "inverse"),
+        (" >= 4 * self.eps * size)", " >= -4 * self.eps * size)", "cut"),
+    ],
+)
+def test_each_term_of_the_bound_is_needed(old: str, new: str, claim: str) -> None:
+    assert claim in broken(mutant(old, new), 100, seed=1)
