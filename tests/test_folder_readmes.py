@@ -98,7 +98,14 @@ def test_scripts_and_modules_that_are_named_exist(path):
 
 
 @pytest.mark.parametrize(
-    "folder", ["refimpl/datasets", "refimpl/experiments", "refimpl/radius", "proofs_numeric"]
+    "folder",
+    [
+        "refimpl/datasets",
+        "refimpl/experiments",
+        "refimpl/radius",
+        "refimpl/truth",
+        "proofs_numeric",
+    ],
 )
 def test_the_table_of_modules_leaves_none_out(folder):
     table = (ROOT / folder / "README.md").read_text().partition("## Modules")[2]
