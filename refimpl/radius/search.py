@@ -14,7 +14,7 @@ from refimpl._validation import Array, IntArray
 from refimpl.radius import chords, curved
 from refimpl.radius.ball import Ball
 from refimpl.radius.fast import FEW, subsets
-from refimpl.radius.geometry import FLOOR, UNIT, Geometry, Target
+from refimpl.radius.geometry import FLOOR, UNIT, Target
 from refimpl.radius.incumbent import Incumbent, Point
 from refimpl.radius.leaf import Multipliers
 from refimpl.radius.problem import Problem, reduce, worth_reducing

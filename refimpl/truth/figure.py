@@ -93,5 +93,8 @@ def draw_ratios(path: Path, attacks: Sequence[str], problems: Sequence[str], rat
             ax.text(j, i, text, ha="center", va="center", fontsize=7, fontweight=weight)
     ax.set_xticks(range(len(problems)), problems, rotation=40, ha="right", fontsize=8)
     ax.set_yticks(range(len(attacks)), attacks, fontsize=8)
-    ax.set_title("Median norm of the attack's points over the exact radius", fontsize=9)
+    title = "Median norm of the attack's points over the exact radius"
+    ax.set_title(
+        f"{title}\n(none: fewer than half of the samples flipped; blank: no result)", fontsize=9
+    )
     save(figure, path)
