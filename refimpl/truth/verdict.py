@@ -224,10 +224,10 @@ def _take(record: _Record, points: Array, epsilon: float | None) -> None:
     """Take the points that are adversarial and keep the rules; complain of the others."""
     each = record.problem
     norm, box = each.setting.norm, each.setting.box
-    finite = np.isfinite(points).all(axis=1)
+    finite: Flags = np.all(np.isfinite(points), axis=1)
     points = np.where(finite[:, None], points, each.x)
     gap = attack_gap(each.radii, each.net, each.x, each.y, points, **each.options)
-    moved = (points != each.x).any(axis=1)
+    moved: Flags = np.any(points != each.x, axis=1)
     record.moved |= moved
     lo, hi = (-np.inf, np.inf) if box is None else box
     outside = np.maximum(lo - points, points - hi).max(axis=1)
