@@ -663,7 +663,7 @@ def test_ctrl_c_while_measuring_keeps_what_was_found_before(tmp_path, capsys, mo
     kept = f"refimpl: accuracies and cosines, no radii, in {tmp_path / 'summary.json'}"
     assert (status, err) == (130, [kept, "refimpl: interrupted"])
     summary = json.loads((tmp_path / "summary.json").read_text())
-    known = {"refimpl_version", "settings", "two_class", "ten_class"}
+    known = {"refimpl_version", "settings", "two_class", "ten_class", "coefficients"}
     assert summary.keys() == known | {"interrupted"}
 
 
