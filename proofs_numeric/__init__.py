@@ -31,6 +31,7 @@ CLAIMS = (
     "adversarial-training",
     "bayes",
     "regime",
+    "linf",
 )
 
 __all__ = ["CLAIMS", "Check", "Evidence", "Size", "prove"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from proofs_numeric import adversarial_training as adversarial
-from proofs_numeric import bayes, multiclass, participation, prove, regime
+from proofs_numeric import bayes, linf, multiclass, participation, prove, regime
 from proofs_numeric import evidence as shared
 from proofs_numeric.evidence import Run, binary, problem, scaled
 from proofs_numeric.supervision_alone import averaged_classes
@@ -19,7 +19,7 @@ SMALL = scaled(4, 1600, 240, 2, test=40)
 TINY = scaled(4, 240, 40, 2, test=10, seeds=(0,))
 
 
-@pytest.mark.parametrize("claim", ["multiclass", "participation", "bayes"])
+@pytest.mark.parametrize("claim", ["multiclass", "participation", "bayes", "linf"])
 def test_holds_in_its_hypotheses(claim):
     result = prove(claim, SMALL)
     assert result.verdict == "holds", [each for each in result.checks if not each.holds]
@@ -181,3 +181,60 @@ def test_networks_at_several_times_are_those_of_shorter_trainings():
     found = regime.at_times(TINY, (3, 7))
     shorter = binary(replace(TINY, steps=3), 0)
     np.testing.assert_array_equal(found[3].net.W, shorter.net.W)
+
+
+def _axes(k, d):
+    dist = ClusterDistribution.orthogonal(k, d, rng=0)
+    return ClusterDistribution(np.sqrt(d) * np.eye(k, d), dist.labels)
+
+
+def _trained_on(dist, size):
+    drawn = Problem(dist, dist.sample(size.n, rng=1), dist.sample(size.test, rng=2))
+    nets = shared.start(size, 0), size.multiclass(np.random.default_rng(3))
+    return tuple(Run(drawn, net, size.train(net, drawn.train)) for net in nets)
+
+
+def test_linf_fails_where_features_lie_on_the_axes_and_are_not_dense():
+    axes = _axes(4, SMALL.d)
+    failed = _failed(linf.judge([_trained_on(axes, SMALL)], axes, 10))
+    assert failed == {f"{kind}: |r_2 / (sqrt(2d/pi) r_inf) - 1|, largest" for kind in linf.KINDS}
+
+
+def test_linf_fails_where_features_said_to_lie_on_the_axes_are_dense():
+    runs = [(binary(SMALL, 0), shared.multiclass(SMALL, 0))]
+    failed = _failed(linf.judge(runs, runs[0][0].problem.dist, 10))
+    assert failed == {"features on the axes: l_inf radii, formulas"}
+
+
+def test_linf_fails_where_group_max_reads_weights_that_average():
+    two, many = binary(SMALL, 0), shared.multiclass(SMALL, 0)
+    averaged = _with(many, averaged_classes(many.problem.dist, 0.001))
+    failed = _failed(linf.judge([(two, averaged)], _axes(4, SMALL.d), 10))
+    assert failed == {"median in l_inf, group max over averaging"}
+
+
+def test_linf_fails_on_a_single_radius_that_is_not_exact(monkeypatch):
+    real = linf.robust_radius
+
+    def stopped(net, x, y, **options):
+        found = real(net, x, y, **options)
+        return replace(found, status=np.append(found.status[:-1], "bounded"))
+
+    monkeypatch.setattr(linf, "robust_radius", stopped)
+    runs = [(binary(TINY, 0), shared.multiclass(TINY, 0))]
+    result = linf.judge(runs, _axes(4, TINY.d), 2)
+    assert _failed(result) == {check.what for check in result.checks if check.bound is not None}
+
+
+@pytest.mark.parametrize(("M", "d"), [(4, 400), (40, 1600)])
+def test_distortion_bounds_the_largest_in_a_random_space_and_is_not_loose(M, d):
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(rng.standard_normal((d, M)))[0]
+    scale, largest = np.sqrt(2 * d / np.pi), 0.0
+    for _ in range(20):
+        v = basis @ rng.standard_normal(M)
+        for _ in range(300):  # ascent of ||v||_1 over unit v of the space
+            v = basis @ (basis.T @ np.sign(v))
+        largest = max(largest, np.abs(v).sum() / np.linalg.norm(v) / scale - 1)
+    eps = linf.distortion(M, d)
+    assert 0.2 * eps < largest <= eps
