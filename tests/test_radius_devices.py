@@ -13,6 +13,7 @@ from tolerances import radius_slack
 
 from refimpl import TwoLayerReLU, robust_radius, verify_certificate
 from refimpl.radius import chords, curved, narrowing, problem, search
+from refimpl.radius.ball import Ball
 from refimpl.radius.geometry import Geometry, targets_of
 from refimpl.radius.leaf import Multipliers
 from refimpl.radius.state import Options
@@ -81,9 +82,8 @@ def wide_problem(seed: int) -> tuple[search.Search, Any]:
     z = net.preactivations(x[None])[0]
     size = np.abs(net.W) @ np.abs(x) + np.abs(net.bias)
     options = Options("adversarial", 1e-9, 1000, 1e9, np.inf, True)
-    space = search.Search(
-        Geometry.of(net), targets_of(net, y, "sign"), z, size, 1.0, options, lambda *_: None
-    )
+    ball = Ball(Geometry.of(net), z, size, 0.0)
+    space = search.Search(ball, targets_of(net, y, "sign"), 1.0, options, lambda *_: None)
     space.ball.resize(20.0)
     space.incumbent.start(np.zeros(24))
     return space, rng
