@@ -306,6 +306,7 @@ def test_bounds_that_are_too_far_apart_to_subtract_prove_no_more(exact: bool) ->
     assert not passes(net, [0.0], 1, one_leaf(1), radius=1.7e308, exact=exact)
 
 
+@pytest.mark.slow
 def test_hostile_networks_never_prove_a_radius_that_enumeration_refutes() -> None:
     tally = hostile_certificates.run(range(80), seed=1)
     assert tally.refuted == 0

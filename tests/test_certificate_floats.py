@@ -159,6 +159,7 @@ def test_e35_e42_the_claims_hold_in_fractions() -> None:
     assert broken(floats, 200, seed=0) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "claim"),
     [

@@ -178,6 +178,7 @@ def test_power_prints_the_matrix(
     assert "RobustAtTheRadius passes E29-robust-accuracy" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_vectors_are_written_and_checked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -143,6 +143,7 @@ class SinglePrecisionLosses(Plain):
         return W, b, A, [np.float32(loss) for loss in losses]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "claim", ["E13-train-weights", "E13-train-losses", "E13-own-losses", "E5-output-layer-fixed"]
 )

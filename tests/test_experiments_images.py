@@ -43,6 +43,7 @@ def folder(tmp_path_factory):
     return where
 
 
+@pytest.mark.slow
 def test_mnist_from_the_command_line(folder, tmp_path, capsys):
     out = tmp_path / "out"
     words = ["reproduce", "mnist", "--data", str(folder), "--no-verify", "--out", str(out)]
@@ -134,6 +135,7 @@ def test_radii_of_the_same_samples_whatever_the_seed_of_a_network(folder, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
 
 
+@pytest.mark.slow
 def test_saved_networks_take_the_saved_samples(folder, tmp_path, capsys):
     words = ["reproduce", "mnist", "--data", str(folder), "--no-verify", "--seeds", "2", "--save"]
     words += ["--epochs", "1", "--radii", "3", "--pgd-steps", "1", "--out", str(tmp_path)]

@@ -50,6 +50,7 @@ def test_cifar10_is_rows_of_pixels_in_the_order_of_images(cifar_folder):
     assert (np.delete(image, [9, 10, 11], axis=1) < 0.5).all()
 
 
+@pytest.mark.slow
 def test_cifar10_from_the_command_line(cifar_folder, tmp_path, capsys):
     pytest.importorskip("matplotlib", reason="figures need the extra plot")
     words = [

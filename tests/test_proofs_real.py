@@ -76,6 +76,7 @@ def test_neurons_average_all_classes_of_their_sign_in_clusters():
     assert 1.5 < np.nanmedian(counts) <= 2 + 1e-9
 
 
+@pytest.mark.slow
 def test_adversarial_training_is_measured(capsys):
     task = _task(ClusterDistribution.orthogonal(4, 40, rng=0), n=80, test=20)
     real_data._print_attacked(task, steps=3, radii=5)
@@ -84,6 +85,7 @@ def test_adversarial_training_is_measured(capsys):
     assert lines[1].split()[3] == "1.00"
 
 
+@pytest.mark.slow
 def test_commands_run_on_files(tmp_path, capsys, monkeypatch):
     task = _task(ClusterDistribution.orthogonal(4, 40, rng=0), n=80, test=40)
     path = tmp_path / "f.npz"

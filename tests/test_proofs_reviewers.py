@@ -55,6 +55,7 @@ def test_participation_fails_on_neurons_drawn_to_the_other_class():
     assert "2 classes: count over k_own, largest" in failed
 
 
+@pytest.mark.slow
 def test_adversarial_training_takes_features_apart():
     result = prove("adversarial-training", SMALL)
     assert result.verdict == "holds", [each for each in result.checks if not each.holds]

@@ -31,6 +31,7 @@ def small(monkeypatch):
     monkeypatch.setattr(sweeps, "PHASES", phases)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_sweeps_run_print_and_draw(tmp_path, capsys):
     assert sweeps.main(["--out", str(tmp_path)]) == 0

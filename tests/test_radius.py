@@ -681,7 +681,7 @@ def test_bad_input_has_one_clear_error(arguments: Any, options: Any, message: st
 def test_a_keyboard_interrupt_in_the_search_passes_through() -> None:
     if not hasattr(signal, "setitimer"):
         pytest.skip("no interval timers on this platform")
-    hard = case("sign", M=300, d=150, n=8)
+    hard = case("sign", M=200, d=20, n=8)
 
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt

@@ -123,6 +123,7 @@ def test_e41_e42_intervals_hold_every_adversarial_point_of_the_ball(forced: str)
     assert narrowed > 10
 
 
+@pytest.mark.slow
 @TIES
 def test_e29_radius_equals_the_enumeration_with_each_device(device: str, ties: str) -> None:
     bounded = 0

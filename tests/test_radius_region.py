@@ -51,6 +51,7 @@ def case(seed: int) -> Any:
     return net, x, y, decision, box
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ties", ["adversarial", "robust"])
 @pytest.mark.parametrize("norm", NORMS)
 @given(seed=seeds)

@@ -121,6 +121,7 @@ def test_pgd_is_above_the_truth_by_what_the_readme_says(tmp_path, capsys):
     assert f"up to {max(gaps):.0f} points too high" in README
     assert {path.name for path in tmp_path.iterdir()} == {
         "summary.json",
+        "coefficients.png",
         "cosines.png",
         "robustness.png",
     }

@@ -51,6 +51,7 @@ def test_samples_are_correct_within_the_box_and_their_nearest_points_adversarial
 CHECKED = inspect.signature(verify_certificate).parameters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DRAWN)
 def test_the_checker_proves_the_radii(name):
     each = truth.problem(name)

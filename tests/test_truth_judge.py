@@ -154,6 +154,7 @@ def test_bad_arguments_are_named():
         truth.judge(corner, ["nothing"])
 
 
+@pytest.mark.slow
 def test_the_command_judges_an_attack_of_the_user(tmp_path, monkeypatch, capsys):
     (tmp_path / "judged_attacks.py").write_text(ATTACKS)
     monkeypatch.chdir(tmp_path)
