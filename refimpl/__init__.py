@@ -26,7 +26,7 @@ from refimpl.radius import AttackGap, RobustRadius, attack_gap, robust_accuracy,
 from refimpl.smallest_step import smallest_step
 from refimpl.training import Trajectory, gradient_descent
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AdversarialTrajectory",
