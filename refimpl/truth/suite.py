@@ -54,8 +54,8 @@ def problem(name: str) -> Problem:
 
     Examples
     --------
-    >>> problem("corner").radii.upper.max() <= 10**0.5
-    np.True_
+    >>> bool(problem("corner").radii.upper.max() <= 10**0.5)
+    True
     """
     if name in absent():
         got = f"{name!r}, without the data that it reads"

@@ -116,8 +116,8 @@ def judge(
     >>> def nothing(net, x, y, *, norm, box, epsilon):
     ...     return x
     >>> (verdict,) = judge(nothing, ["corner"])
-    >>> verdict.flips.sum(), verdict.excess
-    (np.int64(0), 100.0)
+    >>> int(verdict.flips.sum()), float(verdict.excess)
+    (0, 100.0)
     """
     if not callable(attack):
         check.fail("attack", "a callable", type(attack).__name__)
