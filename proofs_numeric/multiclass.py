@@ -67,6 +67,11 @@ def merge(size: Size, seed: int, K: int) -> Run:
     return Run(drawn, net, path)
 
 
+def _near(what: str, medians: Sequence[float], value: float) -> Check:
+    """Every median is near its derived value."""
+    return Check.at_most(what, max(abs(median / value - 1) for median in medians), MEDIAN)
+
+
 def judge(
     merged: Mapping[int, Sequence[Run]],
     runs: Sequence[Run],
@@ -90,19 +95,11 @@ def judge(
     missed = int((averaged.predict(dist.features, "argmax") != centres).sum())
     checks = [
         *(
-            Check.at_most(
-                f"{K} classes: |median radius / sqrt(dK/(2k)) - 1|",
-                max(abs(median / derived[K] - 1) for median in found),
-                MEDIAN,
-            )
+            _near(f"{K} classes: |median radius / sqrt(dK/(2k)) - 1|", found, derived[K])
             for K, found in medians.items()
         ),
         *(
-            Check.at_most(
-                f"{k} classes, {side} groups: |median / sqrt(d/2) - 1|",
-                max(abs(median / best - 1) for median in found),
-                MEDIAN,
-            )
+            _near(f"{k} classes, {side} groups: |median / sqrt(d/2) - 1|", found, best)
             for side, found in sides.items()
         ),
         Check.at_most("averaged weights: radii at centres, formulas", wrong, RADIUS),
