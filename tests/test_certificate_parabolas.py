@@ -13,6 +13,7 @@ import numpy as np
 import parabolas
 import pytest
 from exact_radius import pieces, squared_radius
+from floats_alone import floats_prove
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,14 +34,6 @@ sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
 from hostile_certificates import passes
 
 MODES = pytest.mark.parametrize("exact", [False, True], ids=["fast", "exact"])
-
-
-def floats_prove(*args: Any, **options: Any) -> bool:
-    """Whether float64 proves it alone, with no row left to exact arithmetic."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rationals, "Sample", lambda *_: None)
-        patch.setattr(rationals, "proved", lambda *_, **__: False)
-        return passes(*args, **options)
 
 
 class Case(NamedTuple):

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from exact import dot, matrix, outputs, vector
+from floats_alone import floats_prove
 from scipy.optimize import linprog
 
 from refimpl import GroupMax, TwoLayerReLU
@@ -28,7 +29,6 @@ from refimpl.certificate import (
     Cuts,
     form,
     integers,
-    rationals,
     region,
     verify_certificate,
 )
@@ -43,14 +43,6 @@ Array = Any
 MODES = pytest.mark.parametrize("exact", [False, True], ids=["fast", "exact"])
 NORMS = pytest.mark.parametrize("norm", [1, 2, math.inf])
 GROUPS = GroupMax([1, 1, -1])
-
-
-def floats_prove(*args: Any, **options: Any) -> bool:
-    """Whether float64 proves it alone, with no row left to exact arithmetic."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rationals, "Sample", lambda *_: None)
-        patch.setattr(rationals, "proved", lambda *_, **__: False)
-        return passes(*args, **options)
 
 
 class Case(NamedTuple):
