@@ -20,6 +20,7 @@ KNOWN = {
 }
 
 
+@pytest.mark.slow
 def test_the_adapter_of_pytorch_has_every_method() -> None:
     pytest.importorskip("torch", reason="the adapter needs torch")
     probe = Probe(import_module("adapters.torch_autograd").Torch())

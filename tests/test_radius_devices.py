@@ -8,6 +8,7 @@ from typing import Any
 import brute_force
 import numpy as np
 import pytest
+from effort import share
 from test_radius_brute_force import assert_agrees
 from tolerances import radius_slack
 
@@ -93,7 +94,7 @@ def wide_problem(seed: int) -> tuple[search.Search, Any]:
 def test_e41_e42_intervals_hold_every_adversarial_point_of_the_ball(forced: str) -> None:
     """Points within the ball where g <= 0, found by sampling, stay in the narrowed intervals."""
     met = narrowed = 0
-    for seed in range(40):
+    for seed in range(share(40)):
         space, rng = wide_problem(seed)
         if not space.incumbent.points:
             continue
@@ -119,8 +120,8 @@ def test_e41_e42_intervals_hold_every_adversarial_point_of_the_ball(forced: str)
             assert (z <= found.up).all()
         else:
             assert len(z) == 0
-    assert met > 1000
-    assert narrowed > 10
+    assert met > share(1000)
+    assert narrowed > share(10)
 
 
 @pytest.mark.slow
