@@ -7,9 +7,19 @@ from hypothesis import settings
 THOROUGH = 40  # examples of a test that says no number
 
 
+def thorough() -> bool:
+    """Whether all is tried."""
+    return settings().max_examples == THOROUGH
+
+
 def share(n: int) -> int:
     """Trials that a test makes of the n that it has."""
-    return n if settings().max_examples == THOROUGH else -(-n // 4)
+    return n if thorough() else -(-n // 4)
+
+
+def least(n: int) -> int:
+    """How often all trials meet a case at least; a tenth where a share is tried."""
+    return n if thorough() else -(-n // 10)
 
 
 def examples(n: int) -> settings:

@@ -156,6 +156,7 @@ def mutant(old: str, new: str) -> ModuleType:
     return module
 
 
+@pytest.mark.thorough
 def test_e35_e42_the_claims_hold_in_fractions() -> None:
     assert broken(floats, share(200), seed=0) == set()
 

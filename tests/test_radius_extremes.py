@@ -98,6 +98,7 @@ def test_e32_the_search_finds_points_at_the_scale_of_the_output_bias(bias: float
     assert found.status[0] == "exact"
 
 
+@pytest.mark.thorough
 def test_e32_returned_ties_are_ties_alone_and_in_a_batch() -> None:
     """f = sum_r |<w_r, x> + b_r| for real weights: nothing but ties is adversarial."""
     rng = np.random.default_rng(0)

@@ -59,6 +59,7 @@ def test_a_thin_part_that_is_strictly_adversarial_is_reached() -> None:
     assert net.outputs(end)[0, 0] < 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(share(60)))
 def test_nearly_parallel_neurons_under_strict_ties(seed: int) -> None:
     """A strictly adversarial point is found wherever there is any within reach of floats."""
@@ -79,6 +80,7 @@ def test_unreachable_is_proved_wherever_the_sample_is(x: float, ties: str) -> No
     assert sound(constant, [x], ties=ties).status[0] == "unreachable"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(share(40)))
 def test_unreachable_is_proved_for_nets_of_integers(seed: int) -> None:
     rng = np.random.default_rng(seed)
