@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -143,3 +145,23 @@ def test_e29_radius_equals_the_enumeration_with_each_device(device: str, ties: s
                 options: Any = {"radius": lower, "decision": decision, "ties": ties}
                 verify_certificate(net, row, label, proof, **options)
     assert bounded == 0
+
+
+def test_a_network_is_factorised_once_and_forgotten_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    factorised, original = [], np.linalg.qr
+
+    def counted(matrix: Any) -> Any:
+        factorised.append(matrix.shape)
+        return original(matrix)
+
+    monkeypatch.setattr(np.linalg, "qr", counted)
+    net, x = TwoLayerReLU([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], None, [[1.0, -1.0]]), [3.0, 1.0, 0.0]
+    for _ in range(2):
+        assert robust_radius(net, [x], [1]).upper == pytest.approx(2**0.5)
+    assert factorised == [(3, 2)]
+    gone = weakref.ref(net)
+    del net
+    gc.collect()
+    assert gone() is None
