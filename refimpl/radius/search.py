@@ -161,7 +161,10 @@ class Search:
         node = self.chords([node])[0]
         if node.lower >= self.state.goal or not incumbent.points:
             return node
-        return self.all_pieces(problem, node.multipliers) or node
+        closed, end = self.all_pieces(problem, node.multipliers), node.end
+        if closed is None and len(w) > 1 and end.neuron >= 0 and curved.free(ball, end) > _FEW:
+            self.bend(end)  # with the weights of the constraints that chords found best
+        return closed or node
 
     def bend(self, node: Node) -> Node:
         """Bound a node with many free neurons by parabolas, and with chords once they are few."""
