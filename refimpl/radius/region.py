@@ -16,13 +16,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from refimpl._validation import Array
 from refimpl.network import TwoLayerReLU
-from refimpl.radius.ball import Ball, Least
+from refimpl.radius.ball import Ball, Least, Split
 from refimpl.radius.geometry import FLOOR, UNIT, Flags, Geometry, Target
 from refimpl.radius.nearest import nearest
 from refimpl.radius.support import Pull, distance, dual_norm, fill, multiple, reach, support
@@ -94,14 +94,6 @@ class Space:
         return np.asarray(scale[:, 0] * np.sqrt(squares) * (1 + (size.shape[1] + 4) * UNIT))
 
 
-class Split(NamedTuple):
-    """Rows v = inner + q (B,d), with sum |q_j| cap_j and ||inner||^2 (B,)."""
-
-    inner: Array
-    rest: Array
-    squares: Array
-
-
 class Region(Ball):
     """One sample seen from inside Omega(radius) = {||c||_p <= radius, -a <= c <= b}.
 
@@ -119,7 +111,8 @@ class Region(Ball):
         self.duals, self.halves = space.duals, space.halves
         wide = np.maximum(self.a, self.b)
         self.spread = self.corner(wide, wide)
-        self.whole = _WHOLE * float(np.linalg.norm(wide, self.norm))
+        self.farthest_corner = float(np.linalg.norm(wide, self.norm)) * (1 + (d + 8) * UNIT)
+        self.whole = _WHOLE * self.farthest_corner
         root = math.sqrt(d)
         self.per_l2 = (1 / root if self.norm == math.inf else 1.0, root if self.norm == 1 else 1.0)
 
@@ -138,7 +131,7 @@ class Region(Ball):
         self.is_whole = self.radius == self.whole
         self.reach = self.size + np.fmin(self.duals * self.radius, self.spread)
         error = self.geometry.rounding * self.reach + FLOOR
-        if self.is_whole:
+        if self.radius > self.farthest_corner:
             up, down = self.corner(self.b, self.a), self.corner(self.a, self.b)
         else:
             up, down = self.farthest(self.geometry.U), self.farthest(-self.geometry.U)
@@ -226,10 +219,7 @@ class Region(Ball):
         found = []
         for k, sign in enumerate((1.0, -1.0)):
             W = sign * self.geometry.U[neuron]
-            if straight:
-                some = straight[k][free]
-            else:
-                some = self.bisect(W, g[owner], level[owner])
+            some = straight[k][free] if straight else self.bisect(W, g[owner], level[owner])
             most, mu = np.full(free.shape, math.inf), np.zeros(free.shape)
             most[free] = self.farthest(W - some[:, None] * g[owner]) - some * level[owner]
             mu[free] = some
@@ -257,7 +247,7 @@ class Region(Ball):
         return found
 
     def split(self, v: Array, level: Array | None = None) -> Split:
-        """Split rows (B,d) as the region's radius asks for, or as their distances do."""
+        """Split rows (B,d) as the region's radius asks for, or as a distance does; see `Ball`."""
         cap = np.where(v > 0, self.b, self.a)
         pull = Pull.of(2, np.abs(v), cap, self.radius)
         with np.errstate(all="ignore"):

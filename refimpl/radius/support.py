@@ -26,6 +26,8 @@ from refimpl._validation import Array
 from refimpl.radius.geometry import ROOT_FLOOR, UNIT, Flags
 
 _STEPS = 40  # of a search for a split; most take three
+_CLOSE = 1e-6  # relative: what a split loses is of the second order in t
+_NEAR = 0.05  # the same, where the split is for an interval
 _HUGE = 2.0**500  # in the place of infinite caps, since 0 times infinity is not 0
 
 
@@ -43,7 +45,7 @@ class Pull(NamedTuple):
     @classmethod
     def of(cls, norm: float, size: Array, cap: Array, within: float) -> Pull:
         """Rows (B,d) that are seen from ||delta|| <= within, for p = 2 or inf."""
-        inside = ((cap > 0) & (cap < within)).any(axis=0)
+        inside: Flags = np.asarray(((cap > 0) & (cap < within)).any(axis=0))
         others = np.where(cap > 0, size, 0.0)
         part = others[:, inside]
         others[:, inside] = 0.0
@@ -66,7 +68,7 @@ class Pull(NamedTuple):
 def support(norm: float, size: Array, cap: Array, radius: float) -> Array:
     """H_R (B,), rounded up, of rows with |v| = size (B,d)."""
     if norm == math.inf:
-        norms, rest = 0.0, np.einsum("ij,ij->i", size, np.minimum(cap, radius))
+        norms, rest = np.zeros(len(size)), np.einsum("ij,ij->i", size, np.minimum(cap, radius))
     elif norm == 2:
         with np.errstate(all="ignore"):
             pull = Pull.of(norm, size, cap, radius)
@@ -77,9 +79,7 @@ def support(norm: float, size: Array, cap: Array, radius: float) -> Array:
     return np.asarray((radius * norms + rest) * (1 + (size.shape[1] + 8) * UNIT))  # (E38)
 
 
-def distance(
-    norm: float, level: Array, size: Array, cap: Array, within: float = math.inf
-) -> Array:
+def distance(norm: float, level: Array, size: Array, cap: Array, within: float = math.inf) -> Array:
     """Bound ||delta|| (B,) from below where <v, delta> >= level > 0 in the box, |v| = size (B,d).
 
     inf where no delta of the box is that far along v. A bound beyond `within` may be too small, but
@@ -96,11 +96,12 @@ def distance(
             norms, rest = pull.split(norm, reach(norm, pull, level))
         left = level - rest * (1 + error)
         bound = left / (norms * (1 + error) + ROOT_FLOOR) * (1 - 4 * UNIT)  # (E39)
-    return np.where(level > total(size, cap) * (1 + error), math.inf, np.where(left > 0, bound, 0.0))
+        bound = np.where(left > 0, bound, 0.0)
+    return np.where(level > total(size, cap) * (1 + error), math.inf, bound)
 
 
 def total(size: Array, cap: Array) -> Array:
-    """Sums of |v_j| cap_j (B,), where 0 times infinity is 0."""
+    """Add up |v_j| cap_j (B,), where 0 times infinity is 0."""
     infinite = np.isinf(cap)
     most = np.einsum("ij,ij->i", size, np.where(infinite, 0.0, cap))
     return np.where(((size > 0) & infinite).any(axis=1), math.inf, most)
@@ -128,7 +129,7 @@ def _split(size: Array, kept: Array, cap: Array) -> tuple[Array, Array]:
 def multiple(pull: Pull, radius: float) -> Array:
     """Largest t (B,) with ||min(size t, cap)||_2 <= radius, about; inf where cap is so short."""
     squares, short = np.square(pull.size), np.square(np.minimum(pull.cap, _HUGE))
-    return np.sqrt(_climb(squares, short, pull.base, np.full(len(squares), radius**2))[0])
+    return np.sqrt(_climb(squares, short, pull.base, np.full(len(squares), radius**2), _NEAR)[0])
 
 
 def reach(norm: float, pull: Pull, level: Array) -> Array:
@@ -138,16 +139,18 @@ def reach(norm: float, pull: Pull, level: Array) -> Array:
     """
     gain = np.square(pull.size) if norm == 2 else pull.size
     worth = pull.size * np.minimum(pull.cap, _HUGE)
-    t, limits = _climb(gain, worth, pull.base, level)
+    t, limits = _climb(gain, worth, pull.base, level, _CLOSE)
     last = np.where(pull.size > 0, limits, 0.0).max(axis=1, initial=0.0)
     return np.where(np.isinf(t), last, t)
 
 
-def _climb(gain: Array, worth: Array, base: Array, goal: Array) -> tuple[Array, Array]:
+def _climb(
+    gain: Array, worth: Array, base: Array, goal: Array, enough: float
+) -> tuple[Array, Array]:
     """Least t (B,) with base t + sum min(gain t, worth) >= goal, about, and worth / gain (B,k).
 
     inf where there is none. The sum is concave in t: Newton's method climbs from below, and never
-    beyond.
+    beyond, until a step gains less than `enough`, relative.
     """
     limits = np.where(gain > 0, worth / gain, math.inf)
     t = np.zeros(len(gain))
@@ -156,9 +159,10 @@ def _climb(gain: Array, worth: Array, base: Array, goal: Array) -> tuple[Array, 
         slope = base + np.einsum("ij,ij->i", gain, free)
         left = goal - np.einsum("ij,ij->i", worth, 1.0 - free)
         new = np.where(slope > 0, np.maximum(left, 0.0) / slope, math.inf)
-        if not (new > t).any():
-            break
+        found = new <= t * (1 + enough)
         t = np.maximum(new, t)
+        if found.all():
+            break
     return t, limits
 
 
