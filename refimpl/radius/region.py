@@ -242,7 +242,7 @@ class Region(Ball):
             for up in self.splits:
                 along = -down.inner @ up.inner.T / length
                 across = np.sqrt(np.maximum(up.squares - np.square(along), 0.0))
-                mu = (along + across * depth / root) / length
+                mu = (along + across * depth / root) / length  # (E41)
                 found.append(np.where(np.isfinite(mu) & (mu > 0), mu, 0.0))
         return found
 
