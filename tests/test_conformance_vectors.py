@@ -20,7 +20,7 @@ from scipy.special import comb, ndtr
 
 from refimpl import GroupMax, GroupSum, TwoLayerReLU, robust_radius, smallest_step
 from refimpl.conformance import vectors
-from refimpl.conformance.adapter import METHODS
+from refimpl.conformance.adapter import METHODS, REGION
 from refimpl.conformance.claims import OTHER, claims
 from refimpl.conformance.defects.plain import PlainSingle
 from refimpl.conformance.vectors import MANIFEST, check_vectors, write_vectors
@@ -326,6 +326,8 @@ METHOD = {
     "cosines": "cosine_matrix",
     "closed-form-attack": "closed_form_attack",
     "projection": "project",
+    "projection-box": "project",
+    "projection-linf-box": "project",
     "robust-accuracy": "robust_accuracy",
 }
 FORMULAS: dict[str, Callable[..., Case]] = {
@@ -343,7 +345,9 @@ FORMULAS: dict[str, Callable[..., Case]] = {
 def by_method(name: str, case: Case) -> Case:
     """Outputs of the second implementation, in float32."""
     method = METHOD[name]
-    results = getattr(PlainSingle(), method)(*(case[it] for it in METHODS[method].arguments))
+    region = {it: case[it] for it in REGION if it in case}
+    arguments = (case[it] for it in METHODS[method].arguments)
+    results = getattr(PlainSingle(), method)(*arguments, **region)
     outputs = ENTRIES[name]["outputs"]
     return dict(zip(outputs, (results,) if len(outputs) == 1 else results, strict=True))
 
@@ -359,9 +363,23 @@ def test_arithmetic_in_float32_is_within_its_tolerance(name: str) -> None:
             assert off.max() <= ENTRIES[name]["tolerance_float32"][output], output
 
 
+def step(net: Any, x: Any, y: Any, direction: Any, **region: Any) -> Any:
+    return smallest_step(net, x, y, direction, **plain(region))
+
+
+def radius(net: Any, x: Any, y: Any, **region: Any) -> Any:
+    return robust_radius(net, x, y, **plain(region)).upper
+
+
+def plain(region: Case) -> Case:
+    """Norm as a number."""
+    return {it: region[it].item() if it == "norm" else region[it] for it in region}
+
+
 SEARCHES: dict[str, tuple[str, Callable[..., Any]]] = {
-    "smallest-step": ("t", lambda net, x, y, direction: smallest_step(net, x, y, direction)),
-    "radius-sign": ("radius", lambda net, x, y: robust_radius(net, x, y).upper),
+    "smallest-step": ("t", step),
+    "smallest-step-linf-box": ("t", step),
+    "radius-sign": ("radius", radius),
     "radius-argmax": (
         "radius",
         lambda net, x, y: robust_radius(net, x, y, decision="argmax").upper,
@@ -374,6 +392,11 @@ SEARCHES: dict[str, tuple[str, Callable[..., Any]]] = {
         "radius",
         lambda net, x, y, labels: robust_radius(net, x, y, decision=GroupSum(labels)).upper,
     ),
+    "radius-l1": ("radius", radius),
+    "radius-linf": ("radius", radius),
+    "radius-box": ("radius", radius),
+    "radius-l1-box": ("radius", radius),
+    "radius-linf-box": ("radius", radius),
 }
 
 

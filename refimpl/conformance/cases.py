@@ -225,13 +225,13 @@ def large_attacks(draw: st.DrawFn) -> Case:
 def regions(draw: st.DrawFn, rows: Any, norms: tuple[float, ...], box: bool) -> dict[str, Any]:
     """A norm, if there are some to draw from, and a box around the rows, if there is to be one.
 
-    Its sides are at the rows, near, far or infinite, in each coordinate its own.
+    Its sides are at the rows, near, far or infinite, in each coordinate its own; some are fixed.
     """
     region: dict[str, Any] = {"norm": draw(st.sampled_from(norms))} if norms else {}
     if box:
         room = st.sampled_from([0.25, 1.0, np.inf, 0.0, 4.0])
-        sides = draw(st.lists(room, min_size=2 * rows.shape[1], max_size=2 * rows.shape[1]))
-        below, above = np.reshape(sides, (2, -1))
+        pairs = st.sampled_from([st.tuples(room, room)] * 4 + [st.just((0.0, 0.0))])
+        below, above = zip(*(draw(draw(pairs)) for _ in range(rows.shape[1])), strict=True)
         region["box"] = np.stack([rows.min(axis=0) - below, rows.max(axis=0) + above])
     return region
 
@@ -268,6 +268,7 @@ def problems(draw: st.DrawFn, correct: bool = True, max_hidden: int = 5) -> Case
 def small_problems(draw: st.DrawFn, norms: tuple[float, ...] = (), box: bool = False) -> Case:
     """A scalar network of at most three neurons, one sample that is classified correctly."""
     case = draw(problems(max_hidden=3)).rows(slice(0, 1))
+    assume(not norms or case.x.shape[1] > 1)  # in one dimension all norms are the same
     return case.replace(**regions(draw, case.x, norms, box))
 
 

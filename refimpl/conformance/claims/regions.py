@@ -6,6 +6,8 @@ They are asked of those methods that take a norm or a box.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -20,6 +22,7 @@ from refimpl.conformance.claims.registry import claim
 
 LINF = (np.inf,)
 OTHERS = (1, np.inf)
+STEPS: dict[str, Any] = {"steps": 40, "step_size": 0.25}  # of attacks that are to flip
 
 
 @claim("E37-radius-norm", "radius_bounds", cases.small_problems(OTHERS), takes="norm")
@@ -42,9 +45,7 @@ def radius_box(mine: Probe, truth: Probe, case: Case) -> None:
     contain_radius(mine, truth, case)
 
 
-@claim(
-    "E37-radius-norm-box", "radius_bounds", cases.small_problems(OTHERS, True), takes="norm box"
-)
+@claim("E37-radius-norm-box", "radius_bounds", cases.small_problems(OTHERS, True), takes="norm box")
 def radius_norm_box(mine: Probe, truth: Probe, case: Case) -> None:
     """The same in l1 and l_inf within a box, as for pixels and l_inf budgets.
 
@@ -173,11 +174,11 @@ def in_box_linf(mine: Probe, truth: Probe, case: Case) -> None:
     _within(mine, case, np.inf)
 
 
-def _plane(w: Array, x: Array, **attack: float) -> Case:
+def _plane(w: Array, x: Array, **attack: Any) -> Case:
     """f(x) = <w, x> and an attack in 40 steps of 0.25 up to 2.05."""
     net = TwoLayerReLU(np.stack([w, -w]), None, np.array([[1.0, -1.0]]))
     y = np.where(net.outputs(x)[:, 0] > 0, 1, -1)
-    return Case.of(net, x=x, y=y, **{"epsilon": 2.05, "steps": 40, "step_size": 0.25} | attack)
+    return Case.of(net, x=x, y=y, **STEPS | {"epsilon": 2.05} | attack)
 
 
 @claim("PGD-linear-linf", "pgd_attack", seeds(), takes="norm", convention=True)
@@ -226,5 +227,5 @@ def zero_gradient_linf(mine: Probe, truth: Probe, case: Case) -> None:
     )
     x = np.zeros((16, d))
     x[:, 0] = np.random.default_rng(case.seed).uniform(0.5, 1.5, 16)
-    attack = {"epsilon": 2.0, "steps": 40, "step_size": 0.25, "seed": case.seed, "norm": np.inf}
+    attack = STEPS | {"epsilon": 2.0, "seed": case.seed, "norm": np.inf}
     demand_flips(mine, Case.of(net, x=x, y=np.ones(16, np.int64), **attack))

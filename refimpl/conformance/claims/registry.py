@@ -24,9 +24,9 @@ class Claim:
     `assertion(mine, truth, case)` raises `Mismatch` where the property fails and `Discard` where
     the case decides nothing; `mine` and `truth` are probes, of the candidate and of the oracle. Its
     docstring has the property, and below it what a failure means. `cases` is a strategy, `methods`
-    are those that a candidate needs, `takes` are arguments that these need besides, and `option` is the
-    option of `check` that asks for the claim.
-    A `convention` says which of several right methods it is, so that others fail it too.
+    are those that a candidate needs, `takes` are arguments that these need besides, and `option` is
+    the option of `check` that asks for the claim. A `convention` says which of several right
+    methods it is, so that others fail it too.
     """
 
     name: str

@@ -184,17 +184,18 @@ class HalfwayToTheBall(Plain):
 class BudgetSpentTwice(Plain):
     """The random start is not part of the perturbation that is projected."""
 
-    def pgd_attack(self, *arguments: Any) -> Any:
+    def pgd_attack(self, *arguments: Any, norm: float = 2, box: Any = None) -> Any:
         W, b, A, c, x, y, epsilon, steps, step_size, seed = arguments
         start = self.start(np.random.default_rng(seed), x, epsilon)
-        return super().pgd_attack(W, b, A, c, x + start, y, epsilon, steps, step_size, seed)
+        arguments = W, b, A, c, x + start, y, epsilon, steps, step_size, seed
+        return super().pgd_attack(*arguments, norm=norm, box=box)
 
 
 @breaks("PGD-budget")
 class ProjectionForgotten(Plain):
     """Nothing keeps the iterates in the ball."""
 
-    def pgd_attack(self, *arguments: Any) -> Any:
+    def pgd_attack(self, *arguments: Any, norm: float = 2, box: Any = None) -> Any:
         W, b, A, c, x, y, epsilon, steps, step_size, seed = arguments
         delta = self.start(np.random.default_rng(seed), x, epsilon)
         for _ in range(steps):
@@ -313,7 +314,9 @@ class ProjectionTolerance(Plain):
 
     def project(self, delta: Any, epsilon: float, *region: Any) -> Any:
         norm = np.linalg.norm(delta, axis=1, keepdims=True)
-        return np.where(norm > epsilon * (1 + 1e-6), super().project(delta, epsilon, *region), delta)
+        return np.where(
+            norm > epsilon * (1 + 1e-6), super().project(delta, epsilon, *region), delta
+        )
 
 
 @breaks("PGD-large-outputs")

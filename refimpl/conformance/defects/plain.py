@@ -132,7 +132,7 @@ class Plain(Adapter):
         return direction / np.linalg.norm(direction)
 
     def limits(self, x: Any, box: Any) -> Any:
-        """What the box leaves of a perturbation of x: low <= delta <= high."""
+        """Return what the box leaves of perturbations of x: low <= delta <= high."""
         low, high = (-np.inf, np.inf) if box is None else box
         return low - x, high - x
 
@@ -140,13 +140,12 @@ class Plain(Adapter):
         return float(np.linalg.norm(delta, ord=norm))
 
     def smallest_step(self, *arguments: Any, norm: float = 2, box: Any = None) -> Any:
-        *net, x, y, direction = arguments
-        return np.array(
-            [
-                self.length(self.walk(*net, *row), row[0], row[2], norm, box)
-                for row in zip(x, y, direction, strict=True)
-            ]
-        )
+        W, b, A, c, *rows = arguments
+        steps = [
+            self.length(self.walk(W, b, A, c, x, y, direction), x, direction, norm, box)
+            for x, y, direction in zip(*rows, strict=True)
+        ]
+        return np.array(steps)
 
     def length(self, t: float, x: Any, direction: Any, norm: float, box: Any) -> float:
         """Length of t unit directions in the norm, inf if they leave the box."""
@@ -191,8 +190,8 @@ class Plain(Adapter):
             return np.clip(delta, np.maximum(low, -epsilon), np.minimum(high, epsilon))
         if box is not None:
             return self.shrink(delta.astype(float), epsilon, low, high).astype(delta.dtype)
-        norm = np.linalg.norm(delta, axis=1, keepdims=True)
-        return np.where(norm > epsilon, delta * (epsilon / np.where(norm > 0, norm, 1)), delta)
+        size = np.linalg.norm(delta, axis=1, keepdims=True)
+        return np.where(size > epsilon, delta * (epsilon / np.where(size > 0, size, 1)), delta)
 
     def shrink(self, delta: Any, epsilon: float, low: Any, high: Any) -> Any:
         """clip(s delta) with the largest s <= 1 that is in the ball, by bisection."""
@@ -278,8 +277,10 @@ class Plain(Adapter):
 
     def nearest(self, E: Any, h: Any, norm: float, low: Any, high: Any) -> Any:
         """Return the point of E delta >= h, low <= delta <= high nearest to 0, None without any."""
-        return self.euclidean(*self.sides(E, h, low, high)) if norm == 2 else self.linear_program(
-            E, h, norm, low, high
+        return (
+            self.euclidean(*self.sides(E, h, low, high))
+            if norm == 2
+            else self.linear_program(E, h, norm, low, high)
         )
 
     def sides(self, E: Any, h: Any, low: Any, high: Any) -> Any:
@@ -313,7 +314,7 @@ class Plain(Adapter):
         rows = np.block([[-E, np.zeros((len(E), len(u[0])))], [unit, -u], [-unit, -u]])
         costs = np.append(np.zeros(d), np.ones(len(u[0])))
         bounds = [*zip(low, high, strict=True), *[(0, None)] * len(u[0])]
-        found = linprog(costs, rows, np.append(-h, np.zeros(2 * d)), bounds=bounds)
+        found: Any = linprog(costs, rows, np.append(-h, np.zeros(2 * d)), bounds=bounds)
         return found.x[:d] if found.status == 0 else None
 
     def robust_accuracy(self, radius: Any, epsilons: Any) -> Any:
