@@ -292,7 +292,7 @@ def _projected(inputs: Draw, bound: Callable[[float, Case], Arrays]) -> Vector:
 
 
 def _bounded(norm: float | None, *, box: bool) -> Vector:
-    inputs = _within(_labelled(), norm, box=box)
+    inputs = _within(lambda rng: _labelled()(rng).rows(slice(2)), norm, box=box)
     return _searched("E29 E37", inputs, lambda labels: "sign", _sign)
 
 
@@ -349,6 +349,5 @@ VECTORS: dict[str, Vector] = {
     "radius-l1": _bounded(1, box=False),
     "radius-linf": _bounded(np.inf, box=False),
     "radius-box": _bounded(None, box=True),
-    "radius-l1-box": _bounded(1, box=True),
     "radius-linf-box": _bounded(np.inf, box=True),
 }
