@@ -408,7 +408,7 @@ def test_every_file_is_evaluated_in_float32() -> None:
 def test_searches_on_rounded_networks_are_within_the_float32_tolerance(name: str) -> None:
     """Computing F in float32 is computing it exactly for a network that is off by 2^-24."""
     output, search = SEARCHES[name]
-    rng = np.random.default_rng(0)
+    rng, worst = np.random.default_rng(0), 0.0
     for inputs, outputs in frozen_cases(name):
         expected = np.minimum(outputs[output], FAR)
         parts = [
@@ -418,7 +418,8 @@ def test_searches_on_rounded_networks_are_within_the_float32_tolerance(name: str
         got = np.minimum(search(TwoLayerReLU(*parts), **rest), FAR)
         off = np.abs(got - expected)[expected > 0]  # a tie at x itself is no longer one
         assert off.max(initial=0) <= ENTRIES[name]["tolerance_float32"][output]
-        assert off.max(initial=0) > ENTRIES[name]["tolerance"][output] or not (expected < FAR).any()
+        worst = max(worst, off.max(initial=0))
+    assert worst > ENTRIES[name]["tolerance"][output]
 
 
 # Writing and reading.
@@ -561,8 +562,9 @@ def test_a_field_of_another_type_is_refused(folder: Path, key: str, value: Any, 
 
 @pytest.mark.parametrize("key", ["schema", "version"])
 def test_a_newer_schema_and_another_version_are_refused(folder: Path, key: str) -> None:
-    edit(folder, lambda manifest: manifest.update({key: 3}))
-    with pytest.raises(ValueError, match=f"expected {key} 2, got 3"):
+    here = LISTED[key]
+    edit(folder, lambda manifest: manifest.update({key: here + 1}))
+    with pytest.raises(ValueError, match=f"expected {key} {here}, got {here + 1}"):
         check_vectors(folder)
 
 
