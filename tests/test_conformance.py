@@ -75,6 +75,45 @@ def test_what_is_absent_is_not_implemented() -> None:
     assert {result.status for result in check(Adapter)} == {"not_implemented"}
 
 
+class Older(Plain):
+    """Projects onto balls of l2, and onto no other."""
+
+    def project(self, delta: Any, epsilon: float) -> Any:
+        return super().project(delta, epsilon)
+
+
+def test_methods_without_a_norm_or_a_box_are_not_asked_about_them() -> None:
+    names = ["PGD-projection", "PGD-projection-linf", "PGD-projection-box"]
+    results = check(Older, only=names, examples=3)
+    assert [result.status for result in results] == ["passed", *["not_implemented"] * 2]
+    assert [result.asked for result in results] == [True, False, False]
+    table = report.table(results)
+    assert "not asked, 1 claim: project of plain takes no norm" in table
+    assert "not asked, 1 claim: project of plain takes no box" in table
+    assert "not implemented" not in table
+    assert report.summary(results) == "1 passed, 2 not asked"
+
+
+def test_functions_without_a_signature_are_not_asked_about_norms() -> None:
+    class Builtin(Adapter):
+        project = max  # of builtins, of which Python knows no arguments
+
+    assert not status(Builtin, "PGD-projection-linf").asked
+
+
+def test_boxes_come_as_one_array_in_the_dtype() -> None:
+    seen = []
+
+    class Seeing(PlainSingle):
+        def project(self, delta: Any, epsilon: float, norm: float = 2, box: Any = None) -> Any:
+            seen.append(box)
+            return super().project(delta, epsilon, norm, box)
+
+    assert status(Seeing, "PGD-projection-box").status == "passed"
+    assert all(box.shape[0] == 2 and box.dtype == np.float32 for box in seen)
+    assert any(np.isinf(box).any() for box in seen)
+
+
 def test_what_raises_not_implemented_on_every_input_is_not_implemented() -> None:
     class Refusing(Adapter):
         def project(self, delta: Any, epsilon: float) -> Any:
@@ -405,7 +444,8 @@ def test_inputs_do_not_depend_on_the_numbers_in_the_users_modules(tmp_path: Path
     assert printed[0] == printed[1] != b""
 
 
-CONVENTIONS = ["best-iterate", "large-outputs", "linear", "scale", "seed", "small-budget"]
+CONVENTIONS = ["best-iterate", "large-outputs", "linear", "linear-box", "linear-linf", "scale"]
+CONVENTIONS += ["seed", "small-budget", "zero-gradient-linf"]
 
 
 def test_conventions_are_marked_and_left_out_by_name() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from refimpl import _validation
 
 SHAPES = {"W": "M d", "b": "M", "A": "K M", "c": "K", "x": "n d", "y": "n", "targets": "n"}
 SHAPES |= {"cluster": "n", "features": "k d", "labels": "k", "cotangent": "n K", "delta": "n d"}
-SHAPES |= {"direction": "n d", "radius": "n", "epsilons": "e"}
+SHAPES |= {"direction": "n d", "radius": "n", "epsilons": "e", "box": "2 d"}
 
 
 class Signature(NamedTuple):
@@ -45,6 +46,8 @@ METHODS = {
     "robust_accuracy": _signature("radius epsilons", "e"),
     "cosine_matrix": _signature("features W", "k M"),
 }
+REGION = ("norm", "box")  # that some methods may take besides, by name, for a norm and a box
+IN_REGIONS = ("smallest_step", "project", "pgd_attack", "radius_bounds")
 INTEGERS = ("y", "targets", "cluster", "labels")
 INFINITE = ("smallest_step", "radius_bounds")  # whose results may be inf
 OPTIONAL = ("radius_bounds",)  # whose results may each be None
@@ -79,6 +82,11 @@ class Adapter:
         radius_bounds(W, b, A, c, x, y) -> lower (n,), upper (n,)   # E29, K = 1; each may be None
         robust_accuracy(radius (n,), epsilons (e,)) -> (e,)         # share with radius > epsilon
         cosine_matrix(features, W) -> (k,M)                         # the paper's Figure 2
+
+    smallest_step, project, pgd_attack and radius_bounds may take ``norm=2`` and ``box=None``
+    besides, or one of them. Claims on norms and boxes are asked of those that do, and pass them by
+    name: norm is 1, 2 or numpy.inf (for project and pgd_attack 2 or numpy.inf), and box (2,d) has
+    lo and hi, infinities allowed, of inputs lo <= x' <= hi; for project of delta itself.
     """
 
     name = "unnamed"
@@ -122,7 +130,7 @@ class Probe:
     """An adapter as the claims see it: NumPy in, validated float64 out, the last call remembered.
 
     It has the methods of the adapter. Their arguments come by position, or by name out of a case:
-    what the method does not take is then left aside.
+    what the method does not take is then left aside, but for a norm and a box.
 
     >>> class Mine(Adapter):
     ...     def project(self, delta, epsilon):
@@ -143,6 +151,13 @@ class Probe:
         """Whether the adapter defines this method."""
         return callable(getattr(self.adapter, method, None))
 
+    def takes(self, method: str, option: str) -> bool:
+        """Whether the adapter's method has an argument of this name."""
+        try:
+            return option in inspect.signature(getattr(self.adapter, method)).parameters
+        except ValueError:  # of a function in C without one
+            return False
+
     def __getattr__(self, method: str) -> Callable[..., Any]:
         if method not in METHODS:
             raise AttributeError(method)
@@ -152,6 +167,8 @@ class Probe:
         names, results = METHODS[method]
         named |= dict(zip(names[: len(arguments)], arguments, strict=True))
         call = {name: named[name] for name in names}
+        if method in IN_REGIONS:
+            call |= {name: named[name] for name in REGION if name in named}
         self.last_call = method, call
         if not self.has(method):
             raise NotImplementedError(method)
@@ -161,11 +178,12 @@ class Probe:
             else value
             for name, value in call.items()
         }
-        native = [
-            self.adapter.to_native(value.copy()) if name in SHAPES else value
+        native = {
+            name: self.adapter.to_native(value.copy()) if name in SHAPES else value
             for name, value in values.items()
-        ]
-        returned = getattr(self.adapter, method)(*native)
+        }
+        options = {name: native.pop(name) for name in REGION if name in native}
+        returned = getattr(self.adapter, method)(*native.values(), **options)
         if len(results) == 1:
             return self._result(method, returned, 0, values)
         if not isinstance(returned, (tuple, list)) or len(returned) != len(results):

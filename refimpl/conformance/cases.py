@@ -222,8 +222,24 @@ def large_attacks(draw: st.DrawFn) -> Case:
     return directions(draw(strategies.seeds()), n, k, d, positive, epsilon)
 
 
+def regions(draw: st.DrawFn, rows: Any, norms: tuple[float, ...], box: bool) -> dict[str, Any]:
+    """A norm, if there are some to draw from, and a box around the rows, if there is to be one.
+
+    Its sides are at the rows, near, far or infinite, in each coordinate its own; some are fixed.
+    """
+    region: dict[str, Any] = {"norm": draw(st.sampled_from(norms))} if norms else {}
+    if box:
+        room = st.sampled_from([0.25, 1.0, np.inf, 0.0, 4.0])
+        pairs = st.sampled_from([st.tuples(room, room)] * 4 + [st.just((0.0, 0.0))])
+        below, above = zip(*(draw(draw(pairs)) for _ in range(rows.shape[1])), strict=True)
+        region["box"] = np.stack([rows.min(axis=0) - below, rows.max(axis=0) + above])
+    return region
+
+
 @st.composite
-def rays(draw: st.DrawFn, correct: bool = True) -> Case:
+def rays(
+    draw: st.DrawFn, correct: bool = True, norms: tuple[float, ...] = (), box: bool = False
+) -> Case:
     """A scalar network, samples and directions that are not 0, often those of steepest descent."""
     case = draw(problems(correct))
     far = draw(st.sampled_from([1.0, 64.0]))  # steps are so much longer
@@ -232,7 +248,7 @@ def rays(draw: st.DrawFn, correct: bool = True) -> Case:
     if draw(st.booleans()):
         direction = -case.y[:, None] * input_gradient(case.net, case.x, [1.0])
     direction[~direction.any(axis=1), 0] = 1.0
-    return case.replace(direction=direction)
+    return case.replace(direction=direction, **regions(draw, case.x, norms, box))
 
 
 @st.composite
@@ -246,6 +262,14 @@ def problems(draw: st.DrawFn, correct: bool = True, max_hidden: int = 5) -> Case
     size = draw(st.sampled_from([1.0, 2.0**-30, 2.0**20]))
     net = TwoLayerReLU(found.net.W, found.net.b, size * found.net.A, size * found.net.c)
     return Case.of(net, x=found.x, y=found.y)
+
+
+@st.composite
+def small_problems(draw: st.DrawFn, norms: tuple[float, ...] = (), box: bool = False) -> Case:
+    """A scalar network of at most three neurons, one sample that is classified correctly."""
+    case = draw(problems(max_hidden=3)).rows(slice(0, 1))
+    assume(not norms or case.x.shape[1] > 1)  # in one dimension all norms are the same
+    return case.replace(**regions(draw, case.x, norms, box))
 
 
 def unreachable(case: Case) -> Case:
@@ -304,11 +328,12 @@ def oddities() -> st.SearchStrategy[Case]:
 
 
 @st.composite
-def balls(draw: st.DrawFn) -> Case:
-    """Points inside, on and outside of a ball; rows of 0."""
+def balls(draw: st.DrawFn, norms: tuple[float, ...] = (), box: bool = False) -> Case:
+    """Points inside, on and outside of a ball; rows of 0; a box holds 0."""
     n, d = draw(st.integers(1, 4)), draw(st.integers(1, 5))
     epsilon = draw(st.sampled_from([1.0, 0.25, 5.0, 10.0, 0.0]))
-    return Case(delta=draw(strategies.arrays((n, d))), epsilon=epsilon)
+    region = regions(draw, np.zeros((1, d)), norms, box)
+    return Case(delta=draw(strategies.arrays((n, d))), epsilon=epsilon, **region)
 
 
 @st.composite

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 import refimpl
 from refimpl.conformance.adapter import Adapter
 
@@ -66,19 +68,27 @@ class Reference(Adapter):
     def closed_form_attack(self, x: Any, y: Any, features: Any, labels: Any, epsilon: float) -> Any:
         return self.package.closed_form_attack(x, y, features, labels, epsilon=epsilon)
 
-    def smallest_step(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any, direction: Any) -> Any:
-        return self.package.smallest_step(self.package.TwoLayerReLU(W, b, A, c), x, y, direction)
+    def smallest_step(self, *arguments: Any, norm: float = 2, box: Any = None) -> Any:
+        *net, x, y, direction = arguments
+        options = {"norm": norm, "box": box}
+        return self.package.smallest_step(
+            self.package.TwoLayerReLU(*net), x, y, direction, **options
+        )
 
-    def project(self, delta: Any, epsilon: float) -> Any:
-        return self.package.pgd.project(delta, epsilon)
+    def project(self, delta: Any, epsilon: float, norm: float = 2, box: Any = None) -> Any:
+        low, high = (-np.inf, np.inf) if box is None else box
+        return self.package.pgd.project(delta, epsilon, norm, low, high)
 
-    def pgd_attack(self, *arguments: Any) -> Any:
+    def pgd_attack(self, *arguments: Any, norm: float = 2, box: Any = None) -> Any:
         *net, x, y, epsilon, steps, step_size, seed = arguments
         options = {"epsilon": epsilon, "steps": steps, "step_size": step_size, "rng": seed}
+        options |= {"norm": norm, "box": box}
         return self.package.pgd_attack(self.package.TwoLayerReLU(*net), x, y, **options)
 
-    def radius_bounds(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any) -> Any:
-        radii = self.package.robust_radius(self.package.TwoLayerReLU(W, b, A, c), x, y)
+    def radius_bounds(self, *arguments: Any, norm: float = 2, box: Any = None) -> Any:
+        *net, x, y = arguments
+        options = {"norm": norm, "box": box}
+        radii = self.package.robust_radius(self.package.TwoLayerReLU(*net), x, y, **options)
         return radii.lower, radii.upper
 
     def robust_accuracy(self, radius: Any, epsilons: Any) -> Any:

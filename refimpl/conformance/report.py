@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -21,20 +22,25 @@ CONVENTION = "  convention another method that is right may fail this: leave it 
 
 
 def table(results: Sequence[Result]) -> str:
-    """Write one line for each claim that was checked, then what is not implemented and why."""
+    """Write one line for each claim that was checked, then what was not, and why."""
     lines = [f"{'claim':<33} {'status':<17} {'inputs':>6} {'discarded':>9}  error/bound"]
-    absent: dict[str, int] = {}
+    absent = Counter[tuple[str, str]]()
     for it in results:
         if it.status == "not_implemented":
-            absent[it.detail] = absent.get(it.detail, 0) + 1
+            absent[_status(it), it.detail] += 1
             continue
-        status = it.status.upper() if it.status == "failed" else it.status.replace("_", " ")
+        status = it.status.upper() if it.status == "failed" else _status(it)
         counts = f"{it.inputs:>6} {it.discarded:>9}  {it.ratio:>11.2g}"
         lines.append(f"{it.claim:<33} {status:<17} {counts}{'  convention' * it.convention}")
     lines += [
-        f"not implemented, {count} claim{'s' * (count > 1)}: {why}" for why, count in absent.items()
+        f"{status}, {count} claim{'s' * (count > 1)}: {why}"
+        for (status, why), count in absent.items()
     ]
     return "\n".join(lines)
+
+
+def _status(result: Result) -> str:
+    return result.status.replace("_", " ") if result.asked else "not asked"
 
 
 def strays(adapter: Adapter) -> list[str]:
@@ -58,8 +64,9 @@ def _meant(name: str) -> str:
 
 def summary(results: Sequence[Result]) -> str:
     """How many results there are of each status."""
-    counts = {status: sum(it.status == status for it in results) for status in STATUSES}
-    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
+    counts = Counter(map(_status, results))
+    names = [status.replace("_", " ") for status in STATUSES] + ["not asked"]
+    return ", ".join(f"{counts[name]} {name}" for name in names if counts[name])
 
 
 def explain(result: Result, adapter: Adapter) -> str:
@@ -209,7 +216,7 @@ def as_json(results: Sequence[Result], adapter: Adapter, seed: int) -> dict[str,
 def _record(result: Result, adapter: Adapter) -> dict[str, Any]:
     names = ("claim", "status", "equation", "statement", "detail", "inputs", "discarded", "seconds")
     record = {name: getattr(result, name) for name in names}
-    record["convention"] = result.convention
+    record |= {"convention": result.convention, "asked": result.asked}
     record["ratio"] = result.ratio if math.isfinite(result.ratio) else str(result.ratio)
     if result.failure is not None:
         record["failure"] = {

@@ -59,7 +59,8 @@ class Result:
     status: "passed", "failed", "not_implemented" or "expected_failure"; ratio: the largest error
     over its bound; inputs and discarded: how many were checked, and how many could decide nothing;
     dtype: the precision that the adapter was checked in; convention: whether another method that
-    is right may fail it.
+    is right may fail it; asked: False where the adapter's methods take no norm or no box, so that
+    claims on these are not asked of it, which counts as not implemented.
     """
 
     claim: str
@@ -76,6 +77,7 @@ class Result:
     dtype: str = "float64"
     failure: Failure | None = None
     convention: bool = False
+    asked: bool = True
 
 
 def check(
@@ -252,9 +254,10 @@ def run_claim(
         dtype=str(probe.dtype),
         convention=claim.convention,
     )
-    if missing := [method for method in claim.methods if not probe.has(method)]:
-        detail = f"{adapter.name} has no {' and no '.join(missing)}"
-        return replace(result, status="not_implemented", detail=detail)
+    if absent := claim.absent(probe):
+        return replace(result, status="not_implemented", detail=absent)
+    if not_taken := claim.not_taken(probe):
+        return replace(result, status="not_implemented", detail=not_taken, asked=False)
     attempt = partial(_attempt, claim, probe, truth)
     inputs = discarded = 0
     for case in draw(claim, seed, examples):

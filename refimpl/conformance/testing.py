@@ -72,7 +72,7 @@ def suite(
         if result.status == "failed":
             pytest.fail(explain(result, instance), pytrace=False)
         if result.status == "not_implemented":
-            pytest.skip(result.detail)
+            pytest.skip(result.detail if result.asked else f"not asked: {result.detail}")
         if result.status == "expected_failure":
             pytest.xfail(result.detail)
 

@@ -243,6 +243,20 @@ def norm(d: int, unit: float) -> float:
     return gamma(d + 6, unit)
 
 
+def projection(case: Case, nearest: Array, unit: float) -> Array:
+    """Error (n,d) of p = clip(s delta, low, high), the nearest point of an l2 ball and a box.
+
+    ||p||^2 = epsilon^2, and s^2 D of it, D = ||delta||^2 over the free entries, is left by the
+    clipped ones: s is off by gamma epsilon^2/(s D), and s delta by that times |delta|.
+    """
+    size = np.abs(case.delta)
+    free = (nearest > case.box[0]) & (nearest < case.box[1]) & (size > 0)
+    D = np.square(np.where(free, size, 0)).sum(axis=1, keepdims=True)
+    s = np.where(free, np.abs(nearest) / np.where(size > 0, size, 1), 0).max(axis=1, keepdims=True)
+    share = np.square(case.epsilon) / np.where(D > 0, s * D, np.inf)
+    return norm(size.shape[1], unit) * size * (1 + share)
+
+
 def shifted(case: Case, far: Array, unit: float, side: int) -> Case:
     """One sample, and a scalar network moved by its errors: towards robust (+1) or away (-1).
 
@@ -250,14 +264,18 @@ def shifted(case: Case, far: Array, unit: float, side: int) -> Case:
     a network with b off by gamma times |W| far + |b|, and A and c off by a relative gamma. y f is
     monotone in each of them, so that the first crossing of any implementation, along a ray or in
     any direction, lies between those of the two extremes. Zeros of A and c stay zeros: where a
-    network is 0 because its neurons are off, so is every computed one.
+    network is 0 because its neurons are off, so is every computed one. The room lo - x and hi - x
+    that a box leaves is off by a relative unit, and less of it is towards robust.
     """
     net, y = case.net, int(case.y[0])
     helps = side * y * np.sign(net.A[0])
     size = np.abs(net.W) @ far + np.abs(net.bias)
     b = net.bias + helps * 2 * gamma(net.dim + 3, unit) * size
     A = net.A + side * y * 2 * gamma(net.n_hidden + 3, unit) * np.abs(net.A)
-    return case.replace(b=b, A=A, c=net.c + side * y * 8 * unit * np.abs(net.c))
+    moved = case.replace(b=b, A=A, c=net.c + side * y * 8 * unit * np.abs(net.c))
+    if "box" in case:
+        moved["box"] = case.x + (1 - side * 4 * unit) * (case.box - case.x)
+    return moved
 
 
 def cosine(d: int, unit: float) -> float:

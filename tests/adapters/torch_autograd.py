@@ -110,46 +110,63 @@ class Torch(Adapter):
         v = labels.to(x.dtype) @ features
         return x - epsilon * y[:, None] * v / torch.linalg.vector_norm(v)
 
-    def smallest_step(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any, direction: Any) -> Any:
-        W, b, A, c, x, direction = (array.double() for array in (W, b, A, c, x, direction))
-        u = direction / torch.linalg.vector_norm(direction, dim=1, keepdim=True)
+    def smallest_step(self, *arguments: Any, norm: float = 2, box: Any = None) -> Any:
+        W, b, A, c, x, direction = (arguments[i].double() for i in (0, 1, 2, 3, 4, 6))
+        y = arguments[5]
+        u = direction / torch.linalg.vector_norm(direction, norm, dim=1, keepdim=True)
         rows = zip(x @ W.T + b, u @ W.T, y, strict=True)
         margins = y * self.outputs(W, b, A, c, x)[:, 0]
         walks = (walk(z, slope, label * A[0], label * c[0]) for z, slope, label in rows)
         steps = torch.stack([torch.as_tensor(step, dtype=torch.float64) for step in walks])
+        if box is not None:
+            ends = torch.where(u > 0, box[1].double() - x, x - box[0].double()) / u.abs()
+            end = torch.where(u != 0, ends, torch.inf).amin(dim=1)
+            steps = torch.where(steps > end, torch.inf, steps)
         return torch.where(margins <= 0, 0.0, steps)
 
-    def project(self, delta: Any, epsilon: float) -> Any:
+    def project(self, delta: Any, epsilon: float, norm: float = 2) -> Any:
+        if norm == torch.inf:
+            return delta.clamp(-epsilon, epsilon)
         norm = torch.linalg.vector_norm(delta, dim=1, keepdim=True)
         return torch.where(norm > epsilon, delta * (epsilon / norm), delta)
 
-    def pgd_attack(self, *arguments: Any) -> Any:
+    def pgd_attack(self, *arguments: Any, norm: float = 2, box: Any = None) -> Any:
         W, b, A, c, x, y, epsilon, steps, step_size, seed = arguments
 
         def margin(delta: Any) -> Any:
             return y * self.outputs(W, b, A, c, x + delta)[:, 0]
 
+        def inside(delta: Any) -> Any:
+            """Scale to the ball and clip to the box, which holds x: in both, if not the nearest."""
+            delta = self.project(delta, epsilon, norm)
+            return delta if box is None else (x + delta).clamp(box[0], box[1]) - x
+
         rng = torch.Generator().manual_seed(seed)
-        delta = self.project(epsilon * torch.randn(x.shape, generator=rng, dtype=x.dtype), epsilon)
+        delta = inside(epsilon * torch.randn(x.shape, generator=rng, dtype=x.dtype))
         best = delta
         for _ in range(steps):
             delta = delta.requires_grad_()
             g = torch.autograd.grad(margin(delta).sum(), delta)[0]  # each row has its own
-            norm = torch.linalg.vector_norm(g, dim=1, keepdim=True)
-            direction = torch.where(norm > 0, g / norm, 0.0)
-            delta = self.project(delta.detach() - step_size * direction, epsilon)
+            size = torch.linalg.vector_norm(g, dim=1, keepdim=True)
+            direction = g.sign() if norm == torch.inf else torch.where(size > 0, g / size, 0.0)
+            delta = inside(delta.detach() - step_size * direction)
             best = torch.where((margin(delta) < margin(best))[:, None], delta, best)
         return x + best
 
-    def radius_bounds(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any) -> Any:
-        """|f| over a Lipschitz constant, and the step along the gradient."""
-        W, b, A, c, x = (array.double() for array in (W, b, A, c, x))
+    def radius_bounds(self, *arguments: Any, norm: float = 2, box: Any = None) -> Any:
+        """|f| over a Lipschitz constant, and the step along the gradient.
+
+        A slope in l_p is a gradient in the dual norm, 1/p + 1/q = 1; a box brings nothing nearer.
+        """
+        W, b, A, c, x = (array.double() for array in arguments[:5])
+        y, dual = arguments[5], {1: torch.inf, 2: 2, torch.inf: 1}[norm]
         margins = y * self.outputs(W, b, A, c, x)[:, 0]
-        lipschitz = (A[0].abs() * torch.linalg.vector_norm(W, dim=1)).sum()
+        lipschitz = (A[0].abs() * torch.linalg.vector_norm(W, dual, dim=1)).sum()
         lower = torch.where(margins > 0, margins / lipschitz, 0.0)
         direction = self.input_gradient(W, b, A, c, x, -y[:, None].double())
         moves = torch.linalg.vector_norm(direction, dim=1) > 0
-        found = self.smallest_step(W, b, A, c, x, y, torch.where(moves[:, None], direction, 1.0))
+        direction = torch.where(moves[:, None], direction, 1.0)
+        found = self.smallest_step(W, b, A, c, x, y, direction, norm=norm, box=box)
         return lower, torch.where(moves | (margins <= 0), found, torch.inf)
 
     def robust_accuracy(self, radius: Any, epsilons: Any) -> Any:

@@ -15,7 +15,7 @@ from refimpl.conformance.claims.registry import OTHER, Claim, claim, registered
 
 __all__ = ["OTHER", "Claim", "claim", "claims"]
 
-TOPICS = ("data", "network", "losses", "gradients", "training", "attacks", "radius")
+TOPICS = ("data", "network", "losses", "gradients", "training", "attacks", "radius", "regions")
 
 
 @cache

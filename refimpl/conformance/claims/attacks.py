@@ -53,10 +53,10 @@ def smallest_step(mine: Probe, truth: Probe, case: Case) -> None:
     Later crossings, bisection that skips a pair of them, and steps in units of the direction's own
     length show here.
     """
-    _within_brackets(mine, truth, case)
+    within_brackets(mine, truth, case)
 
 
-def _within_brackets(mine: Probe, truth: Probe, case: Case) -> None:
+def within_brackets(mine: Probe, truth: Probe, case: Case) -> None:
     """Compare steps with those of the networks that are moved by their errors, both ways."""
     decided = False
     steps = np.minimum(mine.smallest_step(**case), tolerances.FAR)
@@ -72,7 +72,7 @@ def _within_brackets(mine: Probe, truth: Probe, case: Case) -> None:
 
 def brackets(truth: Probe, case: Case, unit: float) -> tuple[float, float]:
     """Between what steps t an implementation may find the case's one sample, both at most FAR."""
-    u = np.abs(case.direction[0]) / np.linalg.norm(case.direction[0])
+    u = np.abs(case.direction[0]) / np.linalg.norm(case.direction[0], ord=case.get("norm", 2))
 
     def step(of: Case) -> float:
         return float(min(truth.smallest_step(**of)[0], tolerances.FAR))
@@ -142,7 +142,7 @@ def direction_length(mine: Probe, truth: Probe, case: Case) -> None:
 
     A t in units of the direction is a radius in units of nothing.
     """
-    _within_brackets(mine, truth, case.replace(direction=4 * case.direction))
+    within_brackets(mine, truth, case.replace(direction=4 * case.direction))
 
 
 @claim("PGD-projection", "project", cases.balls())
@@ -208,7 +208,7 @@ def _linear(seed: int, scale: float = 1.0, bias: float = 0.0, **settings: float)
     return Case.of(net, x=x, y=y, **attack | settings)
 
 
-def _demand_flips(mine: Probe, case: Case) -> None:
+def demand_flips(mine: Probe, case: Case) -> None:
     """Demand that the attack flips every sample of the case."""
     margins = _margins(mine, case)
     mine.demand(
@@ -221,7 +221,8 @@ def _margins(mine: Probe, case: Case) -> Array:
     return np.asarray(case.y * case.net.outputs(mine.pgd_attack(**case))[:, 0])
 
 
-def _seeds() -> st.SearchStrategy[Case]:
+def seeds() -> st.SearchStrategy[Case]:
+    """Seeds, from which a claim makes what it attacks."""
     return st.builds(Case, seed=strategies.seeds().map(lambda seed: seed % 2**31))
 
 
@@ -253,7 +254,7 @@ def _steep_and_flat(seed: int) -> Case:
     return Case.of(net, x=x, y=y, epsilon=2.05, steps=40, step_size=0.25, seed=seed)
 
 
-@claim("PGD-row-by-row", "pgd_attack", _seeds())
+@claim("PGD-row-by-row", "pgd_attack", seeds())
 def row_by_row(mine: Probe, truth: Probe, case: Case) -> None:
     """A sample that flips alone flips in a batch as well. Needs no oracle.
 
@@ -272,16 +273,16 @@ def row_by_row(mine: Probe, truth: Probe, case: Case) -> None:
         mine.demand(what, ~left | (margins <= 0), "at most 0", margins)
 
 
-@claim("PGD-linear", "pgd_attack", _seeds(), convention=True)
+@claim("PGD-linear", "pgd_attack", seeds(), convention=True)
 def linear(mine: Probe, truth: Probe, case: Case) -> None:
     """On f(x) = <w, x> every sample flips at 2.05, above all the radii |f|/||w|| of 0.5 to 2.
 
     Nothing is easier to attack: steps of the wrong sign, labels ignored, sign gradients.
     """
-    _demand_flips(mine, _linear(case.seed))
+    demand_flips(mine, _linear(case.seed))
 
 
-@claim("PGD-small-budget", "pgd_attack", _seeds(), convention=True)
+@claim("PGD-small-budget", "pgd_attack", seeds(), convention=True)
 def small_budget(mine: Probe, truth: Probe, case: Case) -> None:
     """On f(x) = <w, x> with epsilon = 0.4, too small to flip, margins fall by epsilon ||w||.
 
@@ -296,26 +297,26 @@ def small_budget(mine: Probe, truth: Probe, case: Case) -> None:
     mine.demand("fall of the margin", fall >= 0.98 * expected, wanted, fall)
 
 
-@claim("PGD-scale", "pgd_attack", _seeds(), convention=True)
+@claim("PGD-scale", "pgd_attack", seeds(), convention=True)
 def scale(mine: Probe, truth: Probe, case: Case) -> None:
     """Outputs 2^-20 times as large are attacked as well. Needs no oracle.
 
     A gradient that is not normalised makes small outputs look robust.
     """
-    _demand_flips(mine, _linear(case.seed, scale=2.0**-20))
+    demand_flips(mine, _linear(case.seed, scale=2.0**-20))
 
 
-@claim("PGD-large-outputs", "pgd_attack", _seeds(), convention=True)
+@claim("PGD-large-outputs", "pgd_attack", seeds(), convention=True)
 def large_outputs(mine: Probe, truth: Probe, case: Case) -> None:
     """Outputs 2^12 times as large are attacked as well. Needs no oracle.
 
     At such margins the gradient of the logistic loss underflows to 0, and the attack stands still:
     gradient masking, the best known way to a robustness that is not there.
     """
-    _demand_flips(mine, _linear(case.seed, scale=2.0**12))
+    demand_flips(mine, _linear(case.seed, scale=2.0**12))
 
 
-@claim("PGD-best-iterate", "pgd_attack", _seeds(), convention=True)
+@claim("PGD-best-iterate", "pgd_attack", seeds(), convention=True)
 def best_iterate(mine: Probe, truth: Probe, case: Case) -> None:
     """What comes back is adversarial if any iterate was, not only if the last one is.
 
@@ -327,10 +328,10 @@ def best_iterate(mine: Probe, truth: Probe, case: Case) -> None:
     )
     x = np.random.default_rng(case.seed).uniform(0, 0.8, (24, 1))
     attack = {"epsilon": 2.0, "steps": 40, "step_size": 0.15, "seed": case.seed}
-    _demand_flips(mine, Case.of(net, x=x, y=np.ones(24, np.int64), **attack))
+    demand_flips(mine, Case.of(net, x=x, y=np.ones(24, np.int64), **attack))
 
 
-@claim("PGD-no-gradient", "pgd_attack", _seeds())
+@claim("PGD-no-gradient", "pgd_attack", seeds())
 def no_gradient(mine: Probe, truth: Probe, case: Case) -> None:
     """Where all neurons are off the attack returns a point in the ball, not NaN.
 
@@ -342,7 +343,7 @@ def no_gradient(mine: Probe, truth: Probe, case: Case) -> None:
     mine.demand("||x' - x||", far <= 2.05 + 1e-3, "at most 2.05", far)
 
 
-@claim("PGD-seed", "pgd_attack", _seeds(), convention=True)
+@claim("PGD-seed", "pgd_attack", seeds(), convention=True)
 def seed(mine: Probe, truth: Probe, case: Case) -> None:
     """The same seed gives the same adversarial points.
 

@@ -17,14 +17,14 @@ from refimpl.conformance.claims.registry import claim
 SOLVER = 1e-9  # relative tolerance of the exact radius, both of the oracle's and of a candidate's
 
 
-def _contain_radius(mine: Probe, truth: Probe, case: Case) -> None:
+def contain_radius(mine: Probe, truth: Probe, case: Case) -> None:
     """Compare those of the candidate's bounds that there are."""
     for part, got in enumerate(mine.radius_bounds(**case)):
         if got is not None:
             _sound(mine, truth, case, part, got)
 
 
-def _bounds(mine: Probe, case: Case, *parts: int) -> list[Array]:
+def bounds_of(mine: Probe, case: Case, *parts: int) -> list[Array]:
     """Return those of the candidate's lower (0) and upper (1) bounds, which are to be there."""
     bounds = mine.radius_bounds(**case)
     if any(bounds[part] is None for part in parts):
@@ -67,7 +67,7 @@ def lower(mine: Probe, truth: Probe, case: Case) -> None:
 
     A lower bound that is too large certifies robustness that is not there: the worst error of all.
     """
-    _sound(mine, truth, case, 0, *_bounds(mine, case, 0))
+    _sound(mine, truth, case, 0, *bounds_of(mine, case, 0))
 
 
 @claim("E29-radius-upper", "radius_bounds", cases.problems())
@@ -76,7 +76,7 @@ def upper(mine: Probe, truth: Probe, case: Case) -> None:
 
     No attack can beat the exact radius: one that seems to has a wrong norm or a wrong margin.
     """
-    _sound(mine, truth, case, 1, *_bounds(mine, case, 1))
+    _sound(mine, truth, case, 1, *bounds_of(mine, case, 1))
 
 
 @claim("E29-misclassified", "radius_bounds", cases.problems(correct=False))
@@ -87,7 +87,7 @@ def misclassified(mine: Probe, truth: Probe, case: Case) -> None:
     """
     wrong = tolerances.misclassified(case, mine.unit)
     discard_if(not wrong.any())
-    (lower,) = _bounds(mine, case, 0)
+    (lower,) = bounds_of(mine, case, 0)
     holds = ~wrong | (lower <= 0)
     mine.demand("lower bound of a misclassified sample", holds, "at most 0", lower)
 
@@ -99,7 +99,7 @@ def tie(mine: Probe, truth: Probe, case: Case) -> None:
     Dead networks are tied everywhere; counted as robust, they are the most robust of all.
     """
     y = np.where(np.arange(len(case.x)) % 2, -1, 1)
-    (lower,) = _bounds(mine, case.replace(y=y), 0)
+    (lower,) = bounds_of(mine, case.replace(y=y), 0)
     mine.demand("lower bound at f = 0", lower == 0, 0, lower)
 
 
@@ -109,7 +109,7 @@ def oddities(mine: Probe, truth: Probe, case: Case) -> None:
 
     Whoever drops what is parallel, equal or zero, or tests for zero with a tolerance, fails here.
     """
-    _contain_radius(mine, truth, case)
+    contain_radius(mine, truth, case)
 
 
 @claim("E29-unreachable", "radius_bounds", cases.problems())
@@ -118,7 +118,7 @@ def unreachable(mine: Probe, truth: Probe, case: Case) -> None:
 
     A finite bound claims a point that does not exist; medians and curves take it for one.
     """
-    (upper,) = _bounds(mine, cases.unreachable(case), 1)
+    (upper,) = bounds_of(mine, cases.unreachable(case), 1)
     mine.demand("upper bound where nothing is adversarial", np.isposinf(upper), np.inf, upper)
 
 
@@ -148,7 +148,7 @@ def tight(mine: Probe, truth: Probe, case: Case) -> None:
 
     A gap is honest, but a robust accuracy between two curves that are apart decides little.
     """
-    lower, upper = _bounds(mine, case, 0, 1)
+    lower, upper = bounds_of(mine, case, 0, 1)
     exact = _radii(truth, case)
     settled = exact[1] - exact[0] <= 1e-8 * exact[1]
     discard_if(not settled.any())
@@ -193,7 +193,7 @@ def switching(mine: Probe, truth: Probe, case: Case) -> None:
     The distance to one hyperplane, of all neurons or of those that are active at x, is no radius:
     4.221 against 2.846 in the example of E31.
     """
-    _contain_radius(mine, truth, case)
+    contain_radius(mine, truth, case)
 
 
 @claim("E31-many-neurons", "radius_bounds", cases.searches())
@@ -202,7 +202,7 @@ def many(mine: Probe, truth: Probe, case: Case) -> None:
 
     What leaves out linear regions, or prunes too early, passes small tests and fails here.
     """
-    _contain_radius(mine, truth, case)
+    contain_radius(mine, truth, case)
 
 
 @st.composite
@@ -221,7 +221,7 @@ def averaging(mine: Probe, truth: Probe, case: Case) -> None:
     The paper's central number, in closed form. Needs no oracle.
     """
     k, d = case.x.shape
-    _contains(mine, case, np.full(k, np.sqrt(d / k)))
+    contains(mine, case, np.full(k, np.sqrt(d / k)))
 
 
 @claim("E22-averaging-anywhere", "radius_bounds", _averaging())
@@ -238,10 +238,10 @@ def averaging_anywhere(mine: Probe, truth: Probe, case: Case) -> None:
     p, q = z[np.arange(k), own], z[np.arange(k), 1 - own]
     same = (case.y[:, None] == case.y).sum(axis=1)
     discard_if((p <= np.maximum(q, 0) + 0.1).any())
-    _contains(mine, case, np.minimum(p / np.sqrt(same), (p - q) / np.sqrt(k)))  # (E22)
+    contains(mine, case, np.minimum(p / np.sqrt(same), (p - q) / np.sqrt(k)))  # (E22)
 
 
-def _contains(mine: Probe, case: Case, radius: Array) -> None:
+def contains(mine: Probe, case: Case, radius: Array) -> None:
     """Bounds contain a closed form, which holds for features that are orthogonal up to rounding."""
     k, d = case.x.shape
     lower, upper = mine.radius_bounds(**case)
@@ -282,7 +282,7 @@ def not_below(mine: Probe, truth: Probe, case: Case) -> None:
 
     One of the two is wrong then: either a certificate or an attack that claims too much.
     """
-    (lower,) = _bounds(mine, case, 0)
+    (lower,) = bounds_of(mine, case, 0)
     for t, bound, row in zip(mine.smallest_step(**case), lower, case.each(), strict=True):
         early, late = brackets(truth, row, mine.unit)
         if late - early <= tolerances.VOID * late:

@@ -11,7 +11,7 @@ from refimpl.conformance.adapter import Probe
 from refimpl.conformance.case import Case
 from refimpl.equations import EQUATIONS
 
-OTHER = {"PGD": "projected gradient descent in the l2 ball (customary)"}
+OTHER = {"PGD": "projected gradient descent in a ball (customary)"}
 OTHER["Figure2"] = "cosines <mu_i, w_r>/(||mu_i|| ||w_r||) (paper, Figure 2)"
 
 Assertion = Callable[[Probe, Probe, Case], None]
@@ -24,14 +24,16 @@ class Claim:
     `assertion(mine, truth, case)` raises `Mismatch` where the property fails and `Discard` where
     the case decides nothing; `mine` and `truth` are probes, of the candidate and of the oracle. Its
     docstring has the property, and below it what a failure means. `cases` is a strategy, `methods`
-    are those that a candidate needs, and `option` is the option of `check` that asks for the claim.
-    A `convention` says which of several right methods it is, so that others fail it too.
+    are those that a candidate needs, `takes` are arguments that these need besides, and `option` is
+    the option of `check` that asks for the claim. A `convention` says which of several right
+    methods it is, so that others fail it too.
     """
 
     name: str
     methods: tuple[str, ...]
     cases: Any
     assertion: Assertion
+    takes: tuple[str, ...] = ()
     option: str = ""
     convention: bool = False
 
@@ -51,6 +53,18 @@ class Claim:
         """What a failure means, and how it hurts."""
         return self._paragraphs()[1]
 
+    def absent(self, probe: Probe) -> str:
+        """Say which methods the adapter lacks for this claim, "" if none."""
+        names = [method for method in self.methods if not probe.has(method)]
+        return f"{probe.adapter.name} has no {' and no '.join(names)}" if names else ""
+
+    def not_taken(self, probe: Probe) -> str:
+        """Say which arguments the adapter's methods do not take, "" if none."""
+        for method in self.methods:
+            if names := [it for it in self.takes if not probe.takes(method, it)]:
+                return f"{method} of {probe.adapter.name} takes no {' and no '.join(names)}"
+        return ""
+
     def _paragraphs(self) -> list[str]:
         text = inspect.getdoc(self.assertion) or ""
         return [" ".join(part.split()) for part in text.split("\n\n", 1)]
@@ -60,13 +74,19 @@ registered: dict[str, Claim] = {}
 
 
 def claim(
-    name: str, methods: str, cases: Any, *, option: str = "", convention: bool = False
+    name: str,
+    methods: str,
+    cases: Any,
+    *,
+    takes: str = "",
+    option: str = "",
+    convention: bool = False,
 ) -> Callable[[Assertion], Assertion]:
-    """Register an assertion as a claim; `methods` are names, `cases` is a strategy of cases."""
+    """Register an assertion as a claim; `methods` and `takes` are names, `cases` a strategy."""
 
     def register(assertion: Assertion) -> Assertion:
-        made = Claim(name, tuple(methods.split()), cases, assertion, option, convention)
-        registered[name] = made
+        names = tuple(methods.split()), cases, assertion, tuple(takes.split())
+        registered[name] = Claim(name, *names, option, convention)
         return assertion
 
     return register

@@ -14,7 +14,7 @@ from refimpl.conformance.defects.registry import Defect, registered
 
 __all__ = ["Defect", "Plain", "PlainSingle", "defects"]
 
-TOPICS = ("data", "network", "gradients", "training", "attacks", "radius")
+TOPICS = ("data", "network", "gradients", "training", "attacks", "radius", "regions")
 
 
 @cache

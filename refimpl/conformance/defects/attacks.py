@@ -142,7 +142,7 @@ class HalfAStep(Plain):
 class ComponentsClipped(Plain):
     """Each component is clipped to [-epsilon, epsilon]."""
 
-    def project(self, delta: Any, epsilon: float) -> Any:
+    def project(self, delta: Any, epsilon: float, *region: Any) -> Any:
         return np.clip(delta, -epsilon, epsilon)
 
 
@@ -150,7 +150,7 @@ class ComponentsClipped(Plain):
 class BatchNorm(Plain):
     """The norm of the whole batch in place of each row's."""
 
-    def project(self, delta: Any, epsilon: float) -> Any:
+    def project(self, delta: Any, epsilon: float, *region: Any) -> Any:
         return delta * min(1, epsilon / (np.linalg.norm(delta) or 1.0))
 
 
@@ -158,7 +158,7 @@ class BatchNorm(Plain):
 class AlwaysOnTheSphere(Plain):
     """Every row is scaled to norm epsilon."""
 
-    def project(self, delta: Any, epsilon: float) -> Any:
+    def project(self, delta: Any, epsilon: float, *region: Any) -> Any:
         norm = np.linalg.norm(delta, axis=1, keepdims=True)
         return delta * (epsilon / np.where(norm > 0, norm, 1))
 
@@ -167,7 +167,7 @@ class AlwaysOnTheSphere(Plain):
 class ZeroByZero(Plain):
     """delta min(1, epsilon/||delta||) and 0/0 for a row of zeros."""
 
-    def project(self, delta: Any, epsilon: float) -> Any:
+    def project(self, delta: Any, epsilon: float, *region: Any) -> Any:
         norm = np.linalg.norm(delta, axis=1, keepdims=True)
         return delta / norm * np.minimum(norm, epsilon)
 
@@ -176,25 +176,26 @@ class ZeroByZero(Plain):
 class HalfwayToTheBall(Plain):
     """Half the way towards the ball."""
 
-    def project(self, delta: Any, epsilon: float) -> Any:
-        return (delta + super().project(delta, epsilon)) / 2
+    def project(self, delta: Any, epsilon: float, *region: Any) -> Any:
+        return (delta + super().project(delta, epsilon, *region)) / 2
 
 
 @breaks("PGD-budget")
 class BudgetSpentTwice(Plain):
     """The random start is not part of the perturbation that is projected."""
 
-    def pgd_attack(self, *arguments: Any) -> Any:
+    def pgd_attack(self, *arguments: Any, norm: float = 2, box: Any = None) -> Any:
         W, b, A, c, x, y, epsilon, steps, step_size, seed = arguments
         start = self.start(np.random.default_rng(seed), x, epsilon)
-        return super().pgd_attack(W, b, A, c, x + start, y, epsilon, steps, step_size, seed)
+        arguments = W, b, A, c, x + start, y, epsilon, steps, step_size, seed
+        return super().pgd_attack(*arguments, norm=norm, box=box)
 
 
 @breaks("PGD-budget")
 class ProjectionForgotten(Plain):
     """Nothing keeps the iterates in the ball."""
 
-    def pgd_attack(self, *arguments: Any) -> Any:
+    def pgd_attack(self, *arguments: Any, norm: float = 2, box: Any = None) -> Any:
         W, b, A, c, x, y, epsilon, steps, step_size, seed = arguments
         delta = self.start(np.random.default_rng(seed), x, epsilon)
         for _ in range(steps):
@@ -277,8 +278,8 @@ class GradientZeroByZero(Plain):
 class StartUnseeded(Plain):
     """The random start takes fresh entropy."""
 
-    def start(self, rng: Any, x: Any, epsilon: float) -> Any:
-        return super().start(np.random.default_rng(), x, epsilon)
+    def start(self, rng: Any, *arguments: Any) -> Any:
+        return super().start(np.random.default_rng(), *arguments)
 
 
 @breaks("E26-closed-form")
@@ -311,9 +312,11 @@ class MarginTolerance(Plain):
 class ProjectionTolerance(Plain):
     """Points up to a relative 1e-6 outside stay where they are."""
 
-    def project(self, delta: Any, epsilon: float) -> Any:
+    def project(self, delta: Any, epsilon: float, *region: Any) -> Any:
         norm = np.linalg.norm(delta, axis=1, keepdims=True)
-        return np.where(norm > epsilon * (1 + 1e-6), super().project(delta, epsilon), delta)
+        return np.where(
+            norm > epsilon * (1 + 1e-6), super().project(delta, epsilon, *region), delta
+        )
 
 
 @breaks("PGD-large-outputs")

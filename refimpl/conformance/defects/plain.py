@@ -131,9 +131,32 @@ class Plain(Adapter):
     def unit(self, direction: Any) -> Any:
         return direction / np.linalg.norm(direction)
 
-    def smallest_step(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any, direction: Any) -> Any:
-        steps = [self.walk(W, b, A, c, *row) for row in zip(x, y, direction, strict=True)]
+    def limits(self, x: Any, box: Any) -> Any:
+        """Return what the box leaves of perturbations of x: low <= delta <= high."""
+        low, high = (-np.inf, np.inf) if box is None else box
+        return low - x, high - x
+
+    def size(self, delta: Any, norm: float) -> float:
+        return float(np.linalg.norm(delta, ord=norm))
+
+    def smallest_step(self, *arguments: Any, norm: float = 2, box: Any = None) -> Any:
+        W, b, A, c, *rows = arguments
+        steps = [
+            self.length(self.walk(W, b, A, c, x, y, direction), x, direction, norm, box)
+            for x, y, direction in zip(*rows, strict=True)
+        ]
         return np.array(steps)
+
+    def length(self, t: float, x: Any, direction: Any, norm: float, box: Any) -> float:
+        """Length of t unit directions in the norm, inf if they leave the box."""
+        u = direction.astype(float) / np.linalg.norm(direction.astype(float))
+        return t * self.size(u, norm) if t <= self.exit(x, u, box) else np.inf
+
+    def exit(self, x: Any, u: Any, box: Any) -> float:
+        """Where the ray leaves the box."""
+        low, high = self.limits(x.astype(float), box)
+        ahead = np.where(u > 0, high, -low)[u != 0]
+        return float((ahead / np.abs(u[u != 0])).min())
 
     def walk(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any, direction: Any) -> float:
         """One sample's smallest step: between its kinks f is affine."""
@@ -161,13 +184,31 @@ class Plain(Adapter):
         size = float(np.abs(A[0]) @ (np.abs(W) @ np.abs(u)))
         return last + f(last) / -slope if slope < -1e-13 * size else np.inf
 
-    def project(self, delta: Any, epsilon: float) -> Any:
-        norm = np.linalg.norm(delta, axis=1, keepdims=True)
-        return np.where(norm > epsilon, delta * (epsilon / np.where(norm > 0, norm, 1)), delta)
+    def project(self, delta: Any, epsilon: float, norm: float = 2, box: Any = None) -> Any:
+        low, high = self.limits(np.zeros_like(delta), box)
+        if norm == np.inf:
+            return np.clip(delta, np.maximum(low, -epsilon), np.minimum(high, epsilon))
+        if box is not None:
+            return self.shrink(delta.astype(float), epsilon, low, high).astype(delta.dtype)
+        size = np.linalg.norm(delta, axis=1, keepdims=True)
+        return np.where(size > epsilon, delta * (epsilon / np.where(size > 0, size, 1)), delta)
 
-    def start(self, rng: Any, x: Any, epsilon: float) -> Any:
+    def shrink(self, delta: Any, epsilon: float, low: Any, high: Any) -> Any:
+        """clip(s delta) with the largest s <= 1 that is in the ball, by bisection."""
+        below, above = np.zeros((2, len(delta), 1))
+        above += 1
+        for _ in range(60):
+            s = (below + above) / 2
+            outside = np.linalg.norm(np.clip(s * delta, low, high), axis=1) > epsilon
+            below, above = (np.where(outside[:, None], *it) for it in ((below, s), (s, above)))
+        whole = np.clip(delta, low, high)
+        inside = np.linalg.norm(whole, axis=1, keepdims=True) <= epsilon
+        return np.where(inside, whole, np.clip(below * delta, low, high))
+
+    def start(self, rng: Any, x: Any, epsilon: float, *region: Any) -> Any:
         """First perturbation."""
-        return self.project((epsilon * rng.standard_normal(x.shape)).astype(x.dtype), epsilon)
+        drawn = (epsilon * rng.standard_normal(x.shape)).astype(x.dtype)
+        return self.project(drawn, epsilon, *region)
 
     def ascent(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any) -> Any:
         """Return the unit direction in which the loss rises."""
@@ -175,13 +216,18 @@ class Plain(Adapter):
         norm = np.linalg.norm(g, axis=1, keepdims=True)
         return g / np.where(norm > 0, norm, 1)
 
-    def pgd_attack(self, *arguments: Any) -> Any:
+    def steepest(self, direction: Any, norm: float) -> Any:
+        """Of the vectors of norm 1 the one that rises most along the direction."""
+        return np.sign(direction) if norm == np.inf else direction
+
+    def pgd_attack(self, *arguments: Any, norm: float = 2, box: Any = None) -> Any:
         W, b, A, c, x, y, epsilon, steps, step_size, seed = arguments
-        delta = self.start(np.random.default_rng(seed), x, epsilon)
+        region = () if norm == 2 and box is None else (norm, self.limits(x, box))
+        delta = self.start(np.random.default_rng(seed), x, epsilon, *region)
         best = delta
         for _ in range(steps):
-            delta = delta + step_size * self.ascent(W, b, A, c, x + delta, y)
-            delta = self.project(delta, epsilon)
+            delta = delta + step_size * self.steepest(self.ascent(W, b, A, c, x + delta, y), norm)
+            delta = self.project(delta, epsilon, *region)
             best = self.better(W, b, A, c, x, y, best, delta)
         return x + best
 
@@ -190,33 +236,32 @@ class Plain(Adapter):
         old, new = (y * self.outputs(W, b, A, c, x + it)[:, 0] for it in (best, delta))
         return np.where((new < old)[:, None], delta, best)
 
-    def radius_bounds(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any) -> Any:
-        radius = np.array([self.radius(W, b, A, c, *row) for row in zip(x, y, strict=True)])
+    def radius_bounds(self, *arguments: Any, norm: float = 2, box: Any = None) -> Any:
+        *net, x, y = arguments
+        rows = zip(x, y, strict=True)
+        radius = np.array([self.radius(*net, *row, norm, box) for row in rows])
         return self.slack(radius, -1), self.slack(radius, 1)
 
     def slack(self, radius: Any, side: int) -> Any:
         return radius * (1 + side * 1e-10)
 
-    def radius(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any) -> float:
-        """Nearest point of all linear regions: 2^M least-distance problems."""
+    def radius(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any, *region: Any) -> float:
+        """Nearest point of all linear pieces: 2^M problems of least distance."""
         W, b, A, c, x = (array.astype(float) for array in (W, b, A, c, x))
-        z = W @ x + b
+        z, (norm, box) = W @ x + b, region
         if y * (A[0] @ np.maximum(z, 0) + c[0]) <= 0:
             return 0.0
-        return min(self.region(W, z, A[0], c[0], y, on) for on in self.patterns(z))
+        region = norm, *self.limits(x, box)
+        return min(self.piece(W, z, A[0], c[0], y, on, *region) for on in self.patterns(z))
 
     def patterns(self, z: Any) -> Any:
         """Activation patterns to look at."""
         return itertools.product((0.0, 1.0), repeat=len(z))
 
-    def region(self, W: Any, z: Any, a: Any, c: float, y: Any, pattern: Any) -> float:
-        """Distance of {delta: this pattern, y f <= 0} from 0, inf if it is empty.
-
-        min ||delta|| subject to E delta >= h is a problem of non-negative least squares (Lawson
-        and Hanson, *Solving Least Squares Problems*, chapter 23).
-        """
-        from scipy.optimize import nnls
-
+    def piece(
+        self, W: Any, z: Any, a: Any, c: float, y: Any, pattern: Any, norm: float, *limits: Any
+    ) -> float:
+        """Distance of {delta: this pattern, y f <= 0, in the box} from 0, inf if it is empty."""
         on = np.array(pattern)
         sign = 2 * on - 1
         E = np.vstack([sign[:, None] * W, -y * (a * on) @ W])
@@ -226,14 +271,51 @@ class Plain(Adapter):
             return np.inf
         E, h = E[size > 0] / size[size > 0, None], h[size > 0] / size[size > 0]
         scale = np.abs(h).max(initial=1e-300)
-        rows = np.vstack([E.T, h / scale])
+        low, high = (np.broadcast_to(it, len(W[0])) / scale for it in limits)
+        delta = self.nearest(E, h / scale, norm, low, high)
+        return np.inf if delta is None else scale * self.size(delta, norm)
+
+    def nearest(self, E: Any, h: Any, norm: float, low: Any, high: Any) -> Any:
+        """Return the point of E delta >= h, low <= delta <= high nearest to 0, None without any."""
+        return (
+            self.euclidean(*self.sides(E, h, low, high))
+            if norm == 2
+            else self.linear_program(E, h, norm, low, high)
+        )
+
+    def sides(self, E: Any, h: Any, low: Any, high: Any) -> Any:
+        """E delta >= h with a row for each finite side of the box."""
+        unit = np.eye(E.shape[1])
+        below, above = np.isfinite(low), np.isfinite(high)
+        return np.vstack([E, unit[below], -unit[above]]), np.hstack([h, low[below], -high[above]])
+
+    def euclidean(self, E: Any, h: Any) -> Any:
+        """Least distance by non-negative least squares.
+
+        Lawson and Hanson, *Solving Least Squares Problems*, chapter 23.
+        """
+        from scipy.optimize import nnls
+
+        rows = np.vstack([E.T, h])
         u, residual = nnls(rows, np.append(np.zeros(E.shape[1]), 1.0))
         if residual <= 1e-7:
-            return np.inf
+            return None
         r = rows @ u - np.append(np.zeros(E.shape[1]), 1.0)
-        delta = -scale * r[:-1] / r[-1]
+        delta = -r[:-1] / r[-1]
         # Where the set is empty up to rounding, the point is far from it.
-        return float(np.linalg.norm(delta)) if (E @ delta >= h - 1e-6 * scale).all() else np.inf
+        return delta if (E @ delta >= h - 1e-6).all() else None
+
+    def linear_program(self, E: Any, h: Any, norm: float, low: Any, high: Any) -> Any:
+        """Least sum, or largest, of u >= |delta|: one u for each entry in l1, one for all else."""
+        from scipy.optimize import linprog
+
+        d = E.shape[1]
+        unit, u = np.eye(d), np.eye(d) if norm == 1 else np.ones((d, 1))
+        rows = np.block([[-E, np.zeros((len(E), len(u[0])))], [unit, -u], [-unit, -u]])
+        costs = np.append(np.zeros(d), np.ones(len(u[0])))
+        bounds = [*zip(low, high, strict=True), *[(0, None)] * len(u[0])]
+        found: Any = linprog(costs, rows, np.append(-h, np.zeros(2 * d)), bounds=bounds)
+        return found.x[:d] if found.status == 0 else None
 
     def robust_accuracy(self, radius: Any, epsilons: Any) -> Any:
         return np.array([np.mean(self.robust(radius, epsilon)) for epsilon in epsilons])

@@ -16,7 +16,7 @@ from refimpl.conformance.defects.registry import breaks
 class HyperplaneDistance(Plain):
     """|f|/||grad f||: the linear region that x lies in, extended for ever."""
 
-    def radius(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any) -> float:
+    def radius(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any, *region: Any) -> float:
         z = W @ x + b
         margin = float(y * (A[0] @ np.maximum(z, 0) + c[0]))
         slope = float(np.linalg.norm((A[0] * (z > 0)) @ W))
@@ -27,7 +27,7 @@ class HyperplaneDistance(Plain):
 class AllNeuronsOn(Plain):
     """The hyperplane of all neurons together."""
 
-    def radius(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any) -> float:
+    def radius(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any, *region: Any) -> float:
         margin = float(y * (A[0] @ np.maximum(W @ x + b, 0) + c[0]))
         linear = float(y * (A[0] @ (W @ x + b) + c[0]))
         slope = float(np.linalg.norm(A[0] @ W))
@@ -71,7 +71,7 @@ class UpperBelowLower(Plain):
 class LipschitzBound(Plain):
     """f over a bound on its slope, as both bounds."""
 
-    def radius(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any) -> float:
+    def radius(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any, *region: Any) -> float:
         margin = float(y * (A[0] @ np.maximum(W @ x + b, 0) + c[0]))
         slope = float(np.linalg.norm(W, 2) * np.linalg.norm(A))
         return 0.0 if margin <= 0 else margin / slope if slope > 0 else np.inf
@@ -81,17 +81,17 @@ class LipschitzBound(Plain):
 class SmallWeightsDropped(Plain):
     """Output weights below 1e-3 count as 0."""
 
-    def radius(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any) -> float:
-        return super().radius(W, b, np.where(np.abs(A) < 1e-3, 0, A), c, x, y)
+    def radius(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any, *region: Any) -> float:
+        return super().radius(W, b, np.where(np.abs(A) < 1e-3, 0, A), c, x, y, *region)
 
 
 @breaks("E29-misclassified")
 class DistanceOnBothSides(Plain):
     """A misclassified sample has the distance to the boundary, too."""
 
-    def radius(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any) -> float:
+    def radius(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any, *region: Any) -> float:
         margin = y * (A[0] @ np.maximum(W @ x + b, 0) + c[0])
-        return super().radius(W, b, A, c, x, y if margin > 0 else -y)
+        return super().radius(W, b, A, c, x, y if margin > 0 else -y, *region)
 
 
 @breaks("E19-averaging-at-centres", "E22-averaging-anywhere")
@@ -138,17 +138,17 @@ class LowerTooLarge(Plain):
 class TiesAreRobust(Plain):
     """f = 0 on a whole region does not count as adversarial."""
 
-    def region(self, W: Any, z: Any, a: Any, c: float, y: Any, pattern: Any) -> float:
-        return super().region(W, z, a, c + y * 1e-6, y, pattern)
+    def piece(self, W: Any, z: Any, a: Any, c: float, *rest: Any) -> float:
+        return super().piece(W, z, a, c + rest[0] * 1e-6, *rest)
 
 
 @breaks("E29-tie")
 class TiesAtTheSampleAreRobust(Plain):
     """A sample with f = 0 has the distance to f < 0."""
 
-    def radius(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any) -> float:
+    def radius(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any, *region: Any) -> float:
         tied = A[0] @ np.maximum(W @ x + b, 0) + c[0] == 0
-        return np.inf if tied else super().radius(W, b, A, c, x, y)
+        return np.inf if tied else super().radius(W, b, A, c, x, y, *region)
 
 
 @breaks("E32-tight", "E32-tight-many-neurons", "E32-tight-oddities")

@@ -43,6 +43,8 @@ Rows are samples: n samples, d dimensions, M hidden neurons, K outputs, k cluste
     cotangent               (n,K), the v of E12
     direction               (n,d), of a ray from each sample, of any length
     delta                   (n,d), perturbations, to be projected onto the ball of radius epsilon
+    norm                    1 or inf, of distances and balls; where there is none it is that of l2
+    box                     (2,d), lo and hi of the inputs, in projections of delta; may be inf
     radius                  (n,), in robust-accuracy
     epsilon, epsilons       scalar; (e,): budgets in l2
     learning_rate, steps    scalars, of gradient descent with all samples
@@ -71,9 +73,8 @@ The outputs:
     share                   (e,), of samples with radius > epsilon
 
 No vectors: E1 and E7 are draws, E2 and E3 conditions on the data, E32 says how far a search got,
-and E33 and E35 have a checker of their own, `refimpl.verify_certificate`. E34, E36, E39, E40, E41
-and E42 serve the search, which may be done otherwise, and E37 and E38 need a norm and a box, which
-no vector has.
+and E33 and E35 have a checker of their own, `refimpl.verify_certificate`. E34, E36, E38, E39, E40,
+E41 and E42 serve the search, which may be done otherwise.
 """
 
 from __future__ import annotations

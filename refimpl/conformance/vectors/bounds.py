@@ -23,9 +23,10 @@ from refimpl import (
 )
 from refimpl._validation import Array
 from refimpl.conformance import tolerances
-from refimpl.conformance.adapter import discard_if
+from refimpl.conformance.adapter import REGION, discard_if
 from refimpl.conformance.case import Case
 from refimpl.conformance.tolerances import gamma
+from refimpl.projection import project
 
 DOUBLE, SINGLE = 2.0**-53 + 2.0**-53, 2.0**-24 + 2.0**-53
 SEARCH = 1e-9  # relative tolerance of an exact radius, on each side
@@ -141,6 +142,17 @@ def of_projection(unit: float, case: Case) -> Bounds:
     return {"projected": tolerances.norm(case.delta.shape[1], unit) * np.abs(case.delta)}
 
 
+def of_box_projection(unit: float, case: Case) -> Bounds:
+    """Row by row clip(s delta)."""
+    nearest = project(case.delta, case.epsilon, 2, *case.box)
+    return {"projected": tolerances.projection(case, nearest, unit)}
+
+
+def of_linf_projection(unit: float, case: Case) -> Bounds:
+    """Entry by entry delta, epsilon or a side of the box, none of which rounds."""
+    return {"projected": 0.0}
+
+
 def of_linear_step(unit: float, case: Case) -> Bounds:
     """E28: |f|/||g|| times g/||g||, which a change dg of g changes by 3 ||dg||/||g|| of it."""
     net, x, one = case.net, case.x, np.ones((len(case.x), 1))
@@ -159,11 +171,16 @@ def of_robust_accuracy(unit: float, case: Case) -> Bounds:
     return {"share": 2 * unit}
 
 
+def region(case: Case) -> dict[str, Any]:
+    """Norm and box of a case, those that it has."""
+    return {name: case[name] for name in REGION if name in case}
+
+
 def of_smallest_step(unit: float, case: Case) -> Bounds:
     """E27."""
 
     def find(net: TwoLayerReLU, rows: Case) -> tuple[Array, Array]:
-        t = smallest_step(net, rows.x, rows.y, rows.direction)
+        t = smallest_step(net, rows.x, rows.y, rows.direction, **region(rows))
         return t, t
 
     return {"t": _searched(unit, case, find, lambda label: label, 0.0)}
@@ -178,7 +195,8 @@ def of_radius(
         labels = case.get("labels")
 
         def find(net: TwoLayerReLU, rows: Case) -> tuple[Array, Array]:
-            radii = robust_radius(net, rows.x, rows.y, decision=decision(labels))
+            options = {"decision": decision(labels)} | region(rows)
+            radii = robust_radius(net, rows.x, rows.y, **options)
             return radii.lower, radii.upper
 
         return {"radius": _searched(unit, case, find, lambda it: signs(it, labels), 2 * SEARCH)}
@@ -226,7 +244,7 @@ def _searched(
         if reachable:
             discard_if((late - early > tolerances.VOID * late).any())
             length = (tolerances.norm(net.dim, unit) + search) * late
-            length += unit * np.linalg.norm(reach, axis=1)
+            length += unit * np.linalg.norm(reach, axis=1, ord=case.get("norm", 2))
             error[rows] = np.maximum(late - found[rows], found[rows] - early) + length
     return error
 

@@ -165,6 +165,22 @@ def _balls(rng: np.random.Generator) -> Case:
     return Case(delta=np.vstack([_eighths(rng, 5, 3), np.zeros(3), [0.0, 1.5, 2.0]]), epsilon=2.5)
 
 
+def _within(draw: Draw, norm: float | None = None, *, box: bool = True) -> Draw:
+    """Draw the same, with a norm, and a box whose sides touch samples; one may be infinite."""
+
+    def inputs(rng: np.random.Generator) -> Case:
+        case = draw(rng)
+        rows = case.x if "x" in case else np.zeros((1, 3))
+        more: Arrays = {} if norm is None else {"norm": norm}
+        if box:
+            room = rng.integers(0, 9, size=(2, 3)) / 8
+            room[rng.integers(2), rng.integers(3)] = np.inf
+            more["box"] = np.stack([rows.min(axis=0) - room[0], rows.max(axis=0) + room[1]])
+        return case.replace(**more)
+
+    return inputs
+
+
 def _curve(rng: np.random.Generator) -> Case:
     """Draw radii, one of them inf, and epsilons that they often equal."""
     radius = np.append(rng.integers(0, 9, size=7) / 4, np.inf)
@@ -178,7 +194,8 @@ def _method(method: str, *names: str) -> Callable[..., Arrays]:
     """Results of one of the oracle's methods, under these names."""
 
     def outputs(**case: Any) -> Arrays:
-        results = getattr(Reference(), method)(*(case[name] for name in METHODS[method].arguments))
+        arguments = (case[name] for name in METHODS[method].arguments)
+        results = getattr(Reference(), method)(*arguments, **bounds.region(Case(case)))
         return dict(zip(names, (results,) if len(names) == 1 else results, strict=True))
 
     return outputs
@@ -187,9 +204,10 @@ def _method(method: str, *names: str) -> Callable[..., Arrays]:
 def _radius(decision: Callable[[Any], Any]) -> Callable[..., Arrays]:
     """Robust radii under the decision that these labels of the outputs make, if any."""
 
-    def outputs(x: Any, y: Any, labels: Any = None, **net: Any) -> Arrays:
-        radii = robust_radius(TwoLayerReLU(**net), x, y, decision=decision(labels))
-        return {"radius": radii.upper}
+    def outputs(**inputs: Any) -> Arrays:
+        case = Case(inputs)
+        options = {"decision": decision(case.get("labels"))} | bounds.region(case)
+        return {"radius": robust_radius(case.net, case.x, case.y, **options).upper}
 
     return outputs
 
@@ -265,6 +283,19 @@ def _searched(
     return Vector(equations, inputs, _radius(decision), bounds.of_radius(decision, signs))
 
 
+def _stepped(equations: str, inputs: Draw) -> Vector:
+    return Vector(equations, inputs, _method("smallest_step", "t"), bounds.of_smallest_step)
+
+
+def _projected(inputs: Draw, bound: Callable[[float, Case], Arrays]) -> Vector:
+    return Vector("PGD", inputs, _method("project", "projected"), bound)
+
+
+def _bounded(norm: float | None, *, box: bool) -> Vector:
+    inputs = _within(lambda rng: _labelled()(rng).rows(slice(2)), norm, box=box)
+    return _searched("E29 E37", inputs, lambda labels: "sign", _sign)
+
+
 # Signs of the outputs for a label: +1 where one speaks for it, -1 where against it.
 
 
@@ -302,9 +333,12 @@ VECTORS: dict[str, Vector] = {
     "closed-form-attack": Vector(
         "E26", _attacked, _method("closed_form_attack", "x_adv"), bounds.of_closed_form
     ),
-    "smallest-step": Vector("E27", _rays, _method("smallest_step", "t"), bounds.of_smallest_step),
+    "smallest-step": _stepped("E27", _rays),
+    "smallest-step-linf-box": _stepped("E27 E37", _within(_rays, np.inf)),
     "linear-step": Vector("E28", _linear, _linear_step, bounds.of_linear_step),
-    "projection": Vector("PGD", _balls, _method("project", "projected"), bounds.of_projection),
+    "projection": _projected(_balls, bounds.of_projection),
+    "projection-box": _projected(_within(_balls), bounds.of_box_projection),
+    "projection-linf-box": _projected(_within(_balls, np.inf), bounds.of_linf_projection),
     "robust-accuracy": Vector(
         "E29", _curve, _method("robust_accuracy", "share"), bounds.of_robust_accuracy
     ),
@@ -312,4 +346,8 @@ VECTORS: dict[str, Vector] = {
     "radius-argmax": _searched("E29 E30", _labelled(3), lambda labels: "argmax", _own_class),
     "radius-group-max": _searched("E29 E30", _grouped, GroupMax, _own_group),
     "radius-group-sum": _searched("E29 E31", _grouped, GroupSum, _own_group),
+    "radius-l1": _bounded(1, box=False),
+    "radius-linf": _bounded(np.inf, box=False),
+    "radius-box": _bounded(None, box=True),
+    "radius-linf-box": _bounded(np.inf, box=True),
 }
