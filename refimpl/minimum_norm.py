@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from refimpl import _validation as check
-from refimpl._validation import Array
+from refimpl._validation import Array, IntArray
 from refimpl.decisions import Decision, check_decision, check_labels
 from refimpl.network import TwoLayerReLU
-from refimpl.radius import fast
 from refimpl.radius.answer import attain
-from refimpl.radius.ball import Ball
-from refimpl.radius.geometry import Geometry, Target, in_range, targets_of
+from refimpl.radius.geometry import Target, in_range, targets_of
 from refimpl.radius.incumbent import Incumbent
 from refimpl.radius.points import Question
-from refimpl.radius.problem import Problem
 from refimpl.radius.region import Space
 from refimpl.radius.search import length_in_sight
+from refimpl.walks import Pieces, Walks
 
-_RESTARTS = 8  # in vain, each in the piece around a random point, that end the attack
-_FARTHEST = 3  # of these points: 2^4 times as far as the nearest adversarial point known
-_PIECES = 8  # visited one after the other from there
+_STARTS = 32  # random ones of a sample
+_POLISHED = 6  # pieces of a sample, the ones with the least bounds
+_NEIGHBOURS = 3  # times that the pieces beside the nearest one are looked at
 _GROWTH = (4.0, 2.0**12)  # lengths of the region that is looked at until a point is found
 _POINTS = 3  # that are tried, where the nearest cannot be evaluated as adversarial
 
@@ -92,37 +91,35 @@ def minimum_norm_attack(
     x_adv = x.copy()
     with np.errstate(all="ignore"):  # a piece that overflows has no point
         z = net.preactivations(x)
-        right = ~question.adversarial(net.readout(z), y) & in_range(net, x)
-        for label in np.unique(y[right]).tolist():
-            targets = targets_of(net, label, decision)
-            index = np.flatnonzero(right & (y == label))
-            starts = _first_steps(net, space, targets, x[index], z[index])
-            for i, start in zip(index, starts, strict=True):
-                incumbent = _search(net, space, targets, x[i], z[i], start, rng)
+        index = np.flatnonzero(~question.adversarial(net.readout(z), y) & in_range(net, x))
+        if len(index) > 0:
+            targets, aims = _targets(net, y[index], decision)
+            pieces = Walks(space, targets, aims, x[index], z[index]).around(_STARTS, rng)
+            for k, i in enumerate(index):
+                near = pieces.take(np.flatnonzero(pieces.sample == k))
+                near = near._replace(target=near.target - aims[k][0])
+                incumbent = _search(net, space, [targets[t] for t in aims[k]], x[i], z[i], near)
                 points = incumbent.points[: -_POINTS - 1 : -1]
-                found = attain(question, space, incumbent, points, x[i], label)
+                found = attain(question, space, incumbent, points, x[i], int(y[i]))
                 if found is not None:
                     x_adv[i] = space.end(x[i], found[1][None])[0][0]
     return x_adv
 
 
-def _first_steps(
-    net: TwoLayerReLU, space: Space, targets: list[Target], x: Array, z: Array
-) -> Array:
-    """Weights v (n,M) of the nearest point v W of the pieces that the fast path looks at."""
-    geometry = space.geometry if space.plain else Geometry.of(net)
-    size = np.abs(x) @ np.abs(net.W).T + geometry.bias
-    return fast.bound(geometry, targets, z, size).v
+def _targets(
+    net: TwoLayerReLU, y: IntArray, decision: Decision
+) -> tuple[list[Target], list[list[int]]]:
+    """Targets of all labels, and the indices of those of each sample."""
+    targets, of_label = [], {}
+    for label in np.unique(y).tolist():
+        found = targets_of(net, label, decision)
+        of_label[label] = list(range(len(targets), len(targets) + len(found)))
+        targets += found
+    return targets, [of_label[label] for label in y.tolist()]
 
 
 def _search(
-    net: TwoLayerReLU,
-    space: Space,
-    targets: list[Target],
-    x: Array,
-    z: Array,
-    start: Array,
-    rng: np.random.Generator,
+    net: TwoLayerReLU, space: Space, targets: list[Target], x: Array, z: Array, pieces: Pieces
 ) -> Incumbent:
     """Find near adversarial points of one sample."""
     ball = space.around(x, z, np.abs(net.W) @ np.abs(x) + space.geometry.bias)
@@ -130,42 +127,28 @@ def _search(
     for growth in _GROWTH:
         ball.resize(growth * length)
         incumbent = Incumbent(ball, targets, "adversarial", None)
-        incumbent.start(ball.start(start, targets, net.W))
-        for problem in incumbent.problems:
-            incumbent.polish(problem, incumbent.near(problem))
-        _restart(incumbent, length, rng)
+        _polish(incumbent, _promising(pieces, targets))
         if incumbent.points:
             break
     return incumbent
 
 
-def _restart(incumbent: Incumbent, length: float, rng: np.random.Generator) -> None:
-    """Polish pieces around random points, until a few in a row bring nothing nearer."""
-    vain = 0
-    while vain < _RESTARTS:
-        known = len(incumbent.points)
-        radius = incumbent.ball.radius if known else length
-        nearest = [point.problem for point in incumbent.points[-1:]]
-        for problem in nearest or incumbent.problems:
-            _descend(incumbent, problem, _around(incumbent.ball, radius, rng))
-        vain = 0 if len(incumbent.points) > known else vain + 1
+def _promising(pieces: Pieces, targets: list[Target]) -> Pieces:
+    """Pieces that may have the nearest point, those with the least bounds first."""
+    best: dict[tuple[int, bytes], int] = {}
+    known = pieces.bound[pieces.met].min(initial=math.inf)
+    for k in np.argsort(-pieces.bound).tolist():
+        t = int(pieces.target[k])
+        best.setdefault((t, pieces.on[k, targets[t].branching].tobytes()), k)
+    order = [k for k in reversed(best.values()) if pieces.bound[k] <= known]
+    return pieces.take(np.array(order[:_POLISHED], np.int64))
 
 
-def _descend(incumbent: Incumbent, problem: Problem, z: Array) -> None:
-    """Go from piece to piece, however far, and on to the neighbours of the nearest one."""
-    for _ in range(_PIECES):
-        on = z > 0
-        key = problem.index, on[problem.target.branching].tobytes()
-        if key in incumbent.visited:
-            break
-        incumbent.visited.add(key)
-        z, _ = incumbent.visit(problem, on[None])
-    incumbent.polish(problem, z)
-
-
-def _around(ball: Ball, radius: float, rng: np.random.Generator) -> Array:
-    """Preactivations (M,) of a random point, from one to many times this distance in l2."""
-    direction = rng.standard_normal(ball.geometry.U.shape[1])
-    far = 2 ** rng.uniform(0, _FARTHEST) * radius / ball.per_l2[0]
-    direction *= far / float(np.linalg.norm(direction))
-    return np.asarray(ball.z + ball.geometry.U @ direction)
+def _polish(incumbent: Incumbent, pieces: Pieces) -> None:
+    """Offer the nearest points of pieces, and go on from the nearest one."""
+    for index in np.unique(pieces.target).tolist():
+        problem, on = incumbent.problems[index], pieces.on[pieces.target == index]
+        incumbent.visited |= {(index, row[problem.target.branching].tobytes()) for row in on}
+        z, _ = incumbent.visit(problem, on)
+        for _ in range(_NEIGHBOURS):
+            incumbent.polish(problem, z)

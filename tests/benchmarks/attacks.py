@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import signal
 import subprocess
@@ -173,18 +174,16 @@ def pyautoattack_attacks() -> dict[str, tuple[dict[str, Call], bool]]:
     from pyautoattack import AutoAttack
 
     def run(kind: str, norm: str, model: Model, epsilon: float) -> Any:
-        # It computes in float32, and takes images; budgets are smaller by that rounding.
+        return in_single(partial(evaluate, kind, norm), model, epsilon)
+
+    def evaluate(kind: str, norm: str, model: Model, u: Any, epsilon: float) -> Any:
         options = {} if kind == "standard" else {"version": "custom", "attacks": [kind]}
-        module = torch.nn.Sequential(torch.nn.Flatten(), model.module.float())
-        attack = AutoAttack(module, norm=norm, eps=epsilon * (1 - 1e-6), seed=0, **options)
-        u = model.u.float()[:, None, None, :]
-        try:
-            found = attack.run_standard_evaluation(u, model.classes, batch_size=len(u))
-        finally:
-            model.module.double()
+        module = torch.nn.Sequential(torch.nn.Flatten(), model.module)  # it takes images
+        attack = AutoAttack(module, norm=norm, eps=epsilon, seed=0, **options)
+        images = u.reshape(len(u), 1, *as_image(u.shape[1]))  # Square needs them
+        found = attack.run_standard_evaluation(images, model.classes, batch_size=len(u))
         found = found[0] if isinstance(found, tuple) else found
-        still = (found == u).flatten(1)
-        return torch.where(still, model.u, found.flatten(1).double())
+        return found.flatten(1)
 
     names = {"standard": "standard", "APGD-CE": "apgd-ce", "FAB": "fab", "Square": "square"}
     return {
@@ -199,8 +198,11 @@ def art_attacks() -> dict[str, tuple[dict[str, Call], bool]]:
     from art.estimators.classification import PyTorchClassifier
 
     def run(make: Call, model: Model, epsilon: float | None) -> Any:
+        return in_single(partial(generate, make), model, epsilon)
+
+    def generate(make: Call, model: Model, u: Any, epsilon: float | None) -> Any:
         classifier = PyTorchClassifier(
-            model=model.module.float(),  # ART computes in float32
+            model=model.module,
             loss=torch.nn.CrossEntropyLoss(),
             input_shape=(model.u.shape[1],),
             nb_classes=model.n_classes,
@@ -208,9 +210,7 @@ def art_attacks() -> dict[str, tuple[dict[str, Call], bool]]:
             device_type="cpu",
         )
         attack = make(classifier) if epsilon is None else make(classifier, epsilon)
-        found = attack.generate(model.u.numpy().astype(np.float32), y=model.classes.numpy())
-        model.module.double()
-        return found
+        return torch.tensor(attack.generate(u.numpy(), y=model.classes.numpy()))
 
     def steps(norm: float, classifier: Any, eps: float) -> Any:
         kind = evasion.ProjectedGradientDescent
@@ -232,6 +232,30 @@ LIBRARIES: dict[str, Call] = {
     "pyautoattack": pyautoattack_attacks,
     "adversarial-robustness-toolbox": art_attacks,
 }
+
+
+def as_image(d: int) -> tuple[int, int]:
+    """Sides of the square image of d pixels, or of one row of them."""
+    side = math.isqrt(d)
+    return (side, side) if side * side == d else (1, d)
+
+
+def in_single(attack: Call, model: Model, epsilon: float | None) -> Any:
+    """Run an attack that computes in float32, and carry its perturbations over to float64.
+
+    The coordinates of u and of the point are each rounded by at most 2^-25: budgets are smaller by
+    twice that, and by what the float32 norm may be off.
+    """
+    if epsilon is not None:
+        width = 1.0 if model.each.setting.norm == np.inf else model.u.shape[1] ** 0.5
+        epsilon = epsilon * (1 - 1e-6) - width * 2.0**-23
+    u = model.u.float()
+    model.module.float()
+    try:
+        found = attack(model, u, epsilon)
+    finally:
+        model.module.double()
+    return model.u + (found - u).double()
 
 
 def _stand_in(name: str) -> None:
