@@ -146,9 +146,13 @@ def _promising(pieces: Pieces, targets: list[Target]) -> Pieces:
 
 def _polish(incumbent: Incumbent, pieces: Pieces) -> None:
     """Offer the nearest points of pieces, and go on from the nearest one."""
-    for index in np.unique(pieces.target).tolist():
-        problem, on = incumbent.problems[index], pieces.on[pieces.target == index]
+    while len(pieces.bound) > 0:
+        index = int(pieces.target[0])
+        problem, of_it = incumbent.problems[index], pieces.target == index
+        on = pieces.on[of_it]
         incumbent.visited |= {(index, row[problem.target.branching].tobytes()) for row in on}
-        z, _ = incumbent.visit(problem, on)
+        incumbent.visit(problem, on)
+        pieces = pieces.take(~of_it & (pieces.bound < incumbent.ball.radius))
+    for point in incumbent.points[-1:]:
         for _ in range(_NEIGHBOURS):
-            incumbent.polish(problem, z)
+            incumbent.polish(point.problem, incumbent.near(point.problem))

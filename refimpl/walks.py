@@ -56,29 +56,52 @@ class Walks:
         rows = [np.minimum(np.arange(most), len(target.beta) - 1) for target in targets]
         self.alpha = np.array([t.alpha[row] for t, row in zip(targets, rows, strict=True)])
         self.beta = np.array([t.beta[row] for t, row in zip(targets, rows, strict=True)])
-        self.used = (self.alpha != 0).any(axis=1)
+        self.used, self.branching = (self.alpha != 0).any(axis=1), (self.alpha < 0).any(axis=1)
+        self.norms = space.geometry.norms
         self.sample = np.repeat(np.arange(len(x)), [len(each) for each in aims])
         self.target = np.concatenate([np.array(each, np.int64) for each in aims])
 
     def around(self, count: int, rng: np.random.Generator) -> Pieces:
-        """Pieces that walks visit which start at each sample, and `count` random points about."""
-        each = max(1, math.ceil(count * len(self.x) / len(self.sample)))
-        index = np.repeat(np.arange(len(self.sample)), each)
-        sample, target = (np.concatenate((a, a[index])) for a in (self.sample, self.target))
-        on = np.concatenate((self.z[self.sample] > 0, self._scattered(self.sample[index], rng)))
-        nothing = np.zeros(len(sample))
-        return self.walk(Pieces(sample, target, on, nothing, nothing > 0))
+        """Pieces that walks visit which start around each sample, from about `count` pieces.
 
-    def _scattered(self, sample: IntArray, rng: np.random.Generator) -> Flags:
-        """Neurons on at random points, of random combinations of the neurons' weights."""
-        geometry, z = self.space.geometry, self.z[sample]
-        direction = rng.standard_normal(z.shape) @ geometry.U
+        These are the sample's own, its neighbours behind the nearest kinks, and those of random
+        points, as many again.
+        """
+        each = max(1, math.ceil(count * len(self.x) / len(self.sample) / 2))
+        own = np.arange(len(self.sample))
+        beside, on = self._beside(each)
+        around = np.repeat(own, each)
+        on = np.concatenate((self._on(own), on, self._scattered(around, rng)))
+        index = np.concatenate((own, beside, around))
+        nothing = np.zeros(len(index))
+        return self.walk(Pieces(self.sample[index], self.target[index], on, nothing, nothing > 0))
+
+    def _on(self, index: IntArray) -> Flags:
+        """Neurons on at the samples of some aims."""
+        on: Flags = self.z[self.sample[index]] > 0
+        return on
+
+    def _beside(self, count: int) -> tuple[IntArray, Flags]:
+        """For each aim, the pieces of its sample with one of the nearest kinks crossed."""
+        far = np.abs(self.z) / np.where(self.norms > 0, self.norms, math.inf)
+        counts = self.branching[self.target]
+        order = np.argsort(np.where(counts, far[self.sample], math.inf), axis=1)[:, :count]
+        index, rank = np.nonzero(np.take_along_axis(counts, order, 1))
+        on = self._on(index)
+        neuron = order[index, rank]
+        on[np.arange(len(index)), neuron] ^= True
+        return index, on
+
+    def _scattered(self, index: IntArray, rng: np.random.Generator) -> Flags:
+        """Neurons on at random points, along random combinations of the neurons' weights."""
+        sample, U = self.sample[index], self.space.geometry.U
+        z = self.z[sample]
+        direction = rng.standard_normal(z.shape) @ U
         length = np.linalg.norm(direction, axis=1)
-        norms = np.where(geometry.norms > 0, geometry.norms, math.inf)
-        far = np.median(np.abs(z) / norms, axis=1)  # the kinks are
+        far = np.median(np.abs(z) / np.where(self.norms > 0, self.norms, math.inf), axis=1)
         far *= 2.0 ** rng.uniform(*_SCATTER, len(z)) / np.where(length > 0, length, 1.0)
         c = self.within(sample, far[:, None] * direction)
-        on: Flags = z + c @ geometry.U.T > 0
+        on: Flags = z + c @ U.T > 0
         return on
 
     def within(self, sample: IntArray, c: Array) -> Array:
