@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -13,17 +12,22 @@ from refimpl._validation import Array, IntArray
 from refimpl.decisions import Decision, check_decision, check_labels
 from refimpl.network import TwoLayerReLU
 from refimpl.radius.answer import attain
+from refimpl.radius.ball import Ball
 from refimpl.radius.geometry import Target, in_range, targets_of
-from refimpl.radius.incumbent import Incumbent
+from refimpl.radius.incumbent import Incumbent, Point, Polished
+from refimpl.radius.leaf import Multipliers
 from refimpl.radius.points import Question
 from refimpl.radius.region import Space
 from refimpl.radius.search import length_in_sight
 from refimpl.walks import Pieces, Walks
 
-_STARTS = 32  # random ones of a sample
-_POLISHED = 6  # pieces of a sample, the ones with the least bounds
+_STARTS = 48  # of the walks of a sample
+_POLISHED = 6  # pieces of a sample at once, the ones with the least bounds
+_ROUNDS = 3  # of these
 _NEIGHBOURS = 3  # times that the pieces beside the nearest one are looked at
 _GROWTH = (4.0, 2.0**12)  # lengths of the region that is looked at until a point is found
+_CLOSE = 1e-9  # relative: a point nearer by less is not looked for
+_BEYOND = tuple(2.0**-bits for bits in (48, 44, 40, 36, 32))  # what points are pushed out by
 _POINTS = 3  # that are tried, where the nearest cannot be evaluated as adversarial
 
 
@@ -68,10 +72,12 @@ def minimum_norm_attack(
     Notes
     -----
     A *piece* fixes which of the neurons that count against the sample are on. What is left is
-    convex, and its nearest point solves a few small least-distance problems, kinks included, where
-    a gradient would zigzag. From there the attack goes on to the piece that the point lies in, and
-    to pieces that differ in one neuron. It starts from the linear step at the sample, and, so that
-    neurons that are inactive there count too, from pieces around random points.
+    convex. Walks go from piece to piece by steps in closed form, for all samples and starts at
+    once; they start in the sample's own piece, behind its nearest kinks, and, so that neurons that
+    are inactive there count too, in pieces around random points. Each step bounds from below what
+    its piece has. Pieces that may still have a nearer point than the nearest one known are solved
+    as a few small least-distance problems, kinks included, where a gradient would zigzag; and so
+    are pieces that differ from the nearest one in one neuron.
 
     That it fails shows nothing; `robust_radius` proves. Source: E31, derived.
 
@@ -93,24 +99,43 @@ def minimum_norm_attack(
         z = net.preactivations(x)
         index = np.flatnonzero(~question.adversarial(net.readout(z), y) & in_range(net, x))
         if len(index) > 0:
-            targets, aims = _targets(net, y[index], decision)
-            pieces = Walks(space, targets, aims, x[index], z[index]).around(_STARTS, rng)
-            for k, i in enumerate(index):
-                near = pieces.take(np.flatnonzero(pieces.sample == k))
-                near = near._replace(target=near.target - aims[k][0])
-                incumbent = _search(net, space, [targets[t] for t in aims[k]], x[i], z[i], near)
-                points = incumbent.points[: -_POINTS - 1 : -1]
-                found = attain(question, space, incumbent, points, x[i], int(y[i]))
-                if found is not None:
-                    x_adv[i] = space.end(x[i], found[1][None])[0][0]
+            found = _searches(question, space, x[index], y[index], z[index], rng)
+            x_adv[index] = _attained(question, space, found, x[index], y[index])
     return x_adv
+
+
+def _searches(
+    question: Question, space: Space, x: Array, y: IntArray, z: Array, rng: np.random.Generator
+) -> list[Incumbent]:
+    """Find near adversarial points of samples that are classified correctly."""
+    net = question.net
+    targets, aims = _targets(net, y, question.decision)
+    walks = Walks(space, targets, aims, x, z)
+    pieces = walks.around(_STARTS, rng)
+    nearest, found = walks.nearest_met(pieces), []
+    for k, aim in enumerate(aims):
+        of_it = pieces.take(np.flatnonzero(pieces.sample == k))
+        of_it = of_it._replace(target=of_it.target - aim[0])
+        ball = space.around(x[k], z[k], np.abs(net.W) @ np.abs(x[k]) + space.geometry.bias)
+        its_targets = [targets[t] for t in aim]
+        if k in nearest:
+            piece, c = nearest[k]
+            ball.resize(2 * float(piece.bound[0]))
+            incumbent = Incumbent(ball, its_targets, "adversarial", None)
+            _offer(incumbent, piece._replace(target=piece.target - aim[0]), c)
+            _polish(incumbent, of_it)
+        else:
+            incumbent = _search(ball, its_targets, float(np.linalg.norm(x[k])), of_it)
+        found.append(incumbent)
+    return found
 
 
 def _targets(
     net: TwoLayerReLU, y: IntArray, decision: Decision
 ) -> tuple[list[Target], list[list[int]]]:
     """Targets of all labels, and the indices of those of each sample."""
-    targets, of_label = [], {}
+    targets: list[Target] = []
+    of_label: dict[int, list[int]] = {}
     for label in np.unique(y).tolist():
         found = targets_of(net, label, decision)
         of_label[label] = list(range(len(targets), len(targets) + len(found)))
@@ -118,41 +143,93 @@ def _targets(
     return targets, [of_label[label] for label in y.tolist()]
 
 
-def _search(
-    net: TwoLayerReLU, space: Space, targets: list[Target], x: Array, z: Array, pieces: Pieces
-) -> Incumbent:
-    """Find near adversarial points of one sample."""
-    ball = space.around(x, z, np.abs(net.W) @ np.abs(x) + space.geometry.bias)
-    length = length_in_sight(ball, targets, float(np.linalg.norm(x)))
+def _search(ball: Ball, targets: list[Target], x_norm: float, pieces: Pieces) -> Incumbent:
+    """Polish pieces of a sample of which no adversarial point is known yet."""
+    length = length_in_sight(ball, targets, x_norm)
     for growth in _GROWTH:
         ball.resize(growth * length)
         incumbent = Incumbent(ball, targets, "adversarial", None)
-        _polish(incumbent, _promising(pieces, targets))
+        _polish(incumbent, pieces)
         if incumbent.points:
             break
     return incumbent
 
 
-def _promising(pieces: Pieces, targets: list[Target]) -> Pieces:
-    """Pieces that may have the nearest point, those with the least bounds first."""
+def _offer(incumbent: Incumbent, piece: Pieces, c: Array) -> None:
+    """Take the point (p,) of a piece that is met."""
+    index, row, on = int(piece.target[0]), piece.row, piece.on[0]
+    ball, problem = incumbent.ball, incumbent.problems[index]
+    alpha = problem.target.alpha
+    v, w = c, np.eye(len(alpha))[row[0]]
+    if ball.euclidean:  # c = U^T v
+        q = alpha[row[0]] * on
+        v = -float(piece.bound[0]) / (np.linalg.norm(q @ ball.geometry.U) or 1.0) * q
+    problem.planes = np.append(problem.planes, problem.pool.add(row, piece.on))
+    z = ball.at(v)
+    incumbent.offer(Point(v, problem, ball.piece(piece.on), problem.planes))
+    tau = np.asarray(on, np.float64)
+    incumbent.polished[index] = Polished(on, Multipliers(w, tau, np.zeros(len(on))), z)
+    incumbent.visited.add((index, on[problem.target.branching].tobytes()))
+
+
+def _attained(
+    question: Question, space: Space, found: list[Incumbent], x: Array, y: IntArray
+) -> Array:
+    """Points (n,d) that the network finds adversarial: a little beyond those that were found.
+
+    By more than rounding can lose, so that another order of the sums finds the same. Where ties
+    alone are adversarial that is not so, and points beside them are tried.
+    """
+    some = [k for k, incumbent in enumerate(found) if incumbent.points]
+    x_adv, W = x.copy(), question.net.W
+    if not some:
+        return x_adv
+    perturbation = np.array([found[k].ball.perturbation(found[k].points[-1].v, W) for k in some])
+    guard = np.array([_noise(found[k]) for k in some])
+    left = np.ones(len(some), np.bool_)
+    rows = np.array(some)
+    for beyond in _BEYOND:
+        ends = space.end(x[rows], (1 + beyond) * perturbation)[0]
+        hit = left & question.adversarial(question.net.outputs(ends), y[rows], guard)
+        x_adv[rows[hit]] = ends[hit]
+        left &= ~hit
+    for k in rows[left].tolist():
+        points = found[k].points[: -_POINTS - 1 : -1]
+        attained = attain(question, space, found[k], points, x[k], int(y[k]))
+        if attained is not None:
+            x_adv[k] = space.end(x[k], attained[1][None])[0][0]
+    return x_adv
+
+
+def _noise(incumbent: Incumbent) -> float:
+    """Bound the rounding error of all constraints near the incumbent."""
+    ball = incumbent.ball
+    return max(float(p.target.noise(ball.geometry, ball.reach).max()) for p in incumbent.problems)
+
+
+def _promising(pieces: Pieces, incumbent: Incumbent) -> Pieces:
+    """Pieces that may have a nearer point, those with the least bounds first."""
+    pieces = pieces.take(pieces.bound < incumbent.ball.radius * (1 - _CLOSE))
     best: dict[tuple[int, bytes], int] = {}
-    known = pieces.bound[pieces.met].min(initial=math.inf)
     for k in np.argsort(-pieces.bound).tolist():
         t = int(pieces.target[k])
-        best.setdefault((t, pieces.on[k, targets[t].branching].tobytes()), k)
-    order = [k for k in reversed(best.values()) if pieces.bound[k] <= known]
+        branching = incumbent.problems[t].target.branching
+        best.setdefault((t, pieces.on[k, branching].tobytes()), k)
+    order = [k for key, k in reversed(best.items()) if key not in incumbent.visited]
     return pieces.take(np.array(order[:_POLISHED], np.int64))
 
 
 def _polish(incumbent: Incumbent, pieces: Pieces) -> None:
     """Offer the nearest points of pieces, and go on from the nearest one."""
-    while len(pieces.bound) > 0:
-        index = int(pieces.target[0])
-        problem, of_it = incumbent.problems[index], pieces.target == index
-        on = pieces.on[of_it]
-        incumbent.visited |= {(index, row[problem.target.branching].tobytes()) for row in on}
-        incumbent.visit(problem, on)
-        pieces = pieces.take(~of_it & (pieces.bound < incumbent.ball.radius))
+    for _ in range(_ROUNDS):
+        chosen = _promising(pieces, incumbent)
+        while len(chosen.bound) > 0:
+            index = int(chosen.target[0])
+            problem, of_it = incumbent.problems[index], chosen.target == index
+            on = chosen.on[of_it]
+            incumbent.visited |= {(index, row[problem.target.branching].tobytes()) for row in on}
+            incumbent.visit(problem, on)
+            chosen = chosen.take(~of_it & (chosen.bound < incumbent.ball.radius))
     for point in incumbent.points[-1:]:
         for _ in range(_NEIGHBOURS):
             incumbent.polish(point.problem, incumbent.near(point.problem))

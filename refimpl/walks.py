@@ -6,12 +6,14 @@ it lies in another piece, perhaps, from which the walk goes on. What a walk brin
 neurons `on` where it ends. The distance of the zeros is a lower bound of what the piece has, since
 the ReLUs that count for the sample lie above all their lines (E31): a piece whose bound is not
 below a point that is known need not be looked at.
+
+Walks are named by hashes: of two that have the same by chance one would be lost.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,7 +29,8 @@ _SCATTER = (-1.0, 4.0)  # logarithms to base 2 of how far starts are, in first s
 class Pieces(NamedTuple):
     """Pieces (S,): of which sample and target, neurons on (S,M), bound, and whether it is met.
 
-    `met` says that the point of that norm lies in the piece, and so is adversarial.
+    `met` says that the point of that norm lies in the piece, and so is adversarial; `row` is the
+    constraint that bounds the piece.
     """
 
     sample: IntArray
@@ -35,10 +38,12 @@ class Pieces(NamedTuple):
     on: Flags
     bound: Array
     met: Flags
+    row: IntArray
 
     def take(self, index: IntArray | Flags) -> Pieces:
         """Return some of them."""
-        return Pieces(*(array[index] for array in self))
+        fields: list[Any] = [array[index] for array in self]
+        return Pieces(*fields)
 
 
 class Walks:
@@ -56,7 +61,8 @@ class Walks:
         rows = [np.minimum(np.arange(most), len(target.beta) - 1) for target in targets]
         self.alpha = np.array([t.alpha[row] for t, row in zip(targets, rows, strict=True)])
         self.beta = np.array([t.beta[row] for t, row in zip(targets, rows, strict=True)])
-        self.used, self.branching = (self.alpha != 0).any(axis=1), (self.alpha < 0).any(axis=1)
+        self.used: Flags = np.any(self.alpha != 0, axis=1)
+        self.branching: Flags = np.any(self.alpha < 0, axis=1)
         self.norms = space.geometry.norms
         self.sample = np.repeat(np.arange(len(x)), [len(each) for each in aims])
         self.target = np.concatenate([np.array(each, np.int64) for each in aims])
@@ -73,8 +79,10 @@ class Walks:
         around = np.repeat(own, each)
         on = np.concatenate((self._on(own), on, self._scattered(around, rng)))
         index = np.concatenate((own, beside, around))
-        nothing = np.zeros(len(index))
-        return self.walk(Pieces(self.sample[index], self.target[index], on, nothing, nothing > 0))
+        unknown = np.full(len(index), math.nan)
+        rows = np.zeros(len(index), np.int64)
+        sample, target = self.sample[index], self.target[index]
+        return self.walk(Pieces(sample, target, on, unknown, rows > 0, rows))
 
     def _on(self, index: IntArray) -> Flags:
         """Neurons on at the samples of some aims."""
@@ -84,7 +92,7 @@ class Walks:
     def _beside(self, count: int) -> tuple[IntArray, Flags]:
         """For each aim, the pieces of its sample with one of the nearest kinks crossed."""
         far = np.abs(self.z) / np.where(self.norms > 0, self.norms, math.inf)
-        counts = self.branching[self.target]
+        counts = np.asarray(self.branching[self.target])
         order = np.argsort(np.where(counts, far[self.sample], math.inf), axis=1)[:, :count]
         index, rank = np.nonzero(np.take_along_axis(counts, order, 1))
         on = self._on(index)
@@ -116,33 +124,45 @@ class Walks:
         names = np.random.default_rng(0).integers(2**63, size=walks.on.shape[1] + 2)
         seen, visited = np.zeros(0, np.int64), []
         for _ in range(_STEPS):
-            keys = np.column_stack((walks.on, walks.sample, walks.target)) @ names
+            keys = np.column_stack((walks.on.astype(np.int64), walks.sample, walks.target)) @ names
             keys, first = np.unique(keys, return_index=True)
             new = ~np.isin(keys, seen)
             if not new.any():
                 break
             seen, walks = np.append(seen, keys[new]), walks.take(first[new])
-            c, bound = self.step(walks)
+            c, bound, row = self.step(walks)
             on = self.z[walks.sample] + c @ self.space.geometry.U.T > 0
             met = np.isfinite(bound) & ~(self.used[walks.target] & (on != walks.on)).any(axis=1)
-            visited.append(walks._replace(bound=bound, met=met))
+            visited.append(walks._replace(bound=bound, met=met, row=row))
             walks = visited[-1]._replace(on=on).take(np.isfinite(bound) & ~met)
-        return Pieces(*(np.concatenate(parts) for parts in zip(*visited, strict=True)))
+        fields: list[Any] = [np.concatenate(parts) for parts in zip(*visited, strict=True)]
+        return Pieces(*fields)
 
-    def step(self, pieces: Pieces) -> tuple[Array, Array]:
+    def step(self, pieces: Pieces) -> tuple[Array, Array, IntArray]:
         """Nearest points (S,p) of the zeros of pieces' affine functions, and their distances.
 
-        Of several constraints the farthest counts. inf: there are no zeros in the box.
+        Of several constraints the farthest, whose index is the last result, counts. inf: there are
+        no zeros in the box.
         """
         z, U = self.z[pieces.sample], self.space.geometry.U
         best, c = np.full(len(z), -math.inf), np.zeros((len(z), U.shape[1]))
+        row = np.zeros(len(z), np.int64)
         for i in range(self.beta.shape[1]):
             q = self.alpha[pieces.target, i] * pieces.on
             level = np.einsum("ij,ij->i", q, z) + self.beta[pieces.target, i]
             point, distance = self._nearest(pieces.sample, q @ U, np.maximum(level, 0.0))
             farther = distance > best
-            best[farther], c[farther] = distance[farther], point[farther]
-        return c, best
+            best[farther], c[farther], row[farther] = distance[farther], point[farther], i
+        return c, best, row
+
+    def nearest_met(self, pieces: Pieces) -> dict[int, tuple[Pieces, Array]]:
+        """For samples that have one, the nearest piece that is met, and its point (p,)."""
+        met = np.flatnonzero(pieces.met)
+        met = met[np.argsort(-pieces.bound[met])]
+        last = {int(pieces.sample[k]): k for k in met.tolist()}
+        found = pieces.take(np.array(list(last.values()), np.int64))
+        c = self.step(found)[0]
+        return {i: (found.take(np.array([k])), c[k]) for k, i in enumerate(last)}
 
     def _nearest(self, sample: IntArray, g: Array, level: Array) -> tuple[Array, Array]:
         """Nearest c (S,p) with level + <g, c> <= 0, and its length."""
