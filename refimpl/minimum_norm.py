@@ -11,6 +11,7 @@ from refimpl import _validation as check
 from refimpl._validation import Array, IntArray
 from refimpl.decisions import Decision, check_decision, check_labels
 from refimpl.network import TwoLayerReLU
+from refimpl.radius import ties
 from refimpl.radius.answer import attain
 from refimpl.radius.ball import Ball
 from refimpl.radius.geometry import Target, in_range, targets_of
@@ -193,7 +194,13 @@ def _attained(
         hit = left & question.adversarial(question.net.outputs(ends), y[rows], guard)
         x_adv[rows[hit]] = ends[hit]
         left &= ~hit
-    for k in rows[left].tolist():
+    for k, p in zip(rows[left].tolist(), perturbation[left], strict=True):
+        end = space.end(x[k], p[None])[0]
+        if question.adversarial(question.net.outputs(end), y[k : k + 1])[0] and ties.is_beside(
+            question, end[0], int(y[k])
+        ):
+            x_adv[k] = end[0]
+            continue
         points = found[k].points[: -_POINTS - 1 : -1]
         attained = attain(question, space, found[k], points, x[k], int(y[k]))
         if attained is not None:

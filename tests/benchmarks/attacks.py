@@ -3,6 +3,7 @@
     python tests/benchmarks/attacks.py --out attacks.jsonl
     python tests/benchmarks/attacks.py --libraries refimpl,foolbox --out attacks.jsonl
     python tests/benchmarks/attacks.py --show attacks.jsonl --figure attacks.png
+    python tests/benchmarks/attacks.py --race
 
 Each library runs in a virtual environment of its own below --environments, which sees the packages
 of the Python that runs this script (PyTorch is needed there) and gets the pinned versions of
@@ -28,6 +29,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -59,6 +61,7 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 TWO, MANY = "l2", "linf"
 _COLUMNS = 3  # of a table
+_RACES = 5  # in turn
 Call = Callable[..., Any]  # (module, u, classes, epsilon) -> points in [0, 1]
 
 
@@ -180,6 +183,9 @@ def pyautoattack_attacks() -> dict[str, tuple[dict[str, Call], bool]]:
         options = {} if kind == "standard" else {"version": "custom", "attacks": [kind]}
         module = torch.nn.Sequential(torch.nn.Flatten(), model.module)  # it takes images
         attack = AutoAttack(module, norm=norm, eps=epsilon, seed=0, **options)
+        # Its README: with fewer than 10 classes there are fewer targets than its 9.
+        for targeted in (attack.apgd_targeted, attack.fab):
+            targeted.n_target_classes = min(targeted.n_target_classes, model.n_classes - 1)
         images = u.reshape(len(u), 1, *as_image(u.shape[1]))  # Square needs them
         found = attack.run_standard_evaluation(images, model.classes, batch_size=len(u))
         found = found[0] if isinstance(found, tuple) else found
@@ -308,8 +314,10 @@ def work(
     if library == "refimpl":
         from refimpl.truth import ours
 
-        for name in ("minimum_norm", "pgd"):
+        for name in ("minimum_norm", "pgd", "closed_form"):
             for problem in problems:
+                if name == "closed_form" and truth.problem(problem).net.n_outputs > 1:
+                    continue
                 (verdict,) = truth.judge(getattr(ours, name), [problem], budget=name == "pgd")
                 write({"attack": f"refimpl {name}", "version": version_of("refimpl"),
                        **report.as_json([verdict])[0]})  # fmt: skip
@@ -332,6 +340,38 @@ def work(
             label = f"{short.get(library, library)} {name}"
             write({"attack": label, "version": version_of(library),
                    **report.as_json([verdict])[0]})  # fmt: skip
+
+
+def race(problems: list[str]) -> None:
+    """Print the processor time of minimum_norm_attack over that of foolbox's DDN, 100 steps.
+
+    On all samples of a problem at once, run alternately, from the network on; medians.
+    """
+    import foolbox as fb
+    import torch
+
+    from refimpl import minimum_norm_attack
+
+    torch.set_num_threads(1)
+    print("| problem | minimum_norm, ms | DDN, ms | ratio |\n| --- | --- | --- | --- |")
+    for name in problems:
+        each = truth.problem(name)
+        if each.setting.norm != 2:
+            continue
+        model, options = Model(each), each.options
+        wrapped = fb.PyTorchModel(model.module, bounds=(0, 1), device="cpu")
+        attack = fb.attacks.DDNAttack(steps=100)
+        times = np.empty((_RACES + 1, 2))
+        for k in range(len(times)):
+            start = time.process_time()
+            minimum_norm_attack(each.net, each.x, each.y, **options, rng=k)
+            middle = time.process_time()
+            attack(wrapped, model.u, model.classes, epsilons=None)
+            times[k] = middle - start, time.process_time() - middle
+        times = 1e3 * times[1:] / len(each.x)  # the first run imports and warms up
+        ours, theirs = np.median(times, axis=0)
+        ratio = np.median(times[:, 0] / times[:, 1])
+        print(f"| {name} | {ours:.2f} | {theirs:.2f} | {ratio:.2f} |", flush=True)
 
 
 def version_of(library: str) -> str:
@@ -371,6 +411,8 @@ def main() -> None:
     parser.add_argument("--show", type=Path, nargs="*", help="print the tables of such files")
     parser.add_argument("--attacks", help="names of these alone, such as DDN,CW")
     parser.add_argument("--figure", type=Path)
+    text = "time minimum_norm_attack and foolbox's DDN in turn, and run nothing else"
+    parser.add_argument("--race", action="store_true", help=text)
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.show:
@@ -384,6 +426,11 @@ def main() -> None:
             with args.out.open("a") as file:
                 file.write(f"{line}\n")
 
+    if args.race:
+        if args.worker:
+            race(args.problems.split(","))
+            return
+        args.libraries = "foolbox"
     if args.worker:
         chosen = args.attacks.split(",") if args.attacks else None
         work(args.worker, args.limit, args.problems.split(","), chosen, write)
@@ -395,6 +442,7 @@ def main() -> None:
             print(f"{library}: not installed, left out ({error})")
             continue
         command = [str(python), __file__, "--worker", library, "--problems", args.problems]
+        command += ["--race"] if args.race else []
         command += ["--attacks", args.attacks] if args.attacks else []
         command += ["--limit", str(args.limit), *(["--out", str(args.out)] if args.out else [])]
         if subprocess.run(command, check=False).returncode:
