@@ -195,17 +195,23 @@ def _attained(
         x_adv[rows[hit]] = ends[hit]
         left &= ~hit
     for k, p in zip(rows[left].tolist(), perturbation[left], strict=True):
-        end = space.end(x[k], p[None])[0]
-        if question.adversarial(question.net.outputs(end), y[k : k + 1])[0] and ties.is_beside(
-            question, end[0], int(y[k])
-        ):
-            x_adv[k] = end[0]
-            continue
-        points = found[k].points[: -_POINTS - 1 : -1]
-        attained = attain(question, space, found[k], points, x[k], int(y[k]))
-        if attained is not None:
-            x_adv[k] = space.end(x[k], attained[1][None])[0][0]
+        end = _tie(question, space, p, x[k], int(y[k]))
+        if end is None:
+            points = found[k].points[: -_POINTS - 1 : -1]
+            attained = attain(question, space, found[k], points, x[k], int(y[k]))
+            end = x[k] if attained is None else space.end(x[k], attained[1][None])[0][0]
+        x_adv[k] = end
     return x_adv
+
+
+def _tie(question: Question, space: Space, p: Array, x: Array, y: int) -> Array | None:
+    """Point (d,) on sides of the box that is a tie, if one lies at the end of a perturbation."""
+    for beyond in _BEYOND if space.box is not None else ():
+        end = space.end(x, (1 + beyond) * p[None])[0]
+        tied = question.adversarial(question.net.outputs(end), np.array([y]))[0]
+        if tied and ties.is_beside(question, end[0], y):
+            return np.asarray(end[0])
+    return None
 
 
 def _noise(incumbent: Incumbent) -> float:
