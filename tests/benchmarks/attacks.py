@@ -162,9 +162,12 @@ def adv_lib_attacks() -> dict[str, tuple[dict[str, Call], bool]]:
     def run(attack: Call, model: Model, epsilon: None) -> Any:
         return attack(model=model.module, inputs=model.u, labels=model.classes)
 
+    def alma(model: Model, u: Any, epsilon: None) -> Any:
+        return al.alma(model=model.module, inputs=u, labels=model.classes, distance="l2")
+
     return {
         "DDN": ({TWO: partial(run, partial(al.ddn, steps=100))}, False),
-        "ALMA": ({TWO: partial(run, partial(al.alma, distance="l2"))}, False),
+        "ALMA": ({TWO: partial(in_single, alma)}, False),  # it mixes float32 with float64
         "PDGD": ({TWO: partial(run, al.pdgd)}, False),
         "PDPGD": ({MANY: partial(run, partial(al.pdpgd, norm=float("inf")))}, False),
         "FMN": ({TWO: partial(run, partial(al.fmn, norm=2, steps=100)),
