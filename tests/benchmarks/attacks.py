@@ -486,7 +486,8 @@ def show(paths: list[Path], image: Path | None) -> None:
         print(textwrap.fill(f"- {attack}: {complaint[:160]} ({', '.join(where)})", 96,
                             subsequent_indent="  "))  # fmt: skip
     versions = {row["attack"].split()[0]: row["version"] for row in latest.values()}
-    print(f"\nVersions: {', '.join(f'{name} {number}' for name, number in versions.items())}.")
+    told = ", ".join(f"{name} {number}" for name, number in versions.items())
+    print("\n" + textwrap.fill(f"Versions: {told}.", 100))
     if image:
         values = [[_value(latest.get((a, p)), np.median) for p in problems] for a in attacks]
         figure.draw_ratios(image, attacks, problems, np.array(values))
