@@ -8,23 +8,27 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from refimpl import _validation as check
-from refimpl._validation import Array
+from refimpl._validation import Array, IntArray
 from refimpl.decisions import Decision, check_decision, check_labels
 from refimpl.network import TwoLayerReLU
-from refimpl.radius import fast
+from refimpl.radius import ties
 from refimpl.radius.answer import attain
 from refimpl.radius.ball import Ball
-from refimpl.radius.geometry import Geometry, Target, in_range, targets_of
-from refimpl.radius.incumbent import Incumbent
+from refimpl.radius.geometry import Target, in_range, targets_of
+from refimpl.radius.incumbent import Incumbent, Point, Polished
+from refimpl.radius.leaf import Multipliers
 from refimpl.radius.points import Question
-from refimpl.radius.problem import Problem
 from refimpl.radius.region import Space
 from refimpl.radius.search import length_in_sight
+from refimpl.walks import Pieces, Walks
 
-_RESTARTS = 8  # in vain, each in the piece around a random point, that end the attack
-_FARTHEST = 3  # of these points: 2^4 times as far as the nearest adversarial point known
-_PIECES = 8  # visited one after the other from there
+_STARTS = 48  # of the walks of a sample
+_POLISHED = 6  # pieces of a sample at once, the ones with the least bounds
+_ROUNDS = 3  # of these
+_NEIGHBOURS = 3  # times that the pieces beside the nearest one are looked at
 _GROWTH = (4.0, 2.0**12)  # lengths of the region that is looked at until a point is found
+_CLOSE = 1e-9  # relative: a point nearer by less is not looked for
+_BEYOND = tuple(2.0**-bits for bits in (48, 44, 40, 36, 32))  # what points are pushed out by
 _POINTS = 3  # that are tried, where the nearest cannot be evaluated as adversarial
 
 
@@ -69,10 +73,12 @@ def minimum_norm_attack(
     Notes
     -----
     A *piece* fixes which of the neurons that count against the sample are on. What is left is
-    convex, and its nearest point solves a few small least-distance problems, kinks included, where
-    a gradient would zigzag. From there the attack goes on to the piece that the point lies in, and
-    to pieces that differ in one neuron. It starts from the linear step at the sample, and, so that
-    neurons that are inactive there count too, from pieces around random points.
+    convex. Walks go from piece to piece by steps in closed form, for all samples and starts at
+    once; they start in the sample's own piece, behind its nearest kinks, and, so that neurons that
+    are inactive there count too, in pieces around random points. Each step bounds from below what
+    its piece has. Pieces that may still have a nearer point than the nearest one known are solved
+    as a few small least-distance problems, kinks included, where a gradient would zigzag; and so
+    are pieces that differ from the nearest one in one neuron.
 
     That it fails shows nothing; `robust_radius` proves. Source: E31, derived.
 
@@ -92,80 +98,151 @@ def minimum_norm_attack(
     x_adv = x.copy()
     with np.errstate(all="ignore"):  # a piece that overflows has no point
         z = net.preactivations(x)
-        right = ~question.adversarial(net.readout(z), y) & in_range(net, x)
-        for label in np.unique(y[right]).tolist():
-            targets = targets_of(net, label, decision)
-            index = np.flatnonzero(right & (y == label))
-            starts = _first_steps(net, space, targets, x[index], z[index])
-            for i, start in zip(index, starts, strict=True):
-                incumbent = _search(net, space, targets, x[i], z[i], start, rng)
-                points = incumbent.points[: -_POINTS - 1 : -1]
-                found = attain(question, space, incumbent, points, x[i], label)
-                if found is not None:
-                    x_adv[i] = space.end(x[i], found[1][None])[0][0]
+        index = np.flatnonzero(~question.adversarial(net.readout(z), y) & in_range(net, x))
+        if len(index) > 0:
+            found = _searches(question, space, x[index], y[index], z[index], rng)
+            x_adv[index] = _attained(question, space, found, x[index], y[index])
     return x_adv
 
 
-def _first_steps(
-    net: TwoLayerReLU, space: Space, targets: list[Target], x: Array, z: Array
-) -> Array:
-    """Weights v (n,M) of the nearest point v W of the pieces that the fast path looks at."""
-    geometry = space.geometry if space.plain else Geometry.of(net)
-    size = np.abs(x) @ np.abs(net.W).T + geometry.bias
-    return fast.bound(geometry, targets, z, size).v
+def _searches(
+    question: Question, space: Space, x: Array, y: IntArray, z: Array, rng: np.random.Generator
+) -> list[Incumbent]:
+    """Find near adversarial points of samples that are classified correctly."""
+    net = question.net
+    targets, aims = _targets(net, y, question.decision)
+    walks = Walks(space, targets, aims, x, z)
+    pieces = walks.around(_STARTS, rng)
+    nearest, found = walks.nearest_met(pieces), []
+    for k, aim in enumerate(aims):
+        of_it = pieces.take(np.flatnonzero(pieces.sample == k))
+        of_it = of_it._replace(target=of_it.target - aim[0])
+        ball = space.around(x[k], z[k], np.abs(net.W) @ np.abs(x[k]) + space.geometry.bias)
+        its_targets = [targets[t] for t in aim]
+        if k in nearest:
+            piece, c = nearest[k]
+            ball.resize(2 * float(piece.bound[0]))
+            incumbent = Incumbent(ball, its_targets, "adversarial", None)
+            _offer(incumbent, piece._replace(target=piece.target - aim[0]), c)
+            _polish(incumbent, of_it)
+        else:
+            incumbent = _search(ball, its_targets, float(np.linalg.norm(x[k])), of_it)
+        found.append(incumbent)
+    return found
 
 
-def _search(
-    net: TwoLayerReLU,
-    space: Space,
-    targets: list[Target],
-    x: Array,
-    z: Array,
-    start: Array,
-    rng: np.random.Generator,
-) -> Incumbent:
-    """Find near adversarial points of one sample."""
-    ball = space.around(x, z, np.abs(net.W) @ np.abs(x) + space.geometry.bias)
-    length = length_in_sight(ball, targets, float(np.linalg.norm(x)))
+def _targets(
+    net: TwoLayerReLU, y: IntArray, decision: Decision
+) -> tuple[list[Target], list[list[int]]]:
+    """Targets of all labels, and the indices of those of each sample."""
+    targets: list[Target] = []
+    of_label: dict[int, list[int]] = {}
+    for label in np.unique(y).tolist():
+        found = targets_of(net, label, decision)
+        of_label[label] = list(range(len(targets), len(targets) + len(found)))
+        targets += found
+    return targets, [of_label[label] for label in y.tolist()]
+
+
+def _search(ball: Ball, targets: list[Target], x_norm: float, pieces: Pieces) -> Incumbent:
+    """Polish pieces of a sample of which no adversarial point is known yet."""
+    length = length_in_sight(ball, targets, x_norm)
     for growth in _GROWTH:
         ball.resize(growth * length)
         incumbent = Incumbent(ball, targets, "adversarial", None)
-        incumbent.start(ball.start(start, targets, net.W))
-        for problem in incumbent.problems:
-            incumbent.polish(problem, incumbent.near(problem))
-        _restart(incumbent, length, rng)
+        _polish(incumbent, pieces)
         if incumbent.points:
             break
     return incumbent
 
 
-def _restart(incumbent: Incumbent, length: float, rng: np.random.Generator) -> None:
-    """Polish pieces around random points, until a few in a row bring nothing nearer."""
-    vain = 0
-    while vain < _RESTARTS:
-        known = len(incumbent.points)
-        radius = incumbent.ball.radius if known else length
-        nearest = [point.problem for point in incumbent.points[-1:]]
-        for problem in nearest or incumbent.problems:
-            _descend(incumbent, problem, _around(incumbent.ball, radius, rng))
-        vain = 0 if len(incumbent.points) > known else vain + 1
+def _offer(incumbent: Incumbent, piece: Pieces, c: Array) -> None:
+    """Take the point (p,) of a piece that is met."""
+    index, row, on = int(piece.target[0]), piece.row, piece.on[0]
+    ball, problem = incumbent.ball, incumbent.problems[index]
+    alpha = problem.target.alpha
+    v, w = c, np.eye(len(alpha))[row[0]]
+    if ball.euclidean:  # c = U^T v
+        q = alpha[row[0]] * on
+        v = -float(piece.bound[0]) / (np.linalg.norm(q @ ball.geometry.U) or 1.0) * q
+    problem.planes = np.append(problem.planes, problem.pool.add(row, piece.on))
+    z = ball.at(v)
+    incumbent.offer(Point(v, problem, ball.piece(piece.on), problem.planes))
+    tau = np.asarray(on, np.float64)
+    incumbent.polished[index] = Polished(on, Multipliers(w, tau, np.zeros(len(on))), z)
+    incumbent.visited.add((index, on[problem.target.branching].tobytes()))
 
 
-def _descend(incumbent: Incumbent, problem: Problem, z: Array) -> None:
-    """Go from piece to piece, however far, and on to the neighbours of the nearest one."""
-    for _ in range(_PIECES):
-        on = z > 0
-        key = problem.index, on[problem.target.branching].tobytes()
-        if key in incumbent.visited:
-            break
-        incumbent.visited.add(key)
-        z, _ = incumbent.visit(problem, on[None])
-    incumbent.polish(problem, z)
+def _attained(
+    question: Question, space: Space, found: list[Incumbent], x: Array, y: IntArray
+) -> Array:
+    """Points (n,d) that the network finds adversarial: a little beyond those that were found.
+
+    By more than rounding can lose, so that another order of the sums finds the same. Where ties
+    alone are adversarial that is not so, and points beside them are tried.
+    """
+    some = [k for k, incumbent in enumerate(found) if incumbent.points]
+    x_adv, W = x.copy(), question.net.W
+    if not some:
+        return x_adv
+    perturbation = np.array([found[k].ball.perturbation(found[k].points[-1].v, W) for k in some])
+    guard = np.array([_noise(found[k]) for k in some])
+    left = np.ones(len(some), np.bool_)
+    rows = np.array(some)
+    for beyond in _BEYOND:
+        ends = space.end(x[rows], (1 + beyond) * perturbation)[0]
+        hit = left & question.adversarial(question.net.outputs(ends), y[rows], guard)
+        x_adv[rows[hit]] = ends[hit]
+        left &= ~hit
+    for k, p in zip(rows[left].tolist(), perturbation[left], strict=True):
+        end = _tie(question, space, p, x[k], int(y[k]))
+        if end is None:
+            points = found[k].points[: -_POINTS - 1 : -1]
+            attained = attain(question, space, found[k], points, x[k], int(y[k]))
+            end = x[k] if attained is None else space.end(x[k], attained[1][None])[0][0]
+        x_adv[k] = end
+    return x_adv
 
 
-def _around(ball: Ball, radius: float, rng: np.random.Generator) -> Array:
-    """Preactivations (M,) of a random point, from one to many times this distance in l2."""
-    direction = rng.standard_normal(ball.geometry.U.shape[1])
-    far = 2 ** rng.uniform(0, _FARTHEST) * radius / ball.per_l2[0]
-    direction *= far / float(np.linalg.norm(direction))
-    return np.asarray(ball.z + ball.geometry.U @ direction)
+def _tie(question: Question, space: Space, p: Array, x: Array, y: int) -> Array | None:
+    """Point (d,) on sides of the box that is a tie, if one lies at the end of a perturbation."""
+    for beyond in _BEYOND if space.box is not None else ():
+        end = space.end(x, (1 + beyond) * p[None])[0]
+        tied = question.adversarial(question.net.outputs(end), np.array([y]))[0]
+        if tied and ties.is_beside(question, end[0], y):
+            return np.asarray(end[0])
+    return None
+
+
+def _noise(incumbent: Incumbent) -> float:
+    """Bound the rounding error of all constraints near the incumbent."""
+    ball = incumbent.ball
+    return max(float(p.target.noise(ball.geometry, ball.reach).max()) for p in incumbent.problems)
+
+
+def _promising(pieces: Pieces, incumbent: Incumbent) -> Pieces:
+    """Pieces that may have a nearer point, those with the least bounds first."""
+    pieces = pieces.take(pieces.bound < incumbent.ball.radius * (1 - _CLOSE))
+    best: dict[tuple[int, bytes], int] = {}
+    for k in np.argsort(-pieces.bound).tolist():
+        t = int(pieces.target[k])
+        branching = incumbent.problems[t].target.branching
+        best.setdefault((t, pieces.on[k, branching].tobytes()), k)
+    order = [k for key, k in reversed(best.items()) if key not in incumbent.visited]
+    return pieces.take(np.array(order[:_POLISHED], np.int64))
+
+
+def _polish(incumbent: Incumbent, pieces: Pieces) -> None:
+    """Offer the nearest points of pieces, and go on from the nearest one."""
+    for _ in range(_ROUNDS):
+        chosen = _promising(pieces, incumbent)
+        while len(chosen.bound) > 0:
+            index = int(chosen.target[0])
+            problem, of_it = incumbent.problems[index], chosen.target == index
+            on = chosen.on[of_it]
+            incumbent.visited |= {(index, row[problem.target.branching].tobytes()) for row in on}
+            incumbent.visit(problem, on)
+            chosen = chosen.take(~of_it & (chosen.bound < incumbent.ball.radius))
+    for point in incumbent.points[-1:]:
+        for _ in range(_NEIGHBOURS):
+            incumbent.polish(point.problem, incumbent.near(point.problem))

@@ -43,6 +43,14 @@ def test_it_finds_the_nearest_point_where_gradients_do_not(name):
     np.testing.assert_allclose(gap.ratio, 1.0, rtol=1e-6)
 
 
+def test_local_minima_of_a_flat_network_cost_little():
+    each = truth.problem("flat")
+    x_adv = minimum_norm_attack(each.net, each.x, each.y, **each.options, rng=0)
+    gap = attack_gap(each.radii, each.net, each.x, each.y, x_adv, **each.options)
+    assert np.median(gap.ratio) <= 1 + 1e-6
+    assert gap.ratio.max() <= 1.05
+
+
 def test_it_reaches_the_one_tie_in_a_corner():
     each = truth.problem("corner")
     x_adv = minimum_norm_attack(each.net, each.x, each.y, **each.options, rng=0)

@@ -9,7 +9,7 @@ import pytest
 
 from refimpl import GroupMax, TwoLayerReLU, cli, robust_radius, truth
 from refimpl.truth import figure, report
-from refimpl.truth.ours import minimum_norm, pgd
+from refimpl.truth.ours import closed_form, minimum_norm, pgd
 
 ATTACKS = """
 import numpy as np
@@ -45,6 +45,8 @@ def test_the_optimum_has_the_ratio_1():
         (lambda x: x[:, 1:], "returned shape (20, 9), expected (20, 10)"),
         (lambda x: x.tolist(), "returned list, expected a NumPy array"),
         (lambda x: 1 / 0, "raised ZeroDivisionError: division by zero"),
+        (lambda x: x.astype(np.int64), "returned int64, expected float64"),
+        (lambda x: None, "returned NoneType, expected a NumPy array"),
     ],
 )
 def test_what_are_no_points_is_told_and_does_not_end_the_run(returned, complaint):
@@ -135,6 +137,15 @@ def test_pgd_fails_where_the_network_is_flat_near_the_samples_and_the_cause_is_t
     verdict = judged(pgd, "slivers", budget=True)
     assert verdict.failed
     assert "Likely cause: Outside a slab its neurons cancel" in "\n".join(report.explain(verdict))
+
+
+def test_the_closed_form_is_the_optimum_where_features_are_averaged_and_there_alone():
+    verdict = judged(closed_form, "averaging")
+    np.testing.assert_allclose(verdict.ratio, 1.0, rtol=1e-3)
+    assert verdict.complaints == {}
+    assert judged(closed_form, "flat").failed
+    still = judged(closed_form, "corner")  # the ray leaves the box before the corner
+    assert not still.moved.any()
 
 
 def test_figures_are_drawn(tmp_path):

@@ -185,3 +185,19 @@ def fill(size: Array, cap: Array, budget: Array, price: Array) -> tuple[Array, A
     last = np.take_along_axis(sizes, full.argmax(axis=1)[:, None], 1)[:, 0]
     last = np.where(full.any(axis=1), last, 0.0)
     return delta, np.maximum(last, np.where(np.isinf(cap), size, 0.0).max(axis=1))
+
+
+def nearest_on(norm: float, level: Array, size: Array, cap: Array) -> tuple[Array, Array]:
+    """|delta| (B,d) of the nearest delta with <v, delta> >= level >= 0, |v| = size, and its norm.
+
+    But for rounding; the norm is inf where the box has none, and delta is all of it then.
+    """
+    with np.errstate(all="ignore"):
+        far = level > np.where(size > 0, size * cap, 0.0).sum(axis=1)
+        if norm == 1:
+            delta = _fill(size, cap, level, size)[0]
+        else:
+            rate = size if norm == 2 else (size > 0).astype(np.float64)
+            t = _reach(size, rate, cap, level)[:, None]
+            delta = np.where(rate > 0, np.minimum(rate * t, cap), 0.0)
+    return delta, np.where(far, math.inf, np.linalg.norm(delta, norm, axis=1))

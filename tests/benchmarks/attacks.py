@@ -3,6 +3,7 @@
     python tests/benchmarks/attacks.py --out attacks.jsonl
     python tests/benchmarks/attacks.py --libraries refimpl,foolbox --out attacks.jsonl
     python tests/benchmarks/attacks.py --show attacks.jsonl --figure attacks.png
+    python tests/benchmarks/attacks.py --race
 
 Each library runs in a virtual environment of its own below --environments, which sees the packages
 of the Python that runs this script (PyTorch is needed there) and gets the pinned versions of
@@ -21,12 +22,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -58,6 +61,7 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 TWO, MANY = "l2", "linf"
 _COLUMNS = 3  # of a table
+_RACES = 5  # in turn
 Call = Callable[..., Any]  # (module, u, classes, epsilon) -> points in [0, 1]
 
 
@@ -158,9 +162,12 @@ def adv_lib_attacks() -> dict[str, tuple[dict[str, Call], bool]]:
     def run(attack: Call, model: Model, epsilon: None) -> Any:
         return attack(model=model.module, inputs=model.u, labels=model.classes)
 
+    def alma(model: Model, u: Any, epsilon: None) -> Any:
+        return al.alma(model=model.module, inputs=u, labels=model.classes, distance="l2")
+
     return {
         "DDN": ({TWO: partial(run, partial(al.ddn, steps=100))}, False),
-        "ALMA": ({TWO: partial(run, partial(al.alma, distance="l2"))}, False),
+        "ALMA": ({TWO: partial(in_single, alma)}, False),  # it mixes float32 with float64
         "PDGD": ({TWO: partial(run, al.pdgd)}, False),
         "PDPGD": ({MANY: partial(run, partial(al.pdpgd, norm=float("inf")))}, False),
         "FMN": ({TWO: partial(run, partial(al.fmn, norm=2, steps=100)),
@@ -173,18 +180,19 @@ def pyautoattack_attacks() -> dict[str, tuple[dict[str, Call], bool]]:
     from pyautoattack import AutoAttack
 
     def run(kind: str, norm: str, model: Model, epsilon: float) -> Any:
-        # It computes in float32, and takes images; budgets are smaller by that rounding.
+        return in_single(partial(evaluate, kind, norm), model, epsilon)
+
+    def evaluate(kind: str, norm: str, model: Model, u: Any, epsilon: float) -> Any:
         options = {} if kind == "standard" else {"version": "custom", "attacks": [kind]}
-        module = torch.nn.Sequential(torch.nn.Flatten(), model.module.float())
-        attack = AutoAttack(module, norm=norm, eps=epsilon * (1 - 1e-6), seed=0, **options)
-        u = model.u.float()[:, None, None, :]
-        try:
-            found = attack.run_standard_evaluation(u, model.classes, batch_size=len(u))
-        finally:
-            model.module.double()
+        module = torch.nn.Sequential(torch.nn.Flatten(), model.module)  # it takes images
+        attack = AutoAttack(module, norm=norm, eps=epsilon, seed=0, **options)
+        # Its README: with fewer than 10 classes there are fewer targets than its 9.
+        for targeted in (attack.apgd_targeted, attack.fab):
+            targeted.n_target_classes = min(targeted.n_target_classes, model.n_classes - 1)
+        images = u.reshape(len(u), 1, *as_image(u.shape[1]))  # Square needs them
+        found = attack.run_standard_evaluation(images, model.classes, batch_size=len(u))
         found = found[0] if isinstance(found, tuple) else found
-        still = (found == u).flatten(1)
-        return torch.where(still, model.u, found.flatten(1).double())
+        return found.flatten(1)
 
     names = {"standard": "standard", "APGD-CE": "apgd-ce", "FAB": "fab", "Square": "square"}
     return {
@@ -199,8 +207,11 @@ def art_attacks() -> dict[str, tuple[dict[str, Call], bool]]:
     from art.estimators.classification import PyTorchClassifier
 
     def run(make: Call, model: Model, epsilon: float | None) -> Any:
+        return in_single(partial(generate, make), model, epsilon)
+
+    def generate(make: Call, model: Model, u: Any, epsilon: float | None) -> Any:
         classifier = PyTorchClassifier(
-            model=model.module.float(),  # ART computes in float32
+            model=model.module,
             loss=torch.nn.CrossEntropyLoss(),
             input_shape=(model.u.shape[1],),
             nb_classes=model.n_classes,
@@ -208,9 +219,7 @@ def art_attacks() -> dict[str, tuple[dict[str, Call], bool]]:
             device_type="cpu",
         )
         attack = make(classifier) if epsilon is None else make(classifier, epsilon)
-        found = attack.generate(model.u.numpy().astype(np.float32), y=model.classes.numpy())
-        model.module.double()
-        return found
+        return torch.tensor(attack.generate(u.numpy(), y=model.classes.numpy()))
 
     def steps(norm: float, classifier: Any, eps: float) -> Any:
         kind = evasion.ProjectedGradientDescent
@@ -232,6 +241,30 @@ LIBRARIES: dict[str, Call] = {
     "pyautoattack": pyautoattack_attacks,
     "adversarial-robustness-toolbox": art_attacks,
 }
+
+
+def as_image(d: int) -> tuple[int, int]:
+    """Sides of the square image of d pixels, or of one row of them."""
+    side = math.isqrt(d)
+    return (side, side) if side * side == d else (1, d)
+
+
+def in_single(attack: Call, model: Model, epsilon: float | None) -> Any:
+    """Run an attack that computes in float32, and carry its perturbations over to float64.
+
+    The coordinates of u and of the point are each rounded by at most 2^-25: budgets are smaller by
+    twice that, and by what the float32 norm may be off.
+    """
+    if epsilon is not None:
+        width = 1.0 if model.each.setting.norm == np.inf else model.u.shape[1] ** 0.5
+        epsilon = epsilon * (1 - 1e-6) - width * 2.0**-23
+    u = model.u.float()
+    model.module.float()
+    try:
+        found = attack(model, u, epsilon)
+    finally:
+        model.module.double()
+    return model.u + (found - u).double()
 
 
 def _stand_in(name: str) -> None:
@@ -284,8 +317,10 @@ def work(
     if library == "refimpl":
         from refimpl.truth import ours
 
-        for name in ("minimum_norm", "pgd"):
+        for name in ("minimum_norm", "pgd", "closed_form"):
             for problem in problems:
+                if name == "closed_form" and truth.problem(problem).net.n_outputs > 1:
+                    continue
                 (verdict,) = truth.judge(getattr(ours, name), [problem], budget=name == "pgd")
                 write({"attack": f"refimpl {name}", "version": version_of("refimpl"),
                        **report.as_json([verdict])[0]})  # fmt: skip
@@ -308,6 +343,38 @@ def work(
             label = f"{short.get(library, library)} {name}"
             write({"attack": label, "version": version_of(library),
                    **report.as_json([verdict])[0]})  # fmt: skip
+
+
+def race(problems: list[str]) -> None:
+    """Print the processor time of minimum_norm_attack over that of foolbox's DDN, 100 steps.
+
+    On all samples of a problem at once, run alternately, from the network on; medians.
+    """
+    import foolbox as fb
+    import torch
+
+    from refimpl import minimum_norm_attack
+
+    torch.set_num_threads(1)
+    print("| problem | minimum_norm, ms | DDN, ms | ratio |\n| --- | --- | --- | --- |")
+    for name in problems:
+        each = truth.problem(name)
+        if each.setting.norm != 2:
+            continue
+        model, options = Model(each), each.options
+        wrapped = fb.PyTorchModel(model.module, bounds=(0, 1), device="cpu")
+        attack = fb.attacks.DDNAttack(steps=100)
+        times = np.empty((_RACES + 1, 2))
+        for k in range(len(times)):
+            start = time.process_time()
+            minimum_norm_attack(each.net, each.x, each.y, **options, rng=k)
+            middle = time.process_time()
+            attack(wrapped, model.u, model.classes, epsilons=None)
+            times[k] = middle - start, time.process_time() - middle
+        times = 1e3 * times[1:] / len(each.x)  # the first run imports and warms up
+        ours, theirs = np.median(times, axis=0)
+        ratio = np.median(times[:, 0] / times[:, 1])
+        print(f"| {name} | {ours:.2f} | {theirs:.2f} | {ratio:.2f} |", flush=True)
 
 
 def version_of(library: str) -> str:
@@ -347,6 +414,8 @@ def main() -> None:
     parser.add_argument("--show", type=Path, nargs="*", help="print the tables of such files")
     parser.add_argument("--attacks", help="names of these alone, such as DDN,CW")
     parser.add_argument("--figure", type=Path)
+    text = "time minimum_norm_attack and foolbox's DDN in turn, and run nothing else"
+    parser.add_argument("--race", action="store_true", help=text)
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.show:
@@ -360,6 +429,11 @@ def main() -> None:
             with args.out.open("a") as file:
                 file.write(f"{line}\n")
 
+    if args.race:
+        if args.worker:
+            race(args.problems.split(","))
+            return
+        args.libraries = "foolbox"
     if args.worker:
         chosen = args.attacks.split(",") if args.attacks else None
         work(args.worker, args.limit, args.problems.split(","), chosen, write)
@@ -371,6 +445,7 @@ def main() -> None:
             print(f"{library}: not installed, left out ({error})")
             continue
         command = [str(python), __file__, "--worker", library, "--problems", args.problems]
+        command += ["--race"] if args.race else []
         command += ["--attacks", args.attacks] if args.attacks else []
         command += ["--limit", str(args.limit), *(["--out", str(args.out)] if args.out else [])]
         if subprocess.run(command, check=False).returncode:
@@ -411,7 +486,8 @@ def show(paths: list[Path], image: Path | None) -> None:
         print(textwrap.fill(f"- {attack}: {complaint[:160]} ({', '.join(where)})", 96,
                             subsequent_indent="  "))  # fmt: skip
     versions = {row["attack"].split()[0]: row["version"] for row in latest.values()}
-    print(f"\nVersions: {', '.join(f'{name} {number}' for name, number in versions.items())}.")
+    told = ", ".join(f"{name} {number}" for name, number in versions.items())
+    print("\n" + textwrap.fill(f"Versions: {told}.", 100))
     if image:
         values = [[_value(latest.get((a, p)), np.median) for p in problems] for a in attacks]
         figure.draw_ratios(image, attacks, problems, np.array(values))

@@ -1,0 +1,65 @@
+"""Walks from piece to piece: their steps are projections, and their bounds are bounds."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from refimpl import TwoLayerReLU, robust_radius
+from refimpl.radius.geometry import targets_of
+from refimpl.radius.region import Space
+from refimpl.radius.support import nearest_on
+from refimpl.walks import Walks
+
+NORMS = (1, 2, math.inf)
+
+
+def walked(net, x, norm=2, box=None):
+    d = net.dim
+    sides = None if box is None else (np.full(d, box[0]), np.full(d, box[1]))
+    targets = targets_of(net, 1, "sign")
+    walks = Walks(Space.of(net, norm, sides), targets, [[0]] * len(x), x, net.preactivations(x))
+    return walks.around(16, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_nearest_point_of_a_half_space_by_hand(norm):
+    size, cap = np.array([[3.0, 4.0]]), np.array([[math.inf, 1.0]])
+    delta, length = nearest_on(norm, np.array([10.0]), size, cap)
+    # 4 delta_2 is 4 at most, so that 3 delta_1 is 6 at least; in l_inf both would be 10 / 7.
+    np.testing.assert_allclose(delta, [[2.0, 1.0]], rtol=1e-12)
+    by_hand = {1: 3.0, 2: math.sqrt(5), math.inf: 2.0}
+    assert length[0] == pytest.approx(by_hand[norm], rel=1e-12)
+    assert nearest_on(norm, np.array([10.0]), size, np.ones((1, 2)))[1].tolist() == [math.inf]
+
+
+@pytest.mark.parametrize(("norm", "box"), [(2, None), (2, (-1, 1)), (math.inf, (-1, 1)), (1, None)])
+def test_points_that_are_met_are_no_nearer_than_the_radius(norm, box):
+    rng = np.random.default_rng(3)
+    net = TwoLayerReLU(rng.standard_normal((10, 5)), rng.standard_normal(10), -np.ones((1, 10)),
+                       [8.0])  # fmt: skip
+    x = rng.uniform(-0.5, 0.5, (6, 5))
+    x = x[net.predict(x, "sign") == 1]
+    pieces = walked(net, x, norm, box)
+    radii = robust_radius(net, x, np.ones(len(x), np.int64), norm=norm, box=box)
+    assert pieces.met.any()
+    assert (pieces.bound[pieces.met] >= radii.lower[pieces.sample[pieces.met]] * (1 - 1e-9)).all()
+    # All neurons count against the sample: no kinks to zigzag at, and the best walk is optimal.
+    best = [pieces.bound[pieces.met & (pieces.sample == i)].min() for i in range(len(x))]
+    assert np.median(best / radii.upper) <= 1 + 1e-9
+
+
+def test_no_piece_is_visited_twice():
+    rng = np.random.default_rng(5)
+    net = TwoLayerReLU(rng.standard_normal((8, 4)), None, rng.standard_normal((1, 8)))
+    pieces = walked(net, rng.standard_normal((5, 4)))
+    names = {(i, t, on.tobytes()) for i, t, on in zip(*pieces[:3], strict=True)}
+    assert len(names) == len(pieces.bound)
+
+
+def test_walks_start_behind_kinks_where_the_network_is_flat():
+    net = TwoLayerReLU([[1.0], [-1.0]], [-1.0, -3.0], [[-1.0, -1.0]], [0.5])
+    pieces = walked(net, np.zeros((1, 1)))  # f is 1/2 in [-3, 1], and 0 at 3/2 and -7/2
+    assert pieces.bound[pieces.met].min() == pytest.approx(1.5, rel=1e-12)
