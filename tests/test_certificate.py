@@ -329,7 +329,9 @@ def test_hostile_networks_would_expose_a_missing_error_bound(
 
 
 @pytest.mark.parametrize("where", ["first layer", "second layer", "outputs"])
-@pytest.mark.parametrize(("ones", "n"), [(1, 2**12), (32, 2**18)])
+@pytest.mark.parametrize(
+    ("ones", "n"), [(1, 2**12), pytest.param(32, 2**18, marks=pytest.mark.slow)]
+)
 def test_e33_errors_that_grow_with_the_number_of_terms_prove_nothing(
     where: str, ones: int, n: int
 ) -> None:

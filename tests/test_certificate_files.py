@@ -125,6 +125,7 @@ def test_fingerprints_are_those_of_the_written_format(path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_altering_any_byte_raises_or_changes_nothing(path: Path) -> None:
     content, original = path.read_bytes(), load_certificates(path)
     refused = []

@@ -155,6 +155,7 @@ def test_radius_refuses_norms_and_boxes(files, capsys, words, message):
     assert message in "\n".join(err)
 
 
+@pytest.mark.slow
 def test_radius_with_processes_and_a_file_of_its_own_gives_the_same(files, capsys, monkeypatch):
     folder, *_ = files
     monkeypatch.chdir(folder)
@@ -167,6 +168,7 @@ def test_radius_with_processes_and_a_file_of_its_own_gives_the_same(files, capsy
     assert one == json.loads((folder / "two.json").read_text())
 
 
+@pytest.mark.slow
 def test_radius_of_a_grouped_decision_that_starts_with_minus_one(files, capsys):
     folder, _, x, _ = files
     rng = np.random.default_rng(2)
@@ -203,6 +205,7 @@ def test_radius_says_what_is_bounded_and_draws_both_curves(files, capsys):
     assert (folder / "out" / "curve.png").exists()
 
 
+@pytest.mark.slow
 def test_json_on_standard_output_stands_there_alone(files, monkeypatch):
     folder, *_ = files
     words = ["--certificates", "c", "--json", "-"]
@@ -613,6 +616,7 @@ def _interrupt(command, folder, ready):
     return process.returncode, err
 
 
+@pytest.mark.slow
 def test_ctrl_c_during_reproduce_leaves_whole_files_and_status_130(tmp_path):
     command = ["reproduce", "synthetic", "--d", "400", "--pgd-steps", "1000000", "--out", "out"]
     out = tmp_path / "out"

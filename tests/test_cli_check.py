@@ -189,6 +189,7 @@ def test_vectors_are_written_and_checked(
     assert main(["vectors", "check", str(tmp_path)]) == 2
 
 
+@pytest.mark.slow
 def test_vectors_that_differ_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

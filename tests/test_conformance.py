@@ -43,7 +43,9 @@ ALWAYS = len(claims()) - len(ON_REQUEST)
 test_oracle = suite(Reference, min_claims=ALWAYS, examples=EXAMPLES)
 test_plain = pytest.mark.slow(suite(Plain, min_claims=ALWAYS))
 # In float32 E8-logistic-tail decides nothing.
-test_plain_in_float32 = suite(PlainSingle, min_claims=ALWAYS - 1, examples=EXAMPLES)
+test_plain_in_float32 = pytest.mark.slow(
+    suite(PlainSingle, min_claims=ALWAYS - 1, examples=EXAMPLES)
+)
 
 
 def status(adapter: Any, claim: str, **options: Any) -> conformance.Result:
@@ -166,6 +168,7 @@ def test_the_traceback_of_what_the_adapter_raised_is_shown() -> None:
     assert "in raising" in explain(status(adapter, "PGD-projection"), adapter)
 
 
+@pytest.mark.slow
 def test_a_wrong_number_of_results_is_a_failure() -> None:
     class Single(Plain):
         def step(self, *arguments: Any) -> Any:
@@ -339,7 +342,13 @@ def test_an_explanation_names_the_equation_and_what_came() -> None:
 
 
 @pytest.mark.parametrize(
-    "claim", ["E4-outputs", "E4-outputs-batch", "PGD-linear", "E13-step-weights"]
+    "claim",
+    [
+        "E4-outputs",
+        "E4-outputs-batch",
+        "PGD-linear",
+        pytest.param("E13-step-weights", marks=pytest.mark.slow),
+    ],
 )
 def test_snippets_reproduce_the_failure(claim: str, capsys: pytest.CaptureFixture[str]) -> None:
     adapter = Sliding()

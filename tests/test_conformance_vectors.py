@@ -76,6 +76,7 @@ def frozen_cases(name: str) -> list[tuple[Case, Case]]:
 # What is frozen.
 
 
+@pytest.mark.slow
 def test_frozen_values_are_what_the_package_computes() -> None:
     assert check_vectors(FROZEN) == [], "raise vectors.VERSION and write tests/vectors anew"
 
@@ -425,6 +426,7 @@ def test_searches_on_rounded_networks_are_within_the_float32_tolerance(name: str
 # Writing and reading.
 
 
+@pytest.mark.slow
 def test_vectors_are_written_and_read_back(tmp_path: Path) -> None:
     assert check_vectors(write_vectors(tmp_path / "new", count=1)) == []
 

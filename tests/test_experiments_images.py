@@ -122,6 +122,7 @@ def test_the_two_networks_are_equally_wide_and_take_raw_rows(folder):
     np.testing.assert_allclose(comparison.features.mean(axis=0), 0, atol=1e-12)  # equal counts
 
 
+@pytest.mark.slow
 def test_radii_of_the_same_samples_whatever_the_seed_of_a_network(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "available", lambda: False)
     task = tasks.mnist(folder, verify=False)

@@ -242,6 +242,7 @@ def _sweep(cwd, *words):
     return subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_command_sweeps_with_processes_as_without(alone, tmp_path):
     words = ["--k", "2,4", "--d", "40,80", "--seed", "0,1", "--jobs", "2", "--out", "o"]
     process = _sweep(tmp_path, *words)

@@ -217,6 +217,7 @@ def test_theory_of_a_distribution_by_hand():
     assert medians["group_max"] == pytest.approx(math.sqrt(18), abs=1e-8)
 
 
+@pytest.mark.slow
 def test_no_law_is_said_or_drawn_where_features_are_not_orthogonal(tmp_path, capsys, monkeypatch):
     drawn = []
     monkeypatch.setattr(figures, "draw_robustness", lambda path, panels, **_: drawn.extend(panels))

@@ -229,7 +229,9 @@ def test_bad_input_is_one_line_and_writes_nothing(arrays, words, message, tmp_pa
     assert not out.exists()
 
 
-@pytest.mark.parametrize(("n_test", "warned"), [(29, True), (30, False)])
+@pytest.mark.parametrize(
+    ("n_test", "warned"), [(29, True), pytest.param(30, False, marks=pytest.mark.slow)]
+)
 def test_few_test_samples_are_warned_of_in_one_line(tmp_path, capsys, n_test, warned):
     x, y = _sample(60)
     x_test, y_test = _sample(n_test, seed=1)

@@ -485,7 +485,7 @@ def test_runs_are_repeatable() -> None:
     equal(case("argmax", M=16).radius(), case("argmax", M=16).radius())
 
 
-@pytest.mark.parametrize("name", ["sign", "group_max"])
+@pytest.mark.parametrize("name", [pytest.param("sign", marks=pytest.mark.slow), "group_max"])
 def test_executors_give_the_same_results_in_the_same_order(name: str) -> None:
     hard = case(name, M=24, d=12, n=14)
     alone = hard.radius(certificates=True)
@@ -539,7 +539,7 @@ def check_certificates(
 
 @TIES
 @DECISIONS
-@pytest.mark.parametrize("max_nodes", [1, 20, 100_000])
+@pytest.mark.parametrize("max_nodes", [1, pytest.param(20, marks=pytest.mark.slow), 100_000])
 def test_e33_every_certificate_passes_at_lower(name: str, ties: str, max_nodes: int) -> None:
     count = 0
     for M, d in ((2, 4), (6, 3), (12, 6)):

@@ -91,7 +91,9 @@ def test_unreachable_is_proved_for_nets_of_integers(seed: int) -> None:
     assert sound(net, x).status[0] == "unreachable"
 
 
-@pytest.mark.parametrize("scale", [1.0, 3.0, 0.7])
+@pytest.mark.parametrize(
+    "scale", [3.0, *(pytest.param(s, marks=pytest.mark.slow) for s in (1.0, 0.7))]
+)
 @pytest.mark.parametrize("factor", [-1.0, -2.0, -3.0, -0.1, 3.0])
 @pytest.mark.parametrize("w", [[0.1, 0.3], [0.3, -0.7], [1.0, 3.0]])
 @pytest.mark.parametrize("A", [[1.0, 1.0], [0.3, 0.7]])

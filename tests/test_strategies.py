@@ -134,7 +134,7 @@ def _parallel(net):
         lambda net: net.W.any() and not net.W.any(axis=1).all(),
         lambda net: net.A.any() and not net.A.any(axis=0).all(),
         lambda net: net.A.any() and np.abs(net.A).max() < 1e-7,
-        lambda net: np.abs(net.W).max() > 1e8,
+        pytest.param(lambda net: np.abs(net.W).max() > 1e8, marks=pytest.mark.slow),
     ],
     ids=[
         "M>d", "M<d", "K=3", "mixed signs", "no bias", "bias", "output bias", "parallel",

@@ -17,7 +17,7 @@ FROZEN = json.loads((Path(__file__).parent / "truth_radii.json").read_text())
 DRAWN = [make.__name__ for make in suite._DRAWN]
 
 
-SLOW = ("mnist_l2", "mnist_linf", "published")
+SLOW = ("flat", "mixed", "mnist_l2", "mnist_linf", "published")
 
 
 @pytest.mark.parametrize(
