@@ -139,7 +139,7 @@ class Comparison:
 
 
 def _grid(radii: Sequence[RobustRadius]) -> Array:
-    """Go in steps of two digits up to a tenth above the largest finite radius of the first samples."""
+    """Go in steps of two digits to a tenth above the largest finite radius of the first samples."""
     uppers = np.concatenate([each.upper[:_PILOT] for each in radii])
     return round_steps(1.1 * float(uppers[uppers < np.inf].max(initial=0.0)) or 1.0)
 
