@@ -90,6 +90,7 @@ def test_saved_networks_samples_and_radii_are_those_of_the_run(small, tmp_path, 
         "summary.json",
         *("samples.npz", "train.npz", "two_class.npz", "ten_class.npz"),
         *(f"radii-{name}.npz" for name in CLASSIFIERS),
+        *(f"radii-linf-{name}.npz" for name in CLASSIFIERS),
     }
     problem, _ = SMALL.problem()
     for name, sample in (("train", problem.train), ("samples", problem.test)):
