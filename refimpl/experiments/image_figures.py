@@ -132,10 +132,9 @@ def draw_strip(
             figure.colorbar(mappable, ax=list(line), label="pixel units", fraction=0.02, pad=0.01)
     for ax, i in zip(axes[0], shown, strict=True):
         ax.set_title(task.class_names[classes[i]], fontsize=9)
-    coloured = "" if signed_map else f"; in differences grey is 0, full colour {largest:.2g}"
+    coloured = "" if signed_map else f"\n(in differences grey is 0, full colour {largest:.2g})"
     figure.suptitle(
-        rf"Nearest adversarial images, and the $\ell_2$ radius $r$ in {task.unit}"
-        f"\n(within [0, 1]{coloured})",
+        rf"Nearest adversarial images within [0, 1], $r$ their $\ell_2$ distance{coloured}",
         fontsize=10,
     )
     save(figure, path)
