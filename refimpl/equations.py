@@ -287,7 +287,7 @@ EQUATIONS: dict[str, Equation] = {
         "with a box inf (Q + sum_j eta_j (delta_j + a_j)(delta_j - b_j)) > 0, eta >= 0, where "
         "[[4 k' - u^T E^-1 u, (W_N E^-1 u)^T], [W_N E^-1 u, D^-1 - W_N E^-1 W_N^T]] is positive "
         "definite, E = diag(lambda + eta), u = W^T p + eta (a - b), k' = k - sum_j eta_j a_j b_j",
-        "derived",
+        "derived; measured in tests/benchmarks/box_parabolas.py, and used nowhere",
         _at(),
     ),
     # Narrower intervals.

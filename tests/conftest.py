@@ -6,17 +6,19 @@ import os
 from pathlib import Path
 
 import pytest
+from effort import THOROUGH, share
 from hypothesis import HealthCheck, settings
 
 # No deadline: a shared machine stalls now and then. Derandomised: a red run can be repeated.
-settings.register_profile(
-    "refimpl",
-    deadline=None,
-    derandomize=True,
-    max_examples=40,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-settings.load_profile("refimpl")
+for name, number in (("quick", share(THOROUGH)), ("thorough", THOROUGH)):
+    settings.register_profile(
+        name,
+        deadline=None,
+        derandomize=True,
+        max_examples=number,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+settings.load_profile("quick")
 
 
 @pytest.fixture(scope="session")

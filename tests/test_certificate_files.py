@@ -247,6 +247,7 @@ def rewrite(path: Path, changes: dict[str, Any]) -> dict[str, Any]:
     return arrays
 
 
+@pytest.mark.slow
 def test_compressed_members_are_refused_before_anything_is_unpacked(
     tmp_path: Path, path: Path
 ) -> None:

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from refimpl.certificate import integers
 from refimpl.certificate.integers import Bordered
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_products_are_those_of_python_s_integers(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -35,7 +36,7 @@ def test_products_of_the_largest_digits_are_exact() -> None:
         assert np.array_equal(integers.product(X, X.T), X @ X.T)
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_floats_are_integers_over_a_power_of_two(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -50,7 +51,7 @@ def gram(rng: np.random.Generator, n: int) -> Any:
     return root @ root.T
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_e35_signs_of_schur_complements_are_exact(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import parabolas
 import pytest
+from effort import examples
 from exact_radius import pieces, squared_radius
 from floats_alone import floats_prove
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from refimpl import GroupMax, TwoLayerReLU
@@ -129,6 +130,7 @@ def test_e35_parabolas_and_the_ball_count_only_where_they_are_read(exact: bool) 
         assert passes(net, [1.0], 1, curved, radius=R, exact=exact) == proved
 
 
+@pytest.mark.slow
 @MODES
 def test_certificates_with_parabolas_and_cuts_prove_nearly_the_radius_and_nothing_above(
     exact: bool,
@@ -173,7 +175,7 @@ def region(rng: np.random.Generator, W: Any, z: Any, phase: Any, R: float) -> An
     return delta[((z + delta @ W.T) * phase >= 0).all(axis=1)]
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_e35_the_minorant_lies_below_the_weighted_constraints_on_the_leaf(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -206,7 +208,7 @@ def test_e35_the_minorant_lies_below_the_weighted_constraints_on_the_leaf(seed: 
         assert rows.weights[0] @ g - Q >= -1e-12 * size  # 20 terms of at most `size`
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_e41_e42_cuts_that_hold_cut_off_no_adversarial_point(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -389,6 +389,7 @@ def test_runs_repeat_from_their_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(1) != run(2)
 
 
+@pytest.mark.slow
 def test_inputs_do_not_depend_on_the_numbers_in_the_users_modules(tmp_path: Path) -> None:
     """Newer versions of Hypothesis draw them: inputs would change with each repair."""
     program = (
@@ -543,6 +544,7 @@ def test_the_guide_sorts_every_claim_on_pgd() -> None:
     assert conventions == {name for name, claim in on_pgd.items() if claim.convention}
 
 
+@pytest.mark.slow
 def test_the_guide_shows_a_failure_as_it_is_printed() -> None:
     (shown,) = re.findall(r"```\n(FAILED.*?)```", README, flags=re.DOTALL)
     adapter = DerivativeOneAtKink()

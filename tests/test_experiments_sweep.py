@@ -323,6 +323,7 @@ def test_the_command_says_that_a_worker_ended(tmp_path, capsys, monkeypatch):
     assert "a worker ended (gone)" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_an_interrupted_sweep_keeps_its_lines_and_goes_on(tmp_path, jobs):
     words = ["--d", "40", "--k", "2", "--seed", ",".join(map(str, range(3000))), "--out", "o"]

@@ -6,7 +6,8 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from tolerances import gamma
 
@@ -328,7 +329,7 @@ def test_round_trips_through_onnx_are_exact(tmp_path_factory, net):
 
 
 @pytest.mark.slow
-@settings(max_examples=200)
+@examples(200)
 @given(
     data=st.data(),
     first=st.sampled_from(["Gemm", "MatMul"]),

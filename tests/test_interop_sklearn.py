@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from tolerances import gamma, output_error
 
@@ -253,7 +254,7 @@ def scalers(draw):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*converge")
-@settings(max_examples=200)
+@examples(200)
 @given(scalers(), st.sampled_from([2, 3]), st.integers(0, 99))
 def test_random_pipelines_of_sklearn_are_read_within_rounding_or_refused(chain, n_classes, seed):
     steps, clips = chain

@@ -8,7 +8,8 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from tolerances import folded_error, output_error
 
@@ -311,7 +312,7 @@ def random_modules(draw):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-@settings(max_examples=200)
+@examples(200)
 @given(st.data())
 def test_random_modules_are_read_within_rounding_or_refused(data):
     module, twin, head, defect = data.draw(random_modules())

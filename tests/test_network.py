@@ -5,7 +5,8 @@ from __future__ import annotations
 import exact
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest, ortho_group
 from tolerances import gamma, output_error
@@ -323,7 +324,7 @@ def test_group_sum_refuses(bad):
         net.group_sum(bad)
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(net=strategies.networks())
 def test_files_keep_every_bit(net, tmp_path_factory):
     path = tmp_path_factory.mktemp("net") / "net.npz"

@@ -12,6 +12,7 @@ from typing import Any
 import exact_radius
 import numpy as np
 import pytest
+from effort import share
 
 from refimpl import (
     GroupMax,
@@ -97,10 +98,11 @@ def test_e32_the_search_finds_points_at_the_scale_of_the_output_bias(bias: float
     assert found.status[0] == "exact"
 
 
+@pytest.mark.thorough
 def test_e32_returned_ties_are_ties_alone_and_in_a_batch() -> None:
     """f = sum_r |<w_r, x> + b_r| for real weights: nothing but ties is adversarial."""
     rng = np.random.default_rng(0)
-    for _ in range(20):
+    for _ in range(share(20)):
         d, m = int(rng.choice([3, 5, 17])), int(rng.integers(1, 4))
         W, b = rng.standard_normal((m, d)), rng.standard_normal(m)
         net = TwoLayerReLU(np.vstack((W, -W)), np.r_[b, -b], np.ones((1, 2 * m)))

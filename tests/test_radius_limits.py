@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from effort import share
 from exact_radius import pieces, squared_radius
 
 from refimpl import TwoLayerReLU, _rational, robust_radius, verify_certificate
@@ -58,7 +59,8 @@ def test_a_thin_part_that_is_strictly_adversarial_is_reached() -> None:
     assert net.outputs(end)[0, 0] < 0
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.thorough
+@pytest.mark.parametrize("seed", range(share(60)))
 def test_nearly_parallel_neurons_under_strict_ties(seed: int) -> None:
     """A strictly adversarial point is found wherever there is any within reach of floats."""
     rng = np.random.default_rng(seed)
@@ -78,7 +80,8 @@ def test_unreachable_is_proved_wherever_the_sample_is(x: float, ties: str) -> No
     assert sound(constant, [x], ties=ties).status[0] == "unreachable"
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.thorough
+@pytest.mark.parametrize("seed", range(share(40)))
 def test_unreachable_is_proved_for_nets_of_integers(seed: int) -> None:
     rng = np.random.default_rng(seed)
     net = TwoLayerReLU(

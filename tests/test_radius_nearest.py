@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import quadprog
-from hypothesis import given, settings, strategies
+from effort import examples
+from hypothesis import given, strategies
 from scipy.optimize import linprog
 
 from refimpl.radius.nearest import nearest
@@ -56,7 +57,7 @@ def case(seed: int, whole: bool) -> Any:
 
 @pytest.mark.parametrize("norm", NORMS)
 @given(seed=strategies.integers(0, 2**32), whole=strategies.booleans())
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_nearest_point_and_its_multipliers(norm: float, seed: int, whole: bool) -> None:
     G, h, a, b = case(seed, whole)
     if len(h) == 0:

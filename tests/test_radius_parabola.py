@@ -147,7 +147,7 @@ def test_e36_the_gain_of_a_step_is_the_derivative_along_it(seed: int) -> None:
         assert moved is not None
         return moved.value + mu * _barrier(moved)
 
-    step, gain = _newton(bound, mu, *bound.inverse())
+    step, gain = _newton(bound, mu, bound.spread())
     values = np.concatenate((bound.s, bound.sides, [bound.lam], 1 - bound.sides[: part.p]))
     moves = np.concatenate((step, -step[part.n : part.n + part.p]))
     h = 1e-4 * min(1.0, 1 / float(np.abs(moves / values).max()))

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import region_brute_force
-from hypothesis import given, settings, strategies
+from effort import examples
+from hypothesis import given, strategies
 
 from refimpl import (
     CertificateError,
@@ -55,7 +56,7 @@ def case(seed: int) -> Any:
 @pytest.mark.parametrize("ties", ["adversarial", "robust"])
 @pytest.mark.parametrize("norm", NORMS)
 @given(seed=seeds)
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_radius_is_that_of_the_nearest_piece(norm: float, ties: str, seed: int) -> None:
     net, x, y, decision, box = case(seed)
     options: Any = {"decision": decision, "ties": ties, "norm": norm, "box": box}
@@ -86,7 +87,7 @@ def sample(seed: int, d: int = 12, M: int = 9, n: int = 6) -> Any:
 @pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("norm", NORMS)
 @given(seed=seeds)
-@settings(max_examples=15, deadline=None)
+@examples(15)
 def test_lower_bounds_pass_the_checker_with_their_certificates(
     norm: float, exact: bool, seed: int
 ) -> None:

@@ -53,14 +53,11 @@ def test_support_is_the_maximum_over_ball_and_box(
     norm: float, size: Any, cap: Any, radius: float
 ) -> None:
     size, cap = np.array(size), np.array(cap)
-    value, delta = support(norm, size[None], cap[None], radius)
+    value = support(norm, size[None], cap[None], radius)
     expected = farthest(norm, size, cap, radius)
     slack = 0.06 if norm == 2 else CLOSE  # the grid's steps are of 4.7 %
     assert value[0] >= expected - CLOSE
     assert value[0] <= expected * (1 + slack) + CLOSE
-    assert (delta[0] <= cap).all()
-    assert np.linalg.norm(delta[0], norm) <= radius * (1 + 1e-12)
-    assert size @ delta[0] == pytest.approx(value[0], rel=1e-12)
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -98,16 +95,16 @@ def test_distances_and_supports_are_inverse(norm: float) -> None:
     cap[rng.random(cap.shape) < 0.1] = math.inf
     cap[rng.random(cap.shape) < 0.1] = 0.0
     for radius in (0.01, 0.3, 3.0):
-        value, _ = support(norm, size, cap, radius)
+        value = support(norm, size, cap, radius)
         back = distance(norm, value, size, cap)
         np.testing.assert_allclose(back, radius, rtol=1e-11)
 
 
 def test_by_hand() -> None:
     size, cap = np.array([[3.0, 4.0]]), np.array([[1.0, 0.8]])
-    assert support(2, size, cap, 1.0)[0][0] == pytest.approx(3 * 0.6 + 4 * 0.8)
-    assert support(math.inf, size, cap, 0.9)[0][0] == pytest.approx(3 * 0.9 + 4 * 0.8)
-    assert support(1, size, cap, 1.0)[0][0] == pytest.approx(4 * 0.8 + 3 * 0.2)
+    assert support(2, size, cap, 1.0)[0] == pytest.approx(3 * 0.6 + 4 * 0.8)
+    assert support(math.inf, size, cap, 0.9)[0] == pytest.approx(3 * 0.9 + 4 * 0.8)
+    assert support(1, size, cap, 1.0)[0] == pytest.approx(4 * 0.8 + 3 * 0.2)
     level = np.array([6.0])  # beyond 6.2 there is nothing
     assert distance(2, level, size, cap)[0] == pytest.approx(math.hypot(2.8 / 3, 0.8))
     assert distance(math.inf, level, size, cap)[0] == pytest.approx(2.8 / 3)

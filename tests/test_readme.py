@@ -41,6 +41,7 @@ def test_the_example_runs_as_printed():
     assert results.failed == 0
 
 
+@pytest.mark.slow
 def test_the_adapter_fails_as_printed_and_passes_once_it_is_mended(tmp_path, monkeypatch):
     (printed,) = re.findall(r"```\n(FAILED.*?)```", README, flags=re.DOTALL)
     assert "finds that `>= 0` should be `> 0`" in README

@@ -8,7 +8,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from tolerances import CROSSING, RAY, STEP_OF_TENTHS
 
@@ -100,7 +101,7 @@ def exact_exit(x, u, lo, hi):
     return min(steps, default=math.inf)
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(
     problem=integer_problems(),
     ties=st.sampled_from(TIES),
@@ -169,7 +170,7 @@ def test_length_is_in_the_norm():
         assert smallest_step(kinks, [[0.9]], [1], [-3.0], norm=norm).tolist() == [0.9]
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(problem=integer_problems(), ties=st.sampled_from(TIES))
 def test_e27_equals_rational_enumeration(problem, ties):
     net, x, y, u, decision = problem

@@ -9,7 +9,8 @@ import sys
 import hypothesis
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from refimpl import GroupMax, GroupSum, _rational, decisions, strategies
@@ -149,6 +150,7 @@ def test_networks_without_scales_stay_moderate(net):
     assert max(np.abs(net.W).max(), np.abs(net.A).max()) <= 32  # E17 sums up to four features
 
 
+@pytest.mark.slow
 def test_networks_shrink_to_a_few_zeros_and_ones():
     net = hypothesis.find(
         strategies.networks(),
@@ -230,7 +232,7 @@ def test_correct_problems_are_classified_right_and_are_no_ties_in_rationals(kink
 
 @pytest.mark.parametrize("kind", ["binary", "averaging", "multiclass", "decoupling"])
 def test_one_kind_alone_works_without_a_number_of_outputs(kind):
-    @settings(max_examples=50)
+    @examples(50)
     @given(strategies.networks(kinds=(kind,)))
     def has_its_number(net):
         assert (net.n_outputs == 1) == (kind in ("binary", "averaging"))

@@ -9,8 +9,11 @@ truncated by rank.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
+from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -25,6 +28,20 @@ TINY = 2.0**-1000  # of outputs: less may be what underflow has left of more
 ROOT_FLOOR = 2.0**-500  # the same for norms, whose squares underflow
 
 Flags = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+T = TypeVar("T")
+
+
+def once(function: Callable[[TwoLayerReLU], T]) -> Callable[[TwoLayerReLU], T]:
+    """Ask once of each network, whose arrays never change; what was found lives as long as it."""
+    known: WeakKeyDictionary[TwoLayerReLU, T] = WeakKeyDictionary()
+
+    @wraps(function)
+    def asked(net: TwoLayerReLU) -> T:
+        if net not in known:
+            known[net] = function(net)
+        return known[net]
+
+    return asked
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +69,10 @@ class Geometry:
     rounding: float
     factor: float
 
-    @classmethod
-    def of(cls, net: TwoLayerReLU) -> Geometry:
-        """Factorise W^T = Q R once; U = R^T."""
+    @staticmethod
+    @once
+    def of(net: TwoLayerReLU) -> Geometry:
+        """Factorise W^T = Q R; U = R^T."""
         Q, R = np.linalg.qr(net.W.T)
         U = R.T
         norms = np.linalg.norm(net.W, axis=1) * (1 + net.dim * UNIT)
@@ -63,7 +81,7 @@ class Geometry:
         defect = np.linalg.norm(Q.T @ Q - np.eye(Q.shape[1]))
         measuring = net.dim * UNIT * math.sqrt(Q.shape[1])
         size = net.n_hidden + 2 * net.n_outputs + 8
-        return cls(
+        return Geometry(
             U,
             np.square(U).sum(axis=1),
             norms,
@@ -72,13 +90,14 @@ class Geometry:
             factor=size * UNIT + 2 * float(backward + defect) + measuring,
         )
 
-    @classmethod
-    def full(cls, net: TwoLayerReLU) -> Geometry:
+    @staticmethod
+    @once
+    def full(net: TwoLayerReLU) -> Geometry:
         """U = W, in all d coordinates."""
         norms = np.linalg.norm(net.W, axis=1) * (1 + net.dim * UNIT)
         size = net.n_hidden + 2 * net.n_outputs + 8
         squares, rounding = np.square(net.W).sum(axis=1), (net.dim + size) * UNIT
-        return cls(net.W, squares, norms, np.abs(net.bias), rounding, factor=size * UNIT)
+        return Geometry(net.W, squares, norms, np.abs(net.bias), rounding, factor=size * UNIT)
 
     def combined(self, kept: IntArray, affine: Array, norms: Array) -> Geometry:
         """Geometry of some neurons, and of combinations `affine` (I,M) with ||row|| <= norms (I,).
@@ -155,9 +174,19 @@ class Target:
 def in_range(net: TwoLayerReLU, x: Array) -> Flags:
     """Tell for which samples (n,) floats can carry the computation, whatever is squared.
 
-    Far from 1 there are no bounds but 0 <= r <= inf: where weights reach 2^400 in size, products of
-    both layers or biases 2^250, x 2^150; or where all weights of a neuron are below 2^-400, or all
-    products with an output below 2^-250, without being 0.
+    Far from 1 there are no bounds but 0 <= r <= inf: see `_in_range` for the network, and where
+    x reaches 2^150 in size.
+    """
+    result: Flags = (np.abs(x).max(axis=1) < 2.0**150) & _in_range(net)
+    return result
+
+
+@once
+def _in_range(net: TwoLayerReLU) -> bool:
+    """Whether weights are below 2^400 in size, products of both layers and biases below 2^250.
+
+    And no neuron has all its weights below 2^-400, or all its products with an output below 2^-250,
+    without being 0.
     """
     W, A = np.abs(net.W).max(axis=1), np.abs(net.A)
     with np.errstate(all="ignore"):
@@ -165,9 +194,7 @@ def in_range(net: TwoLayerReLU, x: Array) -> Flags:
         largest = max(products.max(), (A * np.abs(net.bias)).max(), np.abs(net.c).max())
     outputs = products.max(axis=1)[((A > 0) & (W > 0)).any(axis=1)]  # some underflow to 0
     fine = (W < 2.0**400).all() and (W[W > 0] > 2.0**-400).all()
-    fine = fine and largest < 2.0**250 and (outputs > 2.0**-250).all()
-    result: Flags = (np.abs(x).max(axis=1) < 2.0**150) & fine
-    return result
+    return bool(fine and largest < 2.0**250 and (outputs > 2.0**-250).all())
 
 
 def targets_of(net: TwoLayerReLU, y: int, decision: Decision) -> list[Target]:

@@ -127,6 +127,10 @@ class Incumbent:
 
     def visit(self, problem: Problem, on: Flags) -> tuple[Array, bool]:
         """Offer the nearest points of pieces (B,M): the nearest one's z, and if it was taken."""
+        return self.survey(problem, on)[:2]
+
+    def survey(self, problem: Problem, on: Flags) -> tuple[Array, bool, Array]:
+        """Return what `visit` does, and bounds (B,) of the pieces' distances."""
         lines = self.ball.piece(on)
         planes = [problem.planes] * len(on)
         found = relax(self.ball, problem.target, lines, problem.pool, planes, math.inf)
@@ -137,7 +141,7 @@ class Incumbent:
                 self.polished[problem.index] = Polished(on[b], found.multipliers(b), found.z[b])
                 problem.planes = found.planes[b]
                 z, better = found.z[b], True
-        return (z if better else found.z[0]), better
+        return (z if better else found.z[0]), better, found.lower
 
     def neighbours(self, problem: Problem) -> Flags:
         """Pieces (B,M) one neuron away from the polished one that may be nearer, by its tau."""

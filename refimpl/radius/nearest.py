@@ -19,6 +19,7 @@ from refimpl.radius.support import distance
 _STEPS = 60
 _MET = 1e-12  # relative: the constraints are met but for rounding
 EMPTY = 1e-12  # a minimum below this is that of a node without points, up to rounding
+_RISE = 1e-4  # of what the gradient promises: a step that gains it is taken whole
 _FAR = 0.05  # a minimum below this loses digits: the minimiser is farther than its constraints
 
 
@@ -77,38 +78,51 @@ def _least_squares(G: Array, h: Array, a: Array, b: Array) -> tuple[Array, Array
 
     Where the clipped coordinates are held, a step solves a least-distance problem in the others.
     """
-    far = distance(2, np.where(h > 0, h, np.nan), np.abs(G), np.where(G > 0, b, a))
-    row = int(np.nan_to_num(far, nan=-1.0).argmax())
-    if math.isinf(far[row]):
-        return np.eye(len(h))[row], None
-    u = np.zeros(len(h))
-    u[row], _ = _line(np.zeros(len(a)), G[row], a, b, float(h[row]), math.inf)
+    u = np.where(h == h.max(), h, 0.0)
     met = _MET * float(np.abs(h).max())
+    dual = _Dual(G, h, a, b, u)
     for _ in range(_STEPS):
-        v = u @ G
-        c, inside = np.clip(v, -a, b), (v > -a) & (v < b)
-        missed = h - G @ c
+        missed, u = dual.missed, dual.u
         if (np.where(u > 0, np.abs(missed), missed) <= met).all():
             break
-        values = h - G[:, ~inside] @ c[~inside]
-        size = float(values.max())
-        if size <= 0:
-            new, empty = np.zeros(len(h)), False
-        else:
-            rows = np.column_stack((G[:, inside], values))
-            new, missing, scale = least_distance(rows, size)
-            empty = missing <= EMPTY
-            new = new if empty else new * scale / missing
+        new, empty = dual.step()
         step = new if empty else new - u
-        slope = float(step @ h)
+        if not empty:
+            full = _Dual(G, h, a, b, new)
+            if full.value > dual.value + _RISE * float(step @ missed):
+                dual = full
+                continue
         q = step @ G
         if empty:  # a ray leaves coordinates where they are, but for rounding
             q[np.abs(q) <= _MET * (step @ np.abs(G))] = 0.0
-        s, rising = _line(v, q, a, b, slope, math.inf if empty else 1.0)
+        end = math.inf if empty else 1.0
+        s, rising = _line(dual.v, q, a, b, float(step @ h), end)
         if empty and rising:
             return new, None
-        u = np.maximum(u + s * step, 0.0)
-    return u, np.clip(u @ G, -a, b)
+        dual = _Dual(G, h, a, b, np.maximum(u + s * step, 0.0))
+    return dual.u, dual.c
+
+
+class _Dual:
+    """The dual of p = 2 at u >= 0: <u, h> - max over the box of <v, c> - ||c||^2 / 2, v = G^T u."""
+
+    def __init__(self, G: Array, h: Array, a: Array, b: Array, u: Array) -> None:
+        self.G, self.h, self.u, self.v = G, h, u, u @ G
+        self.c = np.minimum(np.maximum(self.v, -a), b)
+        self.missed = h - G @ self.c  # its gradient
+        self.value = float(u @ h - self.v @ self.c + self.c @ self.c / 2)
+
+    def step(self) -> tuple[Array, bool]:
+        """Maximiser while the clipped coordinates are held; or a ray, and True."""
+        inside = self.v == self.c
+        values = self.missed + self.G @ np.where(inside, self.c, 0.0)
+        size = float(values.max())
+        if size <= 0:
+            return np.zeros(len(self.h)), False
+        rows = np.column_stack((self.G[:, inside], values))
+        new, missing, scale = least_distance(rows, size)
+        empty = missing <= EMPTY
+        return new if empty else new * scale / missing, empty
 
 
 def _line(v: Array, q: Array, a: Array, b: Array, level: float, end: float) -> tuple[float, bool]:

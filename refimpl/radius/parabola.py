@@ -159,11 +159,11 @@ class Bound:
         """Lower bound of the node's distance: the R that the same multipliers prove (E35)."""
         return math.sqrt(max(self.part.radius**2 + self.value / self.lam, 0.0))
 
-    def inverse(self) -> tuple[Array, Array]:
-        """(lambda D^-1 - G_NN)^-1 and W H^-1 W^T / 1, H = lambda I - W_N^T D W_N, of the part."""
+    def spread(self) -> Array:
+        """W H^-1 W^T of the part, H = lambda I - W_N^T D W_N."""
         n, gram = self.part.n, self.part.gram
-        inner = self.root[:, None] * _inverse(self.factored) * self.root
-        return inner, (gram + gram[:n].T @ (inner @ gram[:n])) / self.lam
+        half = _solve(self.factored, self.root[:, None] * gram[:n])
+        return (gram + half.T @ half) / self.lam  # one of BLAS's symmetric products
 
     def point(self) -> Array:
         """Weights v (M,) of the minimiser delta* = W^T v."""
@@ -212,10 +212,10 @@ def climb(part: Part, start: Bound) -> Iterator[Step]:
     mu = 0.0
     count = len(part.index) + part.p + 1  # of the barrier's terms: mu count bounds what is left
     for _ in range(_STEPS):
-        inner, spread = bound.inverse()
+        spread = bound.spread()
         yield _step(bound, spread, most)
         mu = mu or float(0.1 * abs(bound.value) + 1e-3 * abs(part.value)) / count + part.noise
-        direction, gain = _newton(bound, mu, inner, spread)
+        direction, gain = _newton(bound, mu, spread)
         found = _line_search(bound, mu, direction, gain)
         if found is None:
             break
@@ -229,7 +229,7 @@ def climb(part: Part, start: Bound) -> Iterator[Step]:
             mu *= _SHRINK if length > 0.5 else 0.5
     else:
         return
-    yield _step(bound, bound.inverse()[1], bound.value + mu * count)
+    yield _step(bound, bound.spread(), bound.value + mu * count)
 
 
 def _step(bound: Bound, spread: Array, most: float) -> Step:
@@ -239,7 +239,7 @@ def _step(bound: Bound, spread: Array, most: float) -> Step:
     return Step(bound, most, part.index[free], center - radius, center + radius)
 
 
-def _newton(bound: Bound, mu: float, inner: Array, spread: Array) -> tuple[Array, float]:
+def _newton(bound: Bound, mu: float, spread: Array) -> tuple[Array, float]:
     """Newton step of F + mu barrier in (s, tau, nu, lambda), and its first-order gain.
 
     The gradient is that of Q at its minimiser (E36). The Hessian of F is that of Q in the
@@ -250,27 +250,26 @@ def _newton(bound: Bound, mu: float, inner: Array, spread: Array) -> tuple[Array
     factor, gram, m = part.factor, part.gram, len(part.index) + 1
     own, sides = slice(n, n + part.p), slice(n, m - 1)
     t = part.z + bound.move
-    weight, scaled = 4 / factor[:n], lam * inner
-    mixed = scaled @ gram[:n, :n]  # (diag(1/D) - G / lambda)^-1 G
-    trace = np.trace(mixed)
+    inverse = _inverse(bound.factored)  # of K = I - root G_NN root, det(K) / prod(D) the barrier's
+    more = inverse - np.eye(n)
+    trace = np.trace(more)
 
     gradient = np.empty(m)
-    gradient[:n] = -factor[:n] * (1 - np.square(t[:n] / s)) / 4 + mu * weight * np.diag(scaled)
+    gradient[:n] = -factor[:n] * (1 - np.square(t[:n] / s)) / 4 + mu * np.diag(inverse) / s
     gradient[sides] = factor[n:] * t[n:] + mu / bound.sides  # (E36)
     gradient[own] -= mu / (1 - bound.sides[: part.p])
-    gradient[-1] = bound.length - part.radius**2 + mu * (trace / lam**2 if n else 1 / lam)
+    gradient[-1] = bound.length - part.radius**2 + mu * (trace if n else 1.0) / lam
 
     slope = np.concatenate((factor[:n] * t[:n] / (2 * np.square(s)), factor[n:]))
-    along = inner @ bound.move[:n]
+    along = bound.root * (inverse @ (bound.root * bound.move[:n]))
     hessian: Array = np.empty((m, m))  # of the negative
     hessian[:-1, :-1] = slope[:, None] * spread * (slope / 2)
     hessian[-1, :-1] = slope * (bound.move + gram[:n].T @ along) / lam
     hessian[-1, -1] = 2 * (bound.length + bound.move[:n] @ along) / lam
-    hessian[-1, :n] += mu * weight * np.einsum("ij,ij->i", mixed, scaled) / lam**2
+    hessian[-1, :n] += mu * np.einsum("ij,ij->i", more, inverse) / (s * lam)
     hessian[:-1, -1] = hessian[-1, :-1]
-    hessian[:n, :n] += np.asarray(mu * weight[:, None] * np.square(scaled) * weight, np.float64)
-    curvature = (mixed * mixed.T).sum() / lam**4 + 2 * trace / lam**3 if n else 1 / lam**2
-    hessian[-1, -1] += mu * curvature
+    hessian[:n, :n] += np.square(inverse) * (mu / s[:, None]) / s
+    hessian[-1, -1] += mu * (np.square(more).sum() + 2 * trace if n else 1.0) / lam**2
     corners: Array = mu / np.square(bound.sides)
     corners[: part.p] += mu / np.square(1 - bound.sides[: part.p])
     bends: Array = factor[:n] * np.square(t[:n]) / (2 * np.power(s, 3))

@@ -15,18 +15,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from refimpl._validation import Array
 from refimpl.network import TwoLayerReLU
-from refimpl.radius.ball import Ball, Least
+from refimpl.radius.ball import Ball, Least, Split
 from refimpl.radius.geometry import FLOOR, UNIT, Flags, Geometry, Target
 from refimpl.radius.nearest import nearest
-from refimpl.radius.support import distance, dual_norm, support
+from refimpl.radius.support import Pull, distance, dual_norm, fill, multiple, reach, support
 
 _WHOLE = 4.0  # times the farthest corner of a box: a radius of all of it
+_HALVINGS = 7
 _MULTIPLES = np.arange(1.0, 9.0)  # of the nearest point without a box, to start from
 
 
@@ -44,6 +46,17 @@ class Space:
         with np.errstate(all="ignore"):  # of networks that are out of range
             plain = norm == 2 and box is None
             return cls(Geometry.of(net) if plain else Geometry.full(net), norm, box)
+
+    @cached_property
+    def duals(self) -> Array:
+        """Dual norms of the weights, rounded up (M,)."""
+        W = self.geometry.U
+        return dual_norm(self.norm, W) * (1 + (W.shape[1] + 8) * UNIT)
+
+    @cached_property
+    def halves(self) -> tuple[Array, Array]:
+        """Weights' positive and negative parts (M,d)."""
+        return np.maximum(self.geometry.U, 0.0), np.maximum(-self.geometry.U, 0.0)
 
     @property
     def plain(self) -> bool:
@@ -94,16 +107,21 @@ class Region(Ball):
         lo, hi = space.box or (np.full(d, -math.inf), np.full(d, math.inf))
         sides = x - lo, hi - x  # (E37)
         self.a, self.b = (np.where(s > 0, np.nextafter(s, math.inf), 0.0) for s in sides)
-        W = space.geometry.U
-        self.duals = dual_norm(self.norm, W) * (1 + (d + 8) * UNIT)
-        self.wide = np.maximum(self.a, self.b)
-        with np.errstate(invalid="ignore"):
-            self.spread = np.where(W != 0, np.abs(W) * self.wide, 0.0).sum(axis=1)
-        self.spread *= 1 + (d + 8) * UNIT
-        self.whole = _WHOLE * float(np.linalg.norm(self.wide, self.norm))
+        self.geometry, self.z, self.size, self.radius = space.geometry, z, size, math.nan
+        self.duals, self.halves = space.duals, space.halves
+        wide = np.maximum(self.a, self.b)
+        self.spread = self.corner(wide, wide)
+        self.farthest_corner = float(np.linalg.norm(wide, self.norm)) * (1 + (d + 8) * UNIT)
+        self.whole = _WHOLE * self.farthest_corner
         root = math.sqrt(d)
         self.per_l2 = (1 / root if self.norm == math.inf else 1.0, root if self.norm == 1 else 1.0)
-        self.geometry, self.z, self.size, self.radius = space.geometry, z, size, math.nan
+
+    def corner(self, b: Array, a: Array) -> Array:
+        """Largest <w_r, c> with -a <= c <= b, rounded up (M,)."""
+        up, down = self.halves
+        most = up @ np.where(np.isinf(b), 0.0, b) + down @ np.where(np.isinf(a), 0.0, a)
+        far = up[:, np.isinf(b)].any(axis=1) | down[:, np.isinf(a)].any(axis=1)
+        return np.where(far, math.inf, most * (1 + (len(a) + 8) * UNIT))
 
     def resize(self, radius: float) -> None:
         """Take another radius; none reaches farther than the whole box."""
@@ -111,14 +129,19 @@ class Region(Ball):
             return
         self.radius = min(radius, self.whole)
         self.is_whole = self.radius == self.whole
-        with np.errstate(invalid="ignore"):  # of the whole box of a neuron without weights
-            self.reach = self.size + np.fmin(self.duals * self.radius, self.spread)
-        W, size = self.geometry.U, np.abs(self.geometry.U)
+        self.reach = self.size + np.fmin(self.duals * self.radius, self.spread)
         error = self.geometry.rounding * self.reach + FLOOR
-        up, _ = support(self.norm, size, np.where(W > 0, self.b, self.a), self.radius)
-        down, _ = support(self.norm, size, np.where(W > 0, self.a, self.b), self.radius)
+        if self.radius > self.farthest_corner:
+            up, down = self.corner(self.b, self.a), self.corner(self.a, self.b)
+        else:
+            up, down = self.farthest(self.geometry.U), self.farthest(-self.geometry.U)
         self.lo, self.up = self.z - down - error, self.z + up + error
         self.stable = np.where(self.lo >= 0, 1, np.where(self.up <= 0, -1, 0))
+        self.splits: list[Split] = []
+
+    def farthest(self, v: Array) -> Array:
+        """Largest <v_i, c> in the region, rounded up (B,)."""
+        return support(self.norm, np.abs(v), np.where(v > 0, self.b, self.a), self.radius)
 
     def at(self, v: Array) -> Array:
         """Preactivations of points (..., d)."""
@@ -151,7 +174,8 @@ class Region(Ball):
         if positive.any():
             v = q[positive] @ self.geometry.U
             cap = np.where(v > 0, self.a, self.b)
-            far = distance(self.norm, level[positive], np.abs(v), cap)
+            within = math.inf if self.is_whole else self.radius
+            far = distance(self.norm, level[positive], np.abs(v), cap, within)
             if not self.is_whole:
                 far = np.minimum(far, self.radius)
             found[positive] = far
@@ -170,7 +194,7 @@ class Region(Ball):
         W = self.geometry.U
         v = q @ W + step[positive, None] * W[positive]
         cap = np.where(v > 0, self.a, self.b)
-        found[positive] = distance(self.norm, level[positive], np.abs(v), cap)
+        found[positive] = distance(self.norm, level[positive], np.abs(v), cap, self.radius)
         return found
 
     def stretch(self, target: Target, w: Array, q: Array, constant: Array, nu: Array) -> Any:
@@ -184,80 +208,71 @@ class Region(Ball):
         return 2 * self.noise(target, w, absolute)
 
     def extremes(self, g: Array, level: Array, free: Flags) -> list[tuple[Array, Array]]:
-        """Largest <w_r, c> and <-w_r, c> where level + <g, c> <= 0, about; see `Ball` (E41)."""
-        owner, neuron = np.nonzero(free & (level > 0)[:, None])
+        """Largest <w_r, c> and <-w_r, c> where level + <g, c> <= 0, about; see `Ball` (E41).
+
+        Any mu >= 0 bounds <w, c> by H(w - mu g) - mu level. A good one is where the maximiser of
+        w - mu g has level + <g, c> = 0.
+        """
+        free = free & (level > 0)[:, None]
+        owner, neuron = np.nonzero(free)
+        straight = self.caps(g, level) if self.norm == 2 else []
         found = []
-        for sign in (1.0, -1.0):
+        for k, sign in enumerate((1.0, -1.0)):
+            W = sign * self.geometry.U[neuron]
+            some = straight[k][free] if straight else self.bisect(W, g[owner], level[owner])
             most, mu = np.full(free.shape, math.inf), np.zeros(free.shape)
-            rows = sign * self.geometry.U[neuron], g[owner], level[owner]
-            most[owner, neuron], mu[owner, neuron] = self.farthest(*rows)
+            most[free] = self.farthest(W - some[:, None] * g[owner]) - some * level[owner]
+            mu[free] = some
             found.append((np.where(mu > 0, most, math.inf), mu))
         return found
 
-    def farthest(self, W: Array, g: Array, level: Array) -> tuple[Array, Array]:
-        """Bound <w, c> where level + <g, c> <= 0, row by row (F,d): the bounds, and their mu.
+    def caps(self, g: Array, level: Array) -> list[Array]:
+        """Multipliers mu (B,M) for p = 2, above and below, 0 where there is none.
 
-        Any mu >= 0 bounds it by H(w - mu g) - mu level; a good one is where the maximiser of w - mu
-        g has level + <g, c> = 0.
+        With the linear functions less the parts q of good splits, there is the cap of a ball.
         """
-        best, best_mu = np.full(len(W), math.inf), np.zeros(len(W))
-        rows = W, g, level
-        guess = _Cap(*rows, self.radius) if self.norm == 2 else _Bisection(*rows)
-        for _ in range(guess.steps):
-            v = W - guess.mu[:, None] * g
-            size, cap = np.abs(v), np.where(v > 0, self.b, self.a)
-            value, delta = support(self.norm, size, cap, self.radius)
-            value -= guess.mu * level  # (E41)
-            better = value < best
-            best, best_mu = np.where(better, value, best), np.where(better, guess.mu, best_mu)
-            guess.improve(np.copysign(delta, v), delta < cap)
-        return best, best_mu
-
-
-class _Bisection:
-    """Multipliers mu (F,) for which the maximisers c of w - mu g come close to level + <g, c> = 0.
-
-    The left side falls as mu rises; mu is the tangent of an angle, in units of ||w|| / ||g||.
-    """
-
-    steps = 7
-
-    def __init__(self, W: Array, g: Array, level: Array) -> None:
-        self.g, self.level = g, level
-        self.unit = np.linalg.norm(W, axis=1) / np.linalg.norm(g, axis=1)
-        self.low, self.high = np.zeros(len(W)), np.full(len(W), math.pi / 2)
-        self.mu = self.unit
-
-    def improve(self, c: Array, free: Flags) -> None:
-        """Take half of the interval."""
-        angle = (self.low + self.high) / 2
-        beyond = self.level + (self.g * c).sum(axis=1) > 0
-        self.low, self.high = np.where(beyond, angle, self.low), np.where(beyond, self.high, angle)
-        self.mu = self.unit * np.tan((self.low + self.high) / 2)
-
-
-class _Cap:
-    """The same for p = 2: in the coordinates that are not clipped there is a cap of a ball.
-
-    There the multiplier has a closed form. It is found for the last maximiser's clipped ones.
-    """
-
-    steps = 3
-
-    def __init__(self, W: Array, g: Array, level: Array, radius: float) -> None:
-        self.W, self.g, self.level, self.radius = W, g, level, radius
-        self.mu = np.zeros(len(W))
-        self.improve(np.zeros_like(W), np.ones(W.shape, np.bool_))
-
-    def improve(self, c: Array, free: Flags) -> None:
-        """Take the multiplier of the cap that is left when all but free coordinates are held."""
-        w, g, held = self.W * free, self.g * free, np.where(free, 0.0, c)
-        length = np.sqrt(np.einsum("ij,ij->i", g, g))
-        square = self.radius**2 - np.einsum("ij,ij->i", held, held)
+        if not self.splits:
+            self.splits = [self.split(sign * self.geometry.U) for sign in (1.0, -1.0)]
+        down = self.split(-g, level)
+        length = np.sqrt(np.einsum("ij,ij->i", down.inner, down.inner))[:, None]
         with np.errstate(all="ignore"):
-            depth = (self.level + np.einsum("ij,ij->i", self.g, held)) / length
-            root = np.sqrt(square - np.square(depth))
-            along = np.einsum("ij,ij->i", w, g) / length
-            across = np.sqrt(np.maximum(np.einsum("ij,ij->i", w, w) - np.square(along), 0.0))
-            mu = (along + across * depth / root) / length
-        self.mu = np.where(np.isfinite(mu) & (mu > 0), mu, 1.5 * self.mu)
+            depth = (level - down.rest)[:, None] / length
+            root = np.sqrt(self.radius**2 - np.square(depth))
+            found = []
+            for up in self.splits:
+                along = -down.inner @ up.inner.T / length
+                across = np.sqrt(np.maximum(up.squares - np.square(along), 0.0))
+                mu = (along + across * depth / root) / length  # (E41)
+                found.append(np.where(np.isfinite(mu) & (mu > 0), mu, 0.0))
+        return found
+
+    def split(self, v: Array, level: Array | None = None) -> Split:
+        """Split rows (B,d) as the region's radius asks for, or as a distance does; see `Ball`."""
+        cap = np.where(v > 0, self.b, self.a)
+        pull = Pull.of(2, np.abs(v), cap, self.radius)
+        with np.errstate(all="ignore"):
+            t = multiple(pull, self.radius) if level is None else reach(2, pull, level)
+            inner = np.where(cap > 0, v, 0.0)
+            kept = pull.kept(2, t)
+            inner[:, pull.inside] = np.copysign(kept, v[:, pull.inside])
+            rest = np.einsum("ij,ij->i", pull.size - kept, pull.cap)
+        return Split(inner, rest, np.einsum("ij,ij->i", inner, inner))
+
+    def bisect(self, W: Array, g: Array, level: Array) -> Array:
+        """Multipliers mu (F,) row by row for any p: the tangents of angles, in units of their own.
+
+        level + <g, c> falls as mu rises.
+        """
+        unit = np.linalg.norm(W, axis=1) / np.linalg.norm(g, axis=1)
+        low, high = np.zeros(len(W)), np.full(len(W), math.pi / 2)
+        for _ in range(_HALVINGS):
+            angle = (low + high) / 2
+            v = W - (unit * np.tan(angle))[:, None] * g
+            cap = np.where(v > 0, self.b, self.a)
+            if self.norm == math.inf:
+                size = np.minimum(cap, self.radius)
+            else:
+                size, _ = fill(np.abs(v), cap, np.full(len(v), self.radius), np.ones_like(v))
+            beyond = level + np.einsum("ij,ij->i", g, np.copysign(size, v)) > 0
+            low, high = np.where(beyond, angle, low), np.where(beyond, high, angle)
+        return unit * np.tan((low + high) / 2)

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from refimpl._validation import Array, IntArray
-from refimpl.radius import chords, curved
+from refimpl.radius import chords, curved, pieces
 from refimpl.radius.ball import Ball
 from refimpl.radius.fast import FEW, subsets
 from refimpl.radius.geometry import FLOOR, UNIT, Target
@@ -161,7 +161,10 @@ class Search:
         node = self.chords([node])[0]
         if node.lower >= self.state.goal or not incumbent.points:
             return node
-        return self.all_pieces(problem, node.multipliers) or node
+        closed, end = self.all_pieces(problem, node.multipliers), node.end
+        if closed is None and len(w) > 1 and end.neuron >= 0 and curved.free(ball, end) > _FEW:
+            self.bend(end)  # with the weights of the constraints that chords found best
+        return closed or node
 
     def bend(self, node: Node) -> Node:
         """Bound a node with many free neurons by parabolas, and with chords once they are few."""
@@ -190,17 +193,20 @@ class Search:
         """Close a target by bounding all of its pieces with the same multipliers (E31)."""
         target, ball = problem.target, self.ball
         w, tau, nu, *_ = multipliers
-        gamma = w @ target.alpha
-        pieces = np.flatnonzero((gamma < 0) & (ball.stable == 0))
-        if len(pieces) > FEW:
-            return None
-        q = np.repeat([gamma * np.where(gamma > 0, tau, ball.stable > 0)], 2 ** len(pieces), 0)
-        q[:, pieces] = subsets(len(pieces)) * gamma[pieces]
-        lower = float(ball.lower(target, w, q, w @ target.beta).min())
-        if lower < self.state.goal:
+        neurons, lower = pieces.unsettled(ball, target, multipliers), None
+        if len(neurons) <= FEW:
+            gamma = w @ target.alpha
+            q = np.repeat([gamma * np.where(gamma > 0, tau, ball.stable > 0)], 2 ** len(neurons), 0)
+            q[:, neurons] = subsets(len(neurons)) * gamma[neurons]
+            lower = float(ball.lower(target, w, q, w @ target.beta).min())
+        deeper = not (ball.euclidean or self.state.options.certificates)
+        if deeper and (lower is None or lower < self.state.goal):
+            lower = pieces.bound(self.incumbent, problem, multipliers, self.state.goal)
+            neurons = neurons[:0]  # of a certificate, which has no use for so many leaves
+        if lower is None or lower < self.state.goal:
             return None
         leaf, signs = Multipliers(w, tau, np.zeros_like(nu)), np.zeros(len(ball.z), np.int64)
-        split = tuple(pieces.tolist())
+        split = tuple(neurons.tolist())
         return Node(problem, signs, ball.lo, ball.up, lower, leaf, problem.planes, pieces=split)
 
     def split(self, nodes: list[Node]) -> list[Node]:

@@ -10,118 +10,163 @@ need not be exact: what counts is the value of the split, with its rounding adde
 + <v, delta> <= 0} within the box has no point nearer than (l0 - sum |q_j| cap_j) / ||u||_*, again
 for every split of -v.
 
-Rows are vectorised: sizes |v| and caps are (B,d). Caps may be inf; there q_j = 0.
+Rows are vectorised: sizes |v| and caps are (B,d). Caps may be inf; there q_j = 0. A cap of 0 takes
+its coordinate away, and one that no delta in sight reaches leaves it alone; only the columns that
+are left, the grey pixels of an image, take part in the search.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from refimpl._validation import Array
-from refimpl.radius.geometry import ROOT_FLOOR, UNIT
+from refimpl.radius.geometry import ROOT_FLOOR, UNIT, Flags
 
 _STEPS = 40  # of a search for a split; most take three
+_CLOSE = 1e-6  # relative: what a split loses is of the second order in t
+_NEAR = 0.05  # the same, where the split is for an interval
+_HUGE = 2.0**500  # in the place of infinite caps, since 0 times infinity is not 0
 
 
-def support(norm: float, size: Array, cap: Array, radius: float) -> tuple[Array, Array]:
-    """H_R (B,), rounded up, of rows with |v| = size, and |delta| (B,d) that nearly attains it."""
+class Pull(NamedTuple):
+    """Rows |v|: `size` and `cap` (B,k) of the columns `inside` (d,) whose caps are in sight.
+
+    `base` (B,) is ||v||_2^2 or ||v||_1 of the others, but for those that caps of 0 take away.
+    """
+
+    size: Array
+    cap: Array
+    base: Array
+    inside: Flags
+
+    @classmethod
+    def of(cls, norm: float, size: Array, cap: Array, within: float) -> Pull:
+        """Rows (B,d) that are seen from ||delta|| <= within, for p = 2 or inf."""
+        inside: Flags = np.asarray(((cap > 0) & (cap < within)).any(axis=0))
+        others = np.where(cap > 0, size, 0.0)
+        part = others[:, inside]
+        others[:, inside] = 0.0
+        return cls(part, cap[:, inside], _power(norm, others), inside)
+
+    def kept(self, norm: float, t: Array) -> Array:
+        """Return |u| (B,k) of the split at t (B,), where delta_j = min(|v_j| t, cap_j)."""
+        if norm == 2:
+            return np.asarray(np.fmin(self.size, self.cap / t[:, None]))  # 0 / 0: a t of 0
+        return self.size * (self.cap >= t[:, None])
+
+    def split(self, norm: float, t: Array) -> tuple[Array, Array]:
+        """||u||_* and sum |q_j| cap_j (B,) of the split at t (B,)."""
+        kept = self.kept(norm, t)
+        power = self.base + _power(norm, kept)
+        rest = np.einsum("ij,ij->i", self.size - kept, np.minimum(self.cap, _HUGE))
+        return np.sqrt(power) if norm == 2 else power, rest
+
+
+def support(norm: float, size: Array, cap: Array, radius: float) -> Array:
+    """H_R (B,), rounded up, of rows with |v| = size (B,d)."""
     if norm == math.inf:
-        delta = np.minimum(cap, radius)
-        kept = np.where(cap >= radius, size, 0.0)
+        norms, rest = np.zeros(len(size)), np.einsum("ij,ij->i", size, np.minimum(cap, radius))
     elif norm == 2:
-        t = _multiple(size, cap, radius)[:, None]
         with np.errstate(all="ignore"):
-            delta = np.where(size > 0, np.minimum(size * t, cap), 0.0)
-            kept = np.where(np.isinf(cap) | (t == 0), size, np.minimum(size, cap / t))
+            pull = Pull.of(norm, size, cap, radius)
+            norms, rest = pull.split(norm, multiple(pull, radius))
     else:
-        delta, least = _fill(size, cap, np.full(len(size), radius), np.ones_like(size))
-        kept = np.minimum(size, least[:, None])
-    norms, rest = _split(norm, size, kept, cap)  # (E38)
-    return (radius * norms + rest) * (1 + (size.shape[1] + 8) * UNIT), delta
+        _, least = fill(size, cap, np.full(len(size), radius), np.ones_like(size))
+        norms, rest = _split(size, np.minimum(size, least[:, None]), cap)
+    return np.asarray((radius * norms + rest) * (1 + (size.shape[1] + 8) * UNIT))  # (E38)
 
 
-def distance(norm: float, level: Array, size: Array, cap: Array) -> Array:
+def distance(norm: float, level: Array, size: Array, cap: Array, within: float = math.inf) -> Array:
     """Bound ||delta|| (B,) from below where <v, delta> >= level > 0 in the box, |v| = size (B,d).
 
-    inf where no delta of the box is that far along v.
+    inf where no delta of the box is that far along v. A bound beyond `within` may be too small, but
+    is beyond it.
     """
     error = (size.shape[1] + 8) * UNIT
     with np.errstate(all="ignore"):
-        far = level > np.where(size > 0, size * cap, 0.0).sum(axis=1) * (1 + error)
         if norm == 1:
-            _, last = _fill(size, cap, level, size)
+            _, last = fill(size, cap, level, size)
             least = np.where(size > 0, size, math.inf).min(axis=1)  # if rounding hides the last
-            kept = np.minimum(size, np.maximum(last, least)[:, None])
+            norms, rest = _split(size, np.minimum(size, np.maximum(last, least)[:, None]), cap)
         else:
-            t = _reach(size, size if norm == 2 else np.ones_like(size), cap, level)[:, None]
-            part = np.minimum(size, cap / t) if norm == 2 else size * (cap >= t)
-            kept = np.where(np.isinf(cap), size, part)
-        norms, rest = _split(norm, size, kept, cap)
+            pull = Pull.of(norm, size, cap, within)
+            norms, rest = pull.split(norm, reach(norm, pull, level))
         left = level - rest * (1 + error)
         bound = left / (norms * (1 + error) + ROOT_FLOOR) * (1 - 4 * UNIT)  # (E39)
-    return np.where(far, math.inf, np.where(left > 0, bound, 0.0))
+        bound = np.where(left > 0, bound, 0.0)
+    return np.where(level > total(size, cap) * (1 + error), math.inf, bound)
+
+
+def total(size: Array, cap: Array) -> Array:
+    """Add up |v_j| cap_j (B,), where 0 times infinity is 0."""
+    infinite = np.isinf(cap)
+    most = np.einsum("ij,ij->i", size, np.where(infinite, 0.0, cap))
+    return np.where(((size > 0) & infinite).any(axis=1), math.inf, most)
 
 
 def dual_norm(norm: float, v: Array) -> Array:
     """Dual norms of rows (B,d)."""
-    size = np.abs(v)
-    if norm == 2:
-        return np.asarray(np.sqrt(np.einsum("ij,ij->i", v, v)))
-    return np.asarray(size.sum(axis=1) if norm == math.inf else size.max(axis=1))
+    if norm == 1:
+        return np.asarray(np.abs(v).max(axis=1))
+    return np.asarray(np.sqrt(_power(2, v)) if norm == 2 else np.abs(v).sum(axis=1))
 
 
-def _split(norm: float, size: Array, kept: Array, cap: Array) -> tuple[Array, Array]:
-    """||u||_* and sum |q_j| cap_j of |u| = kept and |q| = size - kept; (B,) both."""
+def _power(norm: float, size: Array) -> Array:
+    """||v||_2^2 or ||v||_1 of rows |v| (B,k)."""
+    return np.asarray(np.einsum("ij,ij->i", size, size) if norm == 2 else size.sum(axis=1))
+
+
+def _split(size: Array, kept: Array, cap: Array) -> tuple[Array, Array]:
+    """||u||_* and sum |q_j| cap_j of |u| = kept and |q| = size - kept for p = 1; (B,) both."""
     q = size - kept
     with np.errstate(all="ignore"):
-        rest = np.where(q > 0, q * cap, 0.0).sum(axis=1)
-    return dual_norm(norm, kept), rest
+        return kept.max(axis=1), np.where(q > 0, q * cap, 0.0).sum(axis=1)
 
 
-def _reach(size: Array, rate: Array, cap: Array, level: Array) -> Array:
-    """Least t (B,) with sum_j size_j min(rate_j t, cap_j) >= level, about.
-
-    Where there is none, t is such that all are capped. The sum is concave in t: Newton's method
-    climbs from below, and never beyond.
-    """
-    slope, value, t = (size * rate).sum(axis=1), np.zeros(len(size)), np.zeros(len(size))
-    steps = size * rate
-    with np.errstate(all="ignore"):
-        limits = np.where(rate > 0, cap / rate, math.inf)
-        worth = np.where(np.isinf(cap), 0.0, size * cap)
-        for _ in range(_STEPS):
-            new = np.where(slope > 0, (level - value) / slope, math.inf)
-            if not (new > t).any():
-                break
-            t = np.maximum(new, t)
-            free = (limits >= t[:, None]).astype(np.float64)
-            slope = np.einsum("ij,ij->i", steps, free)
-            value = np.einsum("ij,ij->i", worth, 1.0 - free)
-    return np.minimum(t, np.where(size > 0, limits, 0.0).max(axis=1))
-
-
-def _multiple(size: Array, cap: Array, radius: float) -> Array:
+def multiple(pull: Pull, radius: float) -> Array:
     """Largest t (B,) with ||min(size t, cap)||_2 <= radius, about; inf where cap is so short."""
-    squares = np.square(size)
-    with np.errstate(all="ignore"):
-        limits = np.where(size > 0, cap / size, math.inf)
-        short = np.where(np.isinf(cap), 0.0, np.square(cap))
-        rest, slope = np.full(len(size), radius**2), squares.sum(axis=1)
-        t = np.where(slope > 0, radius / np.sqrt(slope), math.inf)
-        for _ in range(_STEPS):
-            free = (limits >= t[:, None]).astype(np.float64)
-            rest = radius**2 - np.einsum("ij,ij->i", short, 1.0 - free)
-            slope = np.einsum("ij,ij->i", squares, free)
-            new = np.where(slope > 0, np.sqrt(np.maximum(rest, 0.0) / slope), math.inf)
-            if not (new > t).any():
-                break
-            t = np.maximum(new, t)
-    return t
+    squares, short = np.square(pull.size), np.square(np.minimum(pull.cap, _HUGE))
+    return np.sqrt(_climb(squares, short, pull.base, np.full(len(squares), radius**2), _NEAR)[0])
 
 
-def _fill(size: Array, cap: Array, budget: Array, price: Array) -> tuple[Array, Array]:
+def reach(norm: float, pull: Pull, level: Array) -> Array:
+    """Least t (B,) with <size, delta> >= level, about, for the delta of `Pull.kept`.
+
+    Where there is none, t is such that all are capped.
+    """
+    gain = np.square(pull.size) if norm == 2 else pull.size
+    worth = pull.size * np.minimum(pull.cap, _HUGE)
+    t, limits = _climb(gain, worth, pull.base, level, _CLOSE)
+    last = np.where(pull.size > 0, limits, 0.0).max(axis=1, initial=0.0)
+    return np.where(np.isinf(t), last, t)
+
+
+def _climb(
+    gain: Array, worth: Array, base: Array, goal: Array, enough: float
+) -> tuple[Array, Array]:
+    """Least t (B,) with base t + sum min(gain t, worth) >= goal, about, and worth / gain (B,k).
+
+    inf where there is none. The sum is concave in t: Newton's method climbs from below, and never
+    beyond, until a step gains less than `enough`, relative.
+    """
+    limits = np.where(gain > 0, worth / gain, math.inf)
+    t = np.zeros(len(gain))
+    for _ in range(_STEPS):
+        free = (limits >= t[:, None]).astype(np.float64)
+        slope = base + np.einsum("ij,ij->i", gain, free)
+        left = goal - np.einsum("ij,ij->i", worth, 1.0 - free)
+        new = np.where(slope > 0, np.maximum(left, 0.0) / slope, math.inf)
+        found = new <= t * (1 + enough)
+        t = np.maximum(new, t)
+        if found.all():
+            break
+    return t, limits
+
+
+def fill(size: Array, cap: Array, budget: Array, price: Array) -> tuple[Array, Array]:
     """Fill caps, largest size first, until sum price delta = budget: delta (B,d), last size (B,).
 
     The last size is 0 where all caps are full before.
