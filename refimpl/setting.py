@@ -203,6 +203,7 @@ class SyntheticSettings(Setting):
 
     h: int = option(1, "hidden neurons of each class in the multi-class network")
     pgd_steps: int = option(40, "PGD steps at each radius")
+    other_radii: int = option(20, "test samples whose radii in l_inf are found")
     labels: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -254,6 +255,8 @@ class ImageSettings(Options):
         Training samples, drawn from all; by default all.
     radii : int
         Test samples, drawn from all, whose exact radii are found.
+    other_radii : int
+        How many of them, the first ones, have radii in other norms and in the box found too.
     max_nodes : int
         Effort for one radius, as in `robust_radius`; what it does not settle stays bounded.
     pgd_steps : int
@@ -276,6 +279,9 @@ class ImageSettings(Options):
     sigma: float = option(0.1, "standard deviation of the initial weights")
     train: int | None = option(None, "training samples, drawn at random", none="all")
     radii: int = option(500, "test samples, drawn at random, whose exact radii are found")
+    other_radii: int = option(
+        100, "of them, those whose radii in other norms, and in the range of pixels, are found"
+    )
     max_nodes: int = option(
         1000, "search nodes for one radius; what they do not settle stays bounded"
     )

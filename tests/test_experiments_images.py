@@ -11,13 +11,24 @@ import pytest
 import refimpl
 from refimpl import TwoLayerReLU, cli, datasets, robust_radius
 from refimpl.experiments import figures, image_figures, images, seeds, tasks
-from refimpl.experiments.robustness import Robustness
+from refimpl.experiments.robustness import THREATS, Robustness
 from refimpl.radius import RobustRadius
 from refimpl.setting import ImageSettings
 from tests import dataset_files
 
 SMALL = ["--epochs", "2", "--batch", "50", "--radii", "4", "--pgd-steps", "2", "--seeds", "2"]
-SMALL += ["--max-nodes", "50", "--seed", "5", "--two-step", "0.5", "--ten-step", "0.5"]
+SMALL += [
+    "--other-radii",
+    "3",
+    "--max-nodes",
+    "50",
+    "--seed",
+    "5",
+    "--two-step",
+    "0.5",
+    "--ten-step",
+    "0.5",
+]
 
 
 def made_up_mnist(folder):
@@ -55,9 +66,12 @@ def test_mnist_from_the_command_line(folder, tmp_path, capsys):
     assert captured.out.startswith(f"data: {said}\n")
     assert summary["data"] == said
     assert summary["refimpl_version"] == refimpl.__version__
-    assert "in [0, 1]: share that withstands attacks" in captured.out
+    assert "robust radius, l2 in [0, 1] " in captured.out
+    assert "robust accuracy, l_inf in [0, 1]: median over seeds" in captured.out
+    assert "Of the first 3 samples." in captured.out
     assert summary["settings"]["train"] == 200
     assert summary["settings"]["test"] == 60
+    assert summary["settings"]["other_radii"] == 3
     assert (summary["settings"]["h"], summary["settings"]["hidden"]) == (3, 30)
     assert [entry["seed"] for entry in summary["seeds"]] == [5, 6]
     assert summary["over_seeds"]["two_class"]["clean_accuracy"]["median"] == 1.0
@@ -71,15 +85,42 @@ def test_mnist_from_the_command_line(folder, tmp_path, capsys):
             # four samples: shares are quarters
             assert {4 * share % 1 for share in curve["exact"]} == {0.0}
             assert (np.array(curve["pgd"]) >= curve["exact"]).all()
-            assert (np.array(curve["box"]) >= curve["exact"]).all()
-            assert radius["median_box"] is None or radius["median_box"] >= radius["median_lower"]
+            _judge_threats(entry, name)
+            assert curve["box"] == _named(entry, "l2_box", name)[0]["exact_upper"]
+            assert radius["median_box"] == _named(entry, "l2_box", name)[1]["median"]
             assert radius["share_exact"] == 1 - radius["bounded"] / 4
     assert {path.name for path in out.iterdir()} == {
         "summary.json",
         "cosines.png",
         "robustness.png",
+        "robustness-l2_box.png",
+        "robustness-linf_box.png",
         "strip.png",
     }
+
+
+def _named(entry, threat, name):
+    of = entry["threats"][threat]
+    return of["robust_accuracy"][name], of["radius"][name]
+
+
+def _judge_threats(entry, name):
+    """PGD is above the truth, a radius in l_inf below that in l2, and gains are ratios of medians.
+
+    Each median is one of three radii: that of the few samples.
+    """
+    assert entry["threats"].keys() == {"l2_box", "linf_box"}
+    medians = {}
+    for threat in entry["threats"]:
+        curve, radius = _named(entry, threat, name)
+        assert curve.keys() == {"pgd", "exact", "exact_upper"}
+        assert (np.array(curve["pgd"]) >= curve["exact"]).all()
+        assert {round(3 * share, 9) % 1 for share in curve["exact"]} == {0.0}
+        medians[threat] = radius["median"]
+        if name != "two_class":
+            two = _named(entry, threat, "two_class")[1]["median"]
+            assert entry["gain"][threat][name] == (radius["median"] / two if two else None)
+    assert medians["linf_box"] <= medians["l2_box"] * (1 + 1e-8)
 
 
 def test_data_that_are_not_mnists_are_refused_unless_asked(folder, tmp_path, capsys):
@@ -127,6 +168,7 @@ def test_radii_of_the_same_samples_whatever_the_seed_of_a_network(folder, tmp_pa
     monkeypatch.setattr(figures, "available", lambda: False)
     task = tasks.mnist(folder, verify=False)
     settings = ImageSettings(epochs=1, radii=3, pgd_steps=1, max_nodes=20, seeds=2, ten_step=0.5)
+    settings = replace(settings, other_radii=2)
     summary = seeds.run(task, settings, tmp_path, progress=False)
     first, second = summary["seeds"]
     assert first["robust_accuracy"]["epsilons"] == second["robust_accuracy"]["epsilons"]
@@ -139,14 +181,19 @@ def test_radii_of_the_same_samples_whatever_the_seed_of_a_network(folder, tmp_pa
 @pytest.mark.slow
 def test_saved_networks_take_the_saved_samples(folder, tmp_path, capsys):
     words = ["reproduce", "mnist", "--data", str(folder), "--no-verify", "--seeds", "2", "--save"]
-    words += ["--epochs", "1", "--radii", "3", "--pgd-steps", "1", "--out", str(tmp_path)]
+    words += ["--epochs", "1", "--radii", "3", "--other-radii", "1", "--pgd-steps", "1"]
+    words += ["--out", str(tmp_path)]
     assert cli.main(words) == 0
     with np.load(tmp_path / "samples.npz") as kept:
         x, y, cluster = kept["x"], kept["y"], kept["cluster"]
     np.testing.assert_array_equal(y, datasets.odd_even(cluster))
     for seed in (0, 1):
         folder = tmp_path / f"seed-{seed}"
-        assert len(list(folder.iterdir())) == 5
+        assert len(list(folder.iterdir())) == 11
+        with np.load(folder / "radii-linf_box-two_class.npz") as kept:
+            assert "steps" not in kept
+            inside = x[:1] + np.nan_to_num(kept["perturbation"])
+            assert ((inside >= 0) & (inside <= 1)).all()
         with np.load(folder / "radii-two_class.npz") as kept:
             net = TwoLayerReLU.load(folder / "two_class.npz")
             found = robust_radius(net, x, y, max_nodes=1000)
@@ -214,7 +261,7 @@ def _robustness(upper, perturbation, status="exact"):
     upper, n = np.array(upper), len(upper)
     lower = upper if status == "exact" else upper / 2
     radius = RobustRadius(lower, upper, perturbation, np.array([status] * n), np.zeros(n), None)
-    return Robustness(radius, 2 * upper, np.array([0.0, 3.0]), np.array([1.0, 0.5]), upper + 1)
+    return Robustness(radius, 2 * upper, np.array([0.0, 3.0]), np.array([1.0, 0.5]))
 
 
 def _figures(monkeypatch):
@@ -242,11 +289,26 @@ def test_curves_are_medians_with_bands_from_the_lowest_to_the_highest_seed(monke
     assert {edge for x, edge in edges if x == grid[at]} == {0, 100}
     labels = {line.get_label() for line in second.lines}
     bounds = {"exact"} if status == "exact" else {"lower bound", "upper bound"}
-    assert labels == bounds | {"closed-form attack", "PGD", "attack within [0, 1]"}
+    assert labels == bounds | {"closed-form attack", "PGD"}
     assert second.get_title().endswith("half the samples flip within 1")
     bands = [band for band in second.collections if band.get_label() == "95 % confidence"]
     assert len(bands) == 1
     assert bands[0].get_paths()[0].vertices[:, 1].max() == 100
+
+
+def test_curves_say_their_norm_and_their_box(monkeypatch):
+    pytest.importorskip("matplotlib", reason="figures need the extra plot")
+    seen = _figures(monkeypatch)
+    each = replace(_robustness([1.0], np.zeros((1, 1))), steps=None)
+    run = dict.fromkeys(("averaging", "group_max", "group_sum"), each)
+    for threat in ("l2", "linf_box"):
+        image_figures.draw_curves("unused", [run], unit="pixels", threat=THREATS[threat])
+    free, boxed = seen
+    assert "in [0, 1]" not in free.axes[0].get_title()
+    assert "in [0, 1]" in boxed.axes[0].get_title()
+    assert r"$\ell_2$ distance" in free.axes[-1].get_xlabel()
+    assert r"$\ell_\infty$ distance" in boxed.axes[-1].get_xlabel()
+    assert "closed-form attack" not in {line.get_label() for line in boxed.axes[1].lines}
 
 
 @pytest.mark.parametrize(
@@ -318,9 +380,13 @@ def test_a_strip_without_any_sample_that_both_get_right_is_not_drawn(monkeypatch
 @pytest.mark.slow
 def test_mnist_itself_reaches_the_accuracy_of_such_networks(data_directory, tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "available", lambda: False)
-    settings = ImageSettings(radii=50, seeds=1)
+    settings = ImageSettings(radii=50, other_radii=10, seeds=1)
     summary = seeds.run(tasks.mnist(data_directory), settings, tmp_path, progress=False)
     two, ten = summary["seeds"][0]["two_class"], summary["seeds"][0]["ten_class"]
     assert 0.96 <= two["clean_accuracy"] < ten["group_accuracy"]
+    # The rest takes more nodes than the setting grants.
     for radius in summary["seeds"][0]["radius"].values():
-        assert radius["share_exact"] >= 0.9  # the rest takes more nodes than the setting grants
+        assert radius["share_exact"] >= 0.9
+    for found in summary["seeds"][0]["threats"].values():
+        for radius in found["radius"].values():
+            assert radius["share_exact"] >= 0.9

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
-from refimpl import TwoLayerReLU
+from refimpl import TwoLayerReLU, robust_radius
 from refimpl.experiments import report, robustness
-from refimpl.experiments.robustness import Classifier, InBox, Robustness
+from refimpl.experiments.comparison import Comparison
+from refimpl.experiments.robustness import THREATS, Classifier, Robustness
 from refimpl.radius import RobustRadius
 
 
@@ -68,35 +70,115 @@ def test_an_unreachable_sample_is_settled():
     assert measured.summary()["share_exact"] == 1.0
 
 
-def test_radii_within_a_box_have_a_curve_and_a_median():
-    measured = replace(_measured([1.0, 1.0], [1.0, 1.0], [1.0, 0.0]), box=np.array([1.0, 2.0]))
-    assert measured.curves()["box"] == [1.0, 0.5]
-    assert measured.summary()["median_box"] == 1.0
+def test_without_closed_form_steps_nothing_is_said_of_them():
+    measured = replace(_measured([1.0, 1.0], [1.0, 1.0], [1.0, 0.5]), steps=None)
+    assert measured.curves().keys() == {"pgd", "exact", "exact_upper"}
+    assert not [key for key in measured.summary() if "closed_form" in key]
+    assert measured.summary()["largest_pgd_gap"] == 0.5
+
+
+def test_threats_are_said_in_a_word():
+    said = {name: str(threat) for name, threat in robustness.THREATS.items()}
+    assert said == {
+        **{"l2": "l2", "linf": "l_inf"},
+        **{"l2_box": "l2 in [0, 1]", "linf_box": "l_inf in [0, 1]"},
+    }
 
 
 def test_largest_ratio_without_any_positive_radius_is_unknown():
     assert np.isnan(robustness.largest_ratio(np.zeros(2), np.zeros(2)))
 
 
-def test_measure_finds_radii_steps_and_pgd_of_a_line(capsys):
+def test_measure_finds_steps_and_pgd_of_a_line(capsys):
     # f(x) = x_1 on the whole line: r = |x_1|, and every attack along it needs as much.
     net = TwoLayerReLU([[1.0, 0.0], [-1.0, 0.0]], None, [[1.0, -1.0]])
     x, y = np.array([[1.0, 5.0], [-2.0, 0.0], [3.0, 0.0]]), np.array([1, -1, -1])
+    radius = robust_radius(net, x, y)
     measured = robustness.measure(
-        Classifier(net, "sign"),
-        x,
-        y,
+        *(Classifier(net, "sign"), x, y, radius),
+        threat=THREATS["l2"],
         direction=-y[:, None] * np.array([1.0, 0.0]),
         epsilons=np.array([0.0, 1.5, 2.5]),
         pgd_steps=20,
-        max_nodes=1000,
         rng=np.random.default_rng(0),
         progress=None,
     )
+    assert measured.radius is radius
     np.testing.assert_allclose(measured.radius.upper, [1, 2, 0], rtol=2e-9)  # tol, twice
     assert measured.steps.tolist() == [1, 2, 0]
     assert measured.pgd.tolist() == [2 / 3, 1 / 3, 0]
     assert capsys.readouterr().err == ""
+
+
+# f(x) = ReLU(2 x_1 + 2 x_2 - 1): x_1 + x_2 = 1/2 is where it first is 0, and 0 is a tie.
+NET = TwoLayerReLU([[2.0, 2.0]], [-1.0], [[1.0]])
+LINE = TwoLayerReLU([[1.0, 0.0], [-1.0, 0.0]], None, [[1.0, -1.0]])  # f = x_1
+TEN = TwoLayerReLU(LINE.W, None, np.eye(2))  # the same of two outputs
+FEATURES, LABELS = np.array([[1.0, 0.0], [-1.0, 0.0]]), np.array([1, -1])
+X = np.array([[0.1, 0.9], [0.5, 0.5]])
+BY_HAND = {  # of (0.1, 0.9), that ends at x_1 = 0 in the box, and of (1/2, 1/2)
+    "l2": (0.5 / np.sqrt(2), 0.5 / np.sqrt(2)),
+    "linf": (0.25, 0.25),
+    "l2_box": (np.hypot(0.1, 0.4), 0.5 / np.sqrt(2)),
+    "linf_box": (0.4, 0.25),
+}
+
+
+@pytest.mark.parametrize("threat", THREATS)
+def test_radii_and_pgd_are_those_of_the_norm_and_the_box(threat):
+    comparison = Comparison(FEATURES, LABELS, NET, TEN, 1)
+    radii = np.array(BY_HAND[threat])
+    near, far = 0.99 * radii.min(), 1.1 * radii.max()
+    measured = comparison.robustness(
+        *(X, np.array([0, 0])),
+        epsilons=np.array([near, far]),
+        pgd_steps=100,
+        max_nodes=100,
+        rng=np.random.default_rng(0),
+        progress=False,
+        threat=THREATS[threat],
+    )["averaging"]
+    np.testing.assert_allclose(measured.radius.upper, radii, rtol=4e-9)
+    assert measured.pgd.tolist() == [1, 0]
+    assert (measured.steps is not None) == (threat == "l2")
+
+
+def test_without_radii_of_curves_they_go_up_to_those_of_the_samples():
+    comparison = Comparison(FEATURES, LABELS, LINE, TEN, 1)
+    measured = comparison.robustness(
+        *(np.array([[1.0, 0.0], [2.0, 0.0]]), np.array([0, 0])),
+        epsilons=None,
+        pgd_steps=1,
+        max_nodes=100,
+        rng=np.random.default_rng(0),
+        progress=False,
+    )
+    for each in measured.values():
+        np.testing.assert_allclose(each.epsilons, 0.092 * np.arange(25))  # 1.1 times 2, over 24
+
+
+def _clipped(net, x, y, delta):
+    """Upper bounds of l2 radii in [0, 1]: clipped multiples of a perturbation that still flip."""
+    bounds = np.where(net.predict(x, "sign") == y, np.inf, 0.0)
+    for scale in np.geomspace(1, 16, 49):
+        inside = np.clip(x + scale * delta, 0, 1)
+        flips = net.outputs(inside)[:, 0] * y <= 0
+        bounds[flips] = np.minimum(bounds, np.linalg.norm(inside - x, axis=1))[flips]
+    return bounds
+
+
+def test_radii_in_the_box_lie_between_those_without_one_and_clipped_points():
+    rng = np.random.default_rng(0)
+    net = TwoLayerReLU(rng.normal(size=(6, 5)), rng.normal(size=6), rng.normal(size=(1, 6)))
+    x = rng.uniform(size=(40, 5))
+    y = np.where(net.outputs(x)[:, 0] > 0, 1, -1)
+    free, boxed = robust_radius(net, x, y), robust_radius(net, x, y, box=(0, 1))
+    clipped = _clipped(net, x, y, np.nan_to_num(free.perturbation))
+    finite = np.isfinite(clipped)
+    assert finite.sum() >= 10
+    assert (free.lower <= boxed.upper).all()
+    assert (boxed.lower <= clipped * (1 + 1e-12)).all()
+    assert (clipped[finite] > 1.001 * boxed.upper[finite]).any()  # clipping is no exact answer
 
 
 def test_correct_counts_a_tie_as_wrong():
@@ -134,33 +216,16 @@ def test_settings_are_said_in_lines_that_break_between_them():
     ]
 
 
-# f(x) = ReLU(2 x_1 + 2 x_2 - 1): without a range r = (2 x_1 + 2 x_2 - 1) / sqrt(8).
-NET = TwoLayerReLU([[2.0, 2.0]], [-1.0], [[1.0]])
-X = np.array([[0.1, 0.9], [0.5, 0.5], [0.0, 0.25]])
-Y = np.array([1, 1, 1])
-
-
-def _in_box():
-    return InBox(Classifier(NET, "sign"), X, Y)
-
-
-def test_nothing_offered_is_inf_and_what_is_misclassified_is_0():
-    assert _in_box().upper().tolist() == [np.inf, np.inf, 0.0]
-
-
-def test_multiples_of_the_exact_perturbation_reach_the_nearest_point_in_the_box():
-    # In the box x_1 >= 0, so that the nearest point of x_1 + x_2 = 1/2 to (0.1, 0.9) is (0, 1/2).
-    in_box = _in_box()
-    delta = np.array([[-0.25, -0.25], [-0.25, -0.25], [0.0, 0.0]])
-    in_box.offer_multiples(delta)
-    np.testing.assert_allclose(in_box.upper()[0], np.hypot(0.1, 0.4), rtol=0.01)
-    np.testing.assert_allclose(in_box.upper()[1], np.hypot(0.25, 0.25), rtol=1e-15)
-    assert (in_box.point >= 0).all()
-
-
-def test_the_nearest_offer_is_kept_and_shortened_to_its_first_flip():
-    in_box = _in_box()
-    in_box.offer(np.array([[0.1, 0.0]] * 3))  # flips at x_2 = 0.4 on the way
-    in_box.offer(np.array([[-3.0, 0.9]] * 3))  # clipped to (0, 0.9), which does not flip
-    in_box.offer(np.array([[-9.0, -9.0]] * 3))  # flips at (0, 0), which is farther
-    np.testing.assert_allclose(in_box.upper(), [0.5, 0.5 / 0.9 * np.hypot(0.4, 0.5), 0], rtol=1e-14)
+def test_the_table_of_l_inf_compares_with_averaging():
+    named = {
+        "averaging": _measured([1.0, 2.0], [1.0, 2.0], [1.0, 1.0]),
+        "group_max": _measured([3.0, 6.0], [1.0, 2.0], [1.0, 1.0]),
+        "group_sum": _measured([np.inf, np.inf], [1.0, 2.0], [1.0, 1.0]),
+    }
+    rows = report.linf(named, d=8).splitlines()
+    assert [row.split()[-3:] for row in rows[1:4]] == [
+        ["1", "1", "+50.0"],
+        ["3", "3", "+0.0"],
+        ["inf", "inf", "+0.0"],
+    ]
+    assert "sqrt(2d/pi) = 2.257" in rows[-1] or "sqrt(2d/pi) = 2.257" in rows[-2]

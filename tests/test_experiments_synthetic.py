@@ -24,6 +24,7 @@ from refimpl.setting import SyntheticSettings
 from tests import tolerances
 
 SMALL = SyntheticSettings(k=4, d=200, n=80, m=2, test=20, learning_rate=0.01, steps=60, pgd_steps=5)
+SMALL = replace(SMALL, other_radii=8)
 CLASSIFIERS = ("two_class", "ten_class_group_max", "ten_class_group_sum")
 
 
@@ -89,6 +90,7 @@ def test_saved_networks_samples_and_radii_are_those_of_the_run(small, tmp_path, 
         "summary.json",
         *("samples.npz", "train.npz", "two_class.npz", "ten_class.npz"),
         *(f"radii-{name}.npz" for name in CLASSIFIERS),
+        *(f"radii-linf-{name}.npz" for name in CLASSIFIERS),
     }
     problem, _ = SMALL.problem()
     for name, sample in (("train", problem.train), ("samples", problem.test)):
@@ -186,6 +188,23 @@ def test_the_tables_say_what_the_summary_says(tmp_path, capsys):
     assert f"sqrt(d/2) = {math.sqrt(200 / 2):.4g}" in captured.out
     assert f"sqrt(d/(1+k_opp)) = {math.sqrt(200 / 3):.4g}" in captured.out
     assert captured.out.endswith(f"written to {tmp_path}\n")
+    assert f"exact robust radius, l_inf, first {SMALL.other_radii} samples" in captured.out
+
+
+def test_radii_in_l_inf_stand_beside_those_in_l2(small):
+    _, summary = small
+    linf = summary["threats"]["linf"]
+    few = SMALL.other_radii
+    for name in CLASSIFIERS:
+        radius, curve = linf["radius"][name], linf["robust_accuracy"][name]
+        assert radius["share_exact"] == 1.0
+        # ||delta||_2 / sqrt(d) <= ||delta||_inf <= ||delta||_2, of the least of these samples
+        assert radius["min"] >= summary["radius"][name]["min"] / math.sqrt(SMALL.d) * (1 - 1e-8)
+        assert radius["max"] <= summary["radius"][name]["max"] * (1 + 1e-8)
+        assert (np.array(curve["pgd"]) >= curve["exact"]).all()
+        assert {round(few * share, 9) % 1 for share in curve["exact"]} == {0.0}
+    medians = [linf["radius"][name]["median"] for name in CLASSIFIERS]
+    assert medians[0] < medians[2] < medians[1]
 
 
 def test_without_matplotlib_the_rest_runs_and_one_line_says_so(tmp_path, capsys, monkeypatch):

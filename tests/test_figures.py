@@ -87,7 +87,7 @@ def test_robustness_draws_the_curves_it_is_given_in_percent(tmp_path, drawn):
 def test_networks_have_a_legend_and_colours_of_their_own(tmp_path, drawn):
     e, share = np.array([0.0, 1.0]), np.array([1.0, 0.0])
     networks = figures.Curves("networks", dict.fromkeys(figures.TITLES, (e, share)))
-    names = ("exact", "closed_form", "pgd", "box")
+    names = ("exact", "closed_form", "pgd")
     attacks = figures.Curves("attacks", dict.fromkeys(names, (e, share)))
     figures.draw_robustness(tmp_path / "r.png", [networks, attacks], unit="u")
     first, second = drawn[0].axes
@@ -96,7 +96,7 @@ def test_networks_have_a_legend_and_colours_of_their_own(tmp_path, drawn):
     below = [text.get_text() for text in drawn[0].legends[0].get_texts()]
     assert below == [line.get_label() for line in second.lines]
     colours = [line.get_color() for ax in (first, second) for line in ax.lines]
-    assert len(set(colours)) == 7
+    assert len(set(colours)) == 6
     marked = [line for line in second.lines if line.get_marker() == "o"]
     assert [line.get_clip_on() for line in marked] == [False]
 
@@ -148,11 +148,11 @@ def test_bands_say_what_the_samples_say_of_the_distribution(tmp_path, drawn):
 def test_shares_of_samples_drop_in_vertical_steps_and_laws_do_not(tmp_path, drawn):
     e, share = np.array([0.0, 1.0, 2.0]), np.array([1.0, 0.5, 0.0])
     curves = dict.fromkeys(("exact", "closed_form", "law", "pgd"), (e, share))
-    curves["box"] = figures.Band(e, share, 0.5 * share, share)
+    curves["upper"] = figures.Band(e, share, 0.5 * share, share)
     figures.draw_robustness(tmp_path / "r.png", [figures.Curves("t", curves)], unit="u")
     (ax,) = drawn[0].axes
     styles = {line.get_label(): line.get_drawstyle() for line in ax.lines}
-    stepped = {figures.STYLES[name]["label"] for name in ("exact", "closed_form", "box")}
+    stepped = {figures.STYLES[name]["label"] for name in ("exact", "closed_form", "upper")}
     assert {label for label, style in styles.items() if style == "steps-post"} == stepped
     edges = ax.collections[0].get_paths()[0].vertices
     assert all(x0 == x1 or y0 == y1 for (x0, y0), (x1, y1) in itertools.pairwise(edges))

@@ -28,7 +28,14 @@ CIFAR10: dict[str, Any] = {
     **{"epochs": 20, "two_step": 0.5, "ten_step": 0.5, "sigma": 0.01},
     **{"radii": 200, "max_nodes": 5000},
 }
-QUICK: dict[str, Any] = {"train": 6000, "epochs": 5, "radii": 40, "seeds": 2, "max_nodes": 300}
+QUICK: dict[str, Any] = {
+    "train": 6000,
+    "epochs": 5,
+    "radii": 40,
+    "other_radii": 20,
+    "seeds": 2,
+    "max_nodes": 300,
+}
 
 
 def add_parser(subparsers: Any) -> None:
@@ -115,7 +122,7 @@ def _mnist(args: argparse.Namespace, seed: int) -> Task:
       refimpl reproduce mnist --data DIR --quick
       refimpl reproduce mnist --data DIR --jobs 2
 
-    --quick takes less than a minute, the whole some minutes.
+    --quick takes about a minute, the whole some minutes.
     """
     from refimpl.experiments import tasks
 

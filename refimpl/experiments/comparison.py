@@ -6,6 +6,7 @@ cosines with the features (the paper's Figure 2) and robustness (its Figure 3).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +17,9 @@ from refimpl._validation import Array, IntArray
 from refimpl.attacks import closed_form_direction
 from refimpl.decisions import GroupMax, GroupSum
 from refimpl.decomposition import cosine_matrix
-from refimpl.experiments.robustness import Classifier, Robustness, measure
+from refimpl.experiments.robustness import THREATS, Classifier, Robustness, Threat, measure
 from refimpl.network import TwoLayerReLU
+from refimpl.radius import RobustRadius, robust_radius
 
 TITLES = {  # in print
     "averaging": "2-class network",
@@ -29,6 +31,10 @@ JSON_NAMES = {  # in summary.json
     "group_max": "ten_class_group_max",
     "group_sum": "ten_class_group_sum",
 }
+
+
+_N_RADII = 25
+_PILOT = 50  # samples whose radii say where the curves end
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,33 +98,59 @@ class Comparison:
         x: Array,
         cluster: IntArray,
         *,
-        epsilons: Array,
+        epsilons: Array | None,
         pgd_steps: int,
         max_nodes: int,
         rng: np.random.Generator,
         progress: bool,
-        box: bool = False,
+        threat: Threat = THREATS["l2"],
         executor: Executor | None = None,
     ) -> dict[str, Robustness]:
-        """Measure the three classifiers at the same samples, which lie in [0, 1] if `box`."""
-        y = self.labels[cluster]
-        direction = closed_form_direction(y, self.features, self.labels)
+        """Measure the three classifiers at the same samples.
+
+        Where `epsilons` are None they go in round steps up to the radii of the first samples. The
+        closed-form attack is one in l2 without a box, and tried there alone.
+        """
+        y, classifiers = self.labels[cluster], self.classifiers()
+        radii = {
+            name: robust_radius(
+                *(each.net, x, y),
+                decision=each.decision,
+                max_nodes=max_nodes,
+                executor=executor,
+                progress=progress,
+                **threat._asdict(),
+            )
+            for name, each in classifiers.items()
+        }
+        free = threat == THREATS["l2"]
         return {
             name: measure(
-                classifier,
-                x,
-                y,
-                direction=direction,
-                epsilons=epsilons,
+                *(each, x, y, radii[name]),
+                threat=threat,
+                direction=closed_form_direction(y, self.features, self.labels) if free else None,
+                epsilons=_grid(list(radii.values())) if epsilons is None else epsilons,
                 pgd_steps=pgd_steps,
-                max_nodes=max_nodes,
                 rng=rng,
                 progress=TITLES[name] if progress else None,
-                box=box,
-                executor=executor,
             )
-            for name, classifier in self.classifiers().items()
+            for name, each in classifiers.items()
         }
+
+
+def _grid(radii: Sequence[RobustRadius]) -> Array:
+    """Go in steps of two digits to a tenth above the largest finite radius of the first samples."""
+    uppers = np.concatenate([each.upper[:_PILOT] for each in radii])
+    return round_steps(1.1 * float(uppers[uppers < np.inf].max(initial=0.0)) or 1.0)
+
+
+def round_steps(last: float) -> Array:
+    """25 radii in steps of two digits, up to about the last one.
+
+    >>> round_steps(2.4)[:3].tolist()
+    [0.0, 0.1, 0.2]
+    """
+    return float(f"{last / (_N_RADII - 1):.2g}") * np.arange(_N_RADII, dtype=np.float64)
 
 
 def _grouped(W: Array, size: int) -> Array:

@@ -43,7 +43,6 @@ STYLES: dict[str, dict[str, Any]] = {
     "exact": {"color": BLACK, "linewidth": 1.6, "label": "exact"},
     "closed_form": {"color": ORANGE, "linestyle": (0, (5, 2)), "label": "closed-form attack"},
     "pgd": {"color": GREEN, "linestyle": ":", "marker": "o", "markersize": 4, "label": "PGD"},
-    "box": {"color": BLUE, "linestyle": "-.", "label": "attack within [0, 1]"},
     "averaging": {"color": PURPLE, "label": TITLES["averaging"]},
     "group_max": {"color": OLIVE, "linestyle": "-.", "label": TITLES["group_max"]},
     "group_sum": {"color": PINK, "linestyle": "--", "label": TITLES["group_sum"]},
@@ -129,12 +128,11 @@ def confidence(radii: Sequence[RobustRadius], epsilons: Array) -> Area:
 
 def robustness_curves(each: Robustness, last: float) -> dict[str, Curve]:
     """Bounds of the truth and both attacks of one classifier, up to `last`."""
-    flips = drops(last, each.steps)
-    return {
-        **bounds(each.radius, last),
-        "closed_form": (flips, each.closed_form(flips)),
-        "pgd": (each.epsilons, each.pgd),
-    }
+    curves = {**bounds(each.radius, last), "pgd": (each.epsilons, each.pgd)}
+    if each.steps is not None:
+        flips = drops(last, each.steps)
+        curves["closed_form"] = flips, robust_accuracy(each.steps, flips)[0]
+    return curves
 
 
 def available() -> bool:
@@ -220,7 +218,12 @@ def draw_cosines(path: Path, panels: Sequence[Cosines]) -> None:
 
 
 def draw_robustness(
-    path: Path, panels: Sequence[Curves], *, unit: str, columns: int | None = None
+    path: Path,
+    panels: Sequence[Curves],
+    *,
+    unit: str,
+    norm: str = r"\ell_2",
+    columns: int | None = None,
 ) -> None:
     """Robust accuracy against the radius, a panel a classifier, on the same axes.
 
@@ -234,7 +237,7 @@ def draw_robustness(
     for ax, panel in zip(axes, panels, strict=True):
         _draw_curves(ax, panel)
     for ax in grid[-1]:
-        ax.set_xlabel(rf"radius $\epsilon$, $\ell_2$ distance in {unit}")
+        ax.set_xlabel(rf"radius $\epsilon$, ${norm}$ distance in {unit}")
     for ax in grid[:, 0]:
         ax.set_ylabel("robust accuracy, %")
     for ax, panel in zip(axes, panels, strict=True):

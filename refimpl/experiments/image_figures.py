@@ -21,7 +21,7 @@ from refimpl.experiments.figures import (
     save,
 )
 from refimpl.experiments.report import number
-from refimpl.experiments.robustness import Robustness
+from refimpl.experiments.robustness import THREATS, Robustness, Threat
 from refimpl.experiments.tasks import Task
 from refimpl.radius import RobustRadius, robust_accuracy
 
@@ -29,7 +29,13 @@ _IMAGES = 8
 _COMPARED = ("averaging", "group_max")
 
 
-def draw_curves(path: Path, measured: Sequence[Mapping[str, Robustness]], *, unit: str) -> None:
+def draw_curves(
+    path: Path,
+    measured: Sequence[Mapping[str, Robustness]],
+    *,
+    unit: str,
+    threat: Threat = THREATS["l2"],
+) -> None:
     """Robust accuracy: a panel for the three classifiers, then one for each and its attacks.
 
     Lines are medians over the seeds, bands go from the smallest to the largest. Below them lies
@@ -45,9 +51,11 @@ def draw_curves(path: Path, measured: Sequence[Mapping[str, Robustness]], *, uni
     truth = {
         name: _steps(last, [run.radius.lower for run in runs]) for name, runs in by_name.items()
     }
-    panels = [Curves(f"{known} robust accuracy,\n{over}", truth)]
+    within = "" if threat.box is None else " in [0, 1]"
+    panels = [Curves(f"{known} robust accuracy{within},\n{over}", truth)]
     panels += [_panel(name, last, each, settled) for name, each in by_name.items()]
-    draw_robustness(path, panels, unit=unit, columns=2)
+    norm = r"\ell_\infty" if threat.norm == np.inf else r"\ell_2"
+    draw_robustness(path, panels, unit=unit, norm=norm, columns=2)
 
 
 def _panel(name: str, last: float, runs: Sequence[Robustness], settled: bool) -> Curves:
@@ -58,11 +66,10 @@ def _panel(name: str, last: float, runs: Sequence[Robustness], settled: bool) ->
     grid = drops(last, *(bound for each in radii for bound in (each.lower, each.upper)))
     curves: dict[str, Curve] = {"confidence": confidence(radii, grid)}
     curves |= {"exact": lower} if settled else {"lower": lower, "upper": upper}
-    curves["closed_form"] = _steps(last, [each.steps for each in runs])
+    steps = [each.steps for each in runs if each.steps is not None]
+    if steps:
+        curves["closed_form"] = _steps(last, steps)
     curves["pgd"] = _band(runs[0].epsilons, [each.pgd for each in runs])
-    boxes = [each.box for each in runs if each.box is not None]
-    if boxes:
-        curves["box"] = _steps(last, boxes)
     half = number(_half([each.radius.upper for each in runs]))
     return Curves(f"{TITLES[name]}:\nhalf the samples flip within {half}", curves)
 
@@ -125,10 +132,9 @@ def draw_strip(
             figure.colorbar(mappable, ax=list(line), label="pixel units", fraction=0.02, pad=0.01)
     for ax, i in zip(axes[0], shown, strict=True):
         ax.set_title(task.class_names[classes[i]], fontsize=9)
-    coloured = "" if signed_map else f"; in differences grey is 0, full colour {largest:.2g}"
+    coloured = "" if signed_map else f"\n(in differences grey is 0, full colour {largest:.2g})"
     figure.suptitle(
-        rf"Nearest adversarial images, and the $\ell_2$ radius $r$ in {task.unit}"
-        f"\n(pixels are free to leave [0, 1], and shown clipped{coloured})",
+        rf"Nearest adversarial images within [0, 1], $r$ their $\ell_2$ distance{coloured}",
         fontsize=10,
     )
     save(figure, path)

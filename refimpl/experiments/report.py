@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -28,6 +29,10 @@ RATIO = (
 _CURVES = """\
 exact: share of samples with a radius above epsilon; closed form, PGD: share that withstands
 the attack; above: points more than exact. Rows equal to both neighbours are left out."""
+_LINF = """\
+PGD: points of robust accuracy, in l_inf, that it is above the truth, where that is most. Averaging
+helps against l_inf if the others have less than 1 times its median. Where no axis is preferred, a
+radius in l_inf is about that in l2 over sqrt(2d/pi) = {s}, whatever the network."""
 _WIDTH, _UNBROKEN = 100, "\0"
 
 
@@ -170,14 +175,29 @@ def robust_accuracies(measured: Mapping[str, Robustness], laws: Mapping[str, Arr
     return "\n\n".join(tables) + f"\n{'law, ' if laws else ''}{_CURVES}"
 
 
+def linf(measured: Mapping[str, Robustness], d: int) -> str:
+    """Median radii in l_inf, and those of averaging; what l2 would say of random directions."""
+    medians = {name: each.summary()["median"] or math.inf for name, each in measured.items()}
+    rows = [[f"exact robust radius, l_inf, {_count(measured)}", "median", "over averaging", "PGD"]]
+    for name, each in measured.items():
+        ratio = medians[name] / medians["averaging"] if medians["averaging"] < math.inf else None
+        gap = f"{100 * each.summary()['largest_pgd_gap']:+.1f}"
+        rows.append([TITLES[name], number(medians[name]), number(ratio), gap])
+    return f"{table(rows)}\n{_LINF.format(s=number(math.sqrt(2 * d / math.pi)))}"
+
+
+def _count(measured: Mapping[str, Robustness]) -> str:
+    return f"first {len(measured['averaging'].radius.upper)} samples"
+
+
 def _curve_rows(each: Robustness, law: Array | None) -> Iterator[list[str]]:
-    exact, closed_form = each.exact(each.epsilons)[0], each.closed_form(each.epsilons)
+    exact, tried = each.exact(each.epsilons)[0], each.attacks()
     yield ["epsilon", *([] if law is None else ["law"]), "exact", *ATTACKS]
     for row, e in enumerate(each.epsilons):
         known = [] if law is None else [percent(law[row])]
         attacks = [
             cell
-            for attack in (closed_form, each.pgd)
+            for attack in (tried["closed_form"], tried["pgd"])
             for cell in (percent(attack[row]), f"{100 * (attack[row] - exact[row]):+.1f}")
         ]
         yield [number(float(e)), *known, percent(exact[row]), *attacks]

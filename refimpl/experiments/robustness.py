@@ -1,13 +1,9 @@
-"""Robustness of one classifier at some samples: the truth, attacks, and attacks among pixels.
-
-Pixels have a range. The exact radius is that of all of R^d, so within the box [0, 1]^d it is a
-lower bound, and an adversarial point in the box gives an upper one.
-"""
+"""Robustness of one classifier at some samples: the truth beside attacks, in a norm and a box."""
 
 from __future__ import annotations
 
-from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +13,29 @@ from refimpl._validation import Array, IntArray
 from refimpl.decisions import Decision, margin
 from refimpl.network import TwoLayerReLU
 from refimpl.pgd import pgd_attack
-from refimpl.radius import RobustRadius, robust_accuracy, robust_radius
+from refimpl.radius import RobustRadius, robust_accuracy
 from refimpl.smallest_step import smallest_step
 
 QUANTILES = {"min": 0.0, "p10": 0.1, "median": 0.5, "p90": 0.9, "max": 1.0}
-SCALES = np.geomspace(1, 16, 49)  # of a perturbation, from which clipping to the box takes away
+
+
+class Threat(NamedTuple):
+    """What perturbations there may be: their norm, and the range of what is perturbed."""
+
+    norm: float = 2
+    box: tuple[float, float] | None = None
+
+    def __str__(self) -> str:
+        within = "" if self.box is None else f" in [{self.box[0]:g}, {self.box[1]:g}]"
+        return f"{'l_inf' if self.norm == np.inf else f'l{self.norm:g}'}{within}"
+
+
+THREATS = {  # by their names in summary.json
+    "l2": Threat(),
+    "linf": Threat(np.inf),
+    "l2_box": Threat(2, (0, 1)),
+    "linf_box": Threat(np.inf, (0, 1)),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,138 +54,85 @@ class Classifier:
 class Robustness:
     """What `measure` found at n samples and e radii.
 
-    radius: the exact radii; steps (n,): t* along the closed-form direction (E27); pgd (e,): share
-    of samples that PGD leaves right at each of `epsilons` (e,); box (n,): upper bounds of the
-    radius where x has a range, as pixels have (there the exact radius is a lower one).
+    radius: the exact radii; steps (n,): t* along the closed-form direction (E27), None where none
+    was asked for; pgd (e,): share of samples that PGD leaves right at each of `epsilons` (e,).
     """
 
     radius: RobustRadius
-    steps: Array
+    steps: Array | None
     epsilons: Array
     pgd: Array
-    box: Array | None = None
 
     def exact(self, epsilons: Array) -> tuple[Array, Array]:
         """Bounds of the robust accuracy at each radius, the same where all samples are settled."""
         return robust_accuracy(self.radius, epsilons)
 
-    def closed_form(self, epsilons: Array) -> Array:
-        """Share of samples that no closed-form step of at most epsilon flips."""
-        return robust_accuracy(self.steps, epsilons)[0]
+    def attacks(self) -> dict[str, Array]:
+        """Robust accuracies at `epsilons` as attacks say; a closed-form step is at most epsilon."""
+        if self.steps is None:
+            return {"pgd": self.pgd}
+        return {"pgd": self.pgd, "closed_form": robust_accuracy(self.steps, self.epsilons)[0]}
 
     def curves(self) -> dict[str, list[float]]:
         """Robust accuracies at `epsilons`; exact and exact_upper differ where bounds do."""
         lower, upper = self.exact(self.epsilons)
-        box = {} if self.box is None else {"box": robust_accuracy(self.box, self.epsilons)[0]}
-        curves = {
-            "pgd": self.pgd,
-            "closed_form": self.closed_form(self.epsilons),
-            "exact": lower,
-            "exact_upper": upper,
-            **box,
-        }
+        curves = {**self.attacks(), "exact": lower, "exact_upper": upper}
         return {name: curve.tolist() for name, curve in curves.items()}
 
-    def summary(self) -> dict[str, float | None]:
+    def summary(self) -> dict[str, Any]:
         """Quantiles of the radius, how many it is exact of, and how far attacks are above it.
 
         The quantiles are those of upper bounds, `median_lower` of lower ones; None: infinite. The
         gaps are the largest of share left right - share not shown fooled over `epsilons`.
         """
         settled = self.radius.status != "bounded"
-        ratio = largest_ratio(self.steps, self.radius.upper)
         shown = self.exact(self.epsilons)[1]
-        box = {} if self.box is None else {"median_box": quantiles(self.box)["median"]}
+        gaps: dict[str, float | None] = {
+            f"largest_{name}_gap": float((left - shown).max())
+            for name, left in self.attacks().items()
+        }
+        if self.steps is not None:
+            ratio = largest_ratio(self.steps, self.radius.upper)
+            gaps["largest_closed_form_ratio"] = finite(ratio)
         return {
             **quantiles(self.radius.upper),
             "median_lower": quantiles(self.radius.lower)["median"],
-            **box,
             "bounded": int((~settled).sum()),
             "share_exact": float(settled.mean()),
-            "largest_closed_form_ratio": finite(ratio),
-            "largest_closed_form_gap": float((self.closed_form(self.epsilons) - shown).max()),
-            "largest_pgd_gap": float((self.pgd - shown).max()),
+            **gaps,
         }
-
-
-class InBox:
-    """The nearest adversarial points in [0, 1]^d among those that it was offered.
-
-    Parameters
-    ----------
-    classifier : Classifier
-    x : (n,d) array in [0, 1]
-    y : (n,) array
-    """
-
-    def __init__(self, classifier: Classifier, x: Array, y: IntArray) -> None:
-        self.classifier, self.x, self.y = classifier, x, y
-        self.point = x.copy()
-        self.norm = np.where(classifier.correct(x, y), np.inf, 0.0)
-
-    def offer(self, x_adv: Array) -> None:
-        """Clip points (n,d) to the box, and keep those that still flip and are nearer."""
-        inside = np.clip(x_adv, 0, 1)
-        norm = np.linalg.norm(inside - self.x, axis=1)
-        nearer = ~self.classifier.correct(inside, self.y) & (norm < self.norm)
-        self.point[nearer], self.norm[nearer] = inside[nearer], norm[nearer]
-
-    def offer_multiples(self, delta: Array) -> None:
-        """Offer x + s delta for s from 1 to 16: clipping takes away from a perturbation (n,d)."""
-        for scale in SCALES:
-            self.offer(self.x + scale * delta)
-
-    def upper(self) -> Array:
-        """Upper bounds (n,): the first flip on the way to the points kept, which lies in the box.
-
-        inf without a point, 0 for what is misclassified.
-        """
-        upper = self.norm.copy()
-        moved = (upper > 0) & (upper < np.inf)
-        if moved.any():
-            x, y, point = self.x[moved], self.y[moved], self.point[moved]
-            decision = self.classifier.decision
-            steps = smallest_step(self.classifier.net, x, y, point - x, decision=decision)  # (E27)
-            upper[moved] = np.minimum(upper[moved], steps)
-        return upper
 
 
 def measure(
     classifier: Classifier,
     x: Array,
     y: IntArray,
+    radius: RobustRadius,
     *,
-    direction: Array,
+    threat: Threat,
+    direction: Array | None,
     epsilons: Array,
     pgd_steps: int,
-    max_nodes: int,
     rng: np.random.Generator,
     progress: str | None,
-    box: bool = False,
-    executor: Executor | None = None,
 ) -> Robustness:
-    """Exact radii, closed-form steps, and PGD at every radius anew.
+    """Attack where the radii are known: closed-form steps, and PGD at every radius anew.
 
-    `progress` is the label of the counters on standard error, None for none; `box` says that x
-    lies in [0, 1]^d and that attacks there are asked for too.
+    Without a `direction` there are no closed-form steps. `progress` is the label of the counter on
+    standard error, None for none.
     """
-    net, decision = classifier.net, classifier.decision
-    shown = progress is not None
-    radius = robust_radius(
-        net, x, y, decision=decision, max_nodes=max_nodes, executor=executor, progress=shown
-    )
-    steps = smallest_step(net, x, y, direction, decision=decision)
-    in_box = InBox(classifier, x, y) if box else None
+    decision, limits = classifier.decision, threat._asdict()
+    steps = None
+    if direction is not None:
+        steps = smallest_step(classifier.net, x, y, direction, decision=decision, **limits)
     pgd = np.empty(len(epsilons))
-    counted = track(epsilons, f"PGD, {progress}", len(epsilons), enabled=shown)
-    for i, e in enumerate(counted):
-        x_adv = pgd_attack(net, x, y, epsilon=e, steps=pgd_steps, decision=decision, rng=rng)
+    shown = progress is not None
+    for i, e in enumerate(track(epsilons, f"PGD, {progress}", len(epsilons), enabled=shown)):
+        x_adv = pgd_attack(
+            classifier.net, x, y, epsilon=e, steps=pgd_steps, decision=decision, rng=rng, **limits
+        )
         pgd[i] = classifier.correct(x_adv, y).mean()
-        if in_box:
-            in_box.offer(x_adv)
-    if in_box:
-        in_box.offer_multiples(np.nan_to_num(radius.perturbation))
-    return Robustness(radius, steps, epsilons, pgd, in_box.upper() if in_box else None)
+    return Robustness(radius, steps, epsilons, pgd)
 
 
 def largest_ratio(steps: Array, radii: Array) -> float:

@@ -9,6 +9,7 @@ ten_class.npz            the multi-class network
 radii-NAME.npz           for each classifier NAME of summary.json: the fields of `RobustRadius` that
                          are arrays, lower (n,), upper (n,), perturbation (n,d), status (n,) and
                          nodes (n,), and steps (n,), the smallest closed-form steps (E27)
+radii-THREAT-NAME.npz    the same, without steps, of the first samples in other norms and in the box
 ======================== ===========================================================================
 
 So ``refimpl radius two_class.npz samples.npz`` finds the same radii again. On real data networks
@@ -40,14 +41,19 @@ def save_networks(folder: Path, comparison: Comparison) -> None:
     comparison.multiclass.save(folder / "ten_class.npz")
 
 
-def save_radii(folder: Path, measured: Mapping[str, Robustness]) -> None:
+def save_radii(folder: Path, measured: Mapping[str, Robustness], threat: str = "l2") -> None:
     """Write what was found of each classifier."""
+    middle = "" if threat == "l2" else f"{threat}-"
     for name, each in measured.items():
         radii = {field: getattr(each.radius, field) for field in RADII}
-        write_npz(folder / f"radii-{JSON_NAMES[name]}.npz", **radii, steps=each.steps)
+        steps = {} if each.steps is None else {"steps": each.steps}
+        write_npz(folder / f"radii-{middle}{JSON_NAMES[name]}.npz", **radii, **steps)
 
 
-def save_run(folder: Path, comparison: Comparison, measured: Mapping[str, Robustness]) -> None:
-    """Write networks and what was found of them."""
+def save_run(
+    folder: Path, comparison: Comparison, measured: Mapping[str, Mapping[str, Robustness]]
+) -> None:
+    """Write networks and what was found of them, by threat."""
     save_networks(folder, comparison)
-    save_radii(folder, measured)
+    for threat, found in measured.items():
+        save_radii(folder, found, threat)

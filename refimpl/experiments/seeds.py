@@ -1,12 +1,4 @@
-"""The experiment on real data over several seeds: measured, printed, drawn, written.
-
-summary.json holds, for each seed and over the seeds, in ``robust_accuracy`` the share of samples
-that are right at every epsilon: ``exact`` and ``exact_upper``, proven bounds for perturbations in
-all of R^d (the same where no search gave up); ``closed_form`` and ``pgd``, what withstands these
-attacks, also in R^d; ``box``, what withstands the attacks that stay in [0, 1]^d. The robust
-accuracy within [0, 1]^d is unknown: it lies between ``exact`` and ``box``. In ``radius``,
-``median_box`` goes with ``box``.
-"""
+"""The experiment on real data over several seeds: measured, printed, drawn, written."""
 
 from __future__ import annotations
 
@@ -24,17 +16,15 @@ from refimpl._files import output_directory
 from refimpl._validation import Array, IntArray
 from refimpl._workers import one_thread
 from refimpl.experiments import figures, image_figures, saved, seeds_report
-from refimpl.experiments.comparison import Comparison
+from refimpl.experiments.comparison import JSON_NAMES, Comparison, round_steps
 from refimpl.experiments.images import check_features, train
-from refimpl.experiments.robustness import Robustness, finite
+from refimpl.experiments.robustness import THREATS, Robustness, finite
 from refimpl.experiments.summary import robustness_summary, summary_file
 from refimpl.experiments.tasks import Split, Task, shuffled
-from refimpl.radius import robust_radius
 from refimpl.setting import ImageSettings
 
-_N_RADII = 25
 _FEW = 30  # test samples of which one is more than 3 points of a share
-_PILOT = 50  # samples whose radii say where the curves end
+Measured = dict[str, dict[str, Robustness]]  # by threat, then by classifier
 
 
 def run(
@@ -48,9 +38,9 @@ def run(
 ) -> dict[str, Any]:
     """Train and measure a pair of networks for every seed, on the same samples.
 
-    Prints medians over the seeds; writes summary.json, cosines.png and strip.png of the first seed,
-    robustness.png of all; with `save` the samples, and in a folder for each seed its networks and
-    radii. The executor runs searches for exact radii, as in `robust_radius`.
+    Prints medians over the seeds; writes summary.json, cosines.png and strip.png of the first
+    seed, robustness.png and the like of all; with `save` the samples, and in a folder for each seed
+    its networks and radii. The executor runs searches for exact radii, as in `robust_radius`.
     """
     settings.width(len(task.labels))
     check_features(task)
@@ -79,7 +69,7 @@ def _run(
     draw = figures.available()
     if save:
         saved.save_samples(out / "samples.npz", x, task.labels[classes], classes)
-    measured: list[dict[str, Robustness]] = []
+    measured: list[Measured] = []
     entries: list[dict[str, Any]] = []
     with summary_file(out / "summary.json", partial(_kept, settings.seeds)) as summary:
         summary["data"] = task.data
@@ -88,34 +78,91 @@ def _run(
         for seed in range(settings.seed, settings.seed + settings.seeds):
             rng = np.random.default_rng(seed)
             comparison = train(task, chosen, settings, rng, progress=progress)
-            if not measured:
-                epsilons = _epsilons(task, comparison, x, classes, settings)
-            robustness = comparison.robustness(
-                x,
-                classes,
-                epsilons=epsilons,
-                pgd_steps=settings.pgd_steps,
-                max_nodes=settings.max_nodes,
+            found = _measure(
+                *(task, comparison, x, classes, settings),
+                known=_grids(task, measured),
                 rng=rng,
                 progress=progress,
-                box=task.image_shape is not None,
                 executor=executor,
             )
             if save:
-                saved.save_run(out / f"seed-{seed}", comparison, robustness)
+                saved.save_run(out / f"seed-{seed}", comparison, found)
             entry = comparison.summary(*held_out)
-            entries.append({**entry, **robustness_summary(robustness, {})})
+            entries.append({**entry, **_entry(found)})
             summary["seeds"].append({"seed": seed, **entries[-1]})
             summary["over_seeds"] = over_seeds(entries)
             if draw and not measured:
                 _draw_cosines(out / "cosines.png", task, comparison, entry, seed)
-                _draw_strip(out / "strip.png", task, x, classes, robustness)
-            measured.append(robustness)
+                _draw_strip(out / "strip.png", task, x, classes, found)
+            measured.append(found)
     if draw:
-        image_figures.draw_curves(out / "robustness.png", measured, unit=task.unit)
+        _draw_curves(out, task, measured)
     print(seeds_report.text(summary))
     print(f"\nwritten to {out}")
     return summary
+
+
+def _measure(
+    task: Task,
+    comparison: Comparison,
+    x: Array,
+    classes: IntArray,
+    settings: ImageSettings,
+    *,
+    known: Mapping[str, Array],
+    rng: np.random.Generator,
+    progress: bool,
+    executor: Executor | None,
+) -> Measured:
+    """Measure in l2 without a box, and at the first few samples under the task's other threats."""
+    found = {}
+    for name in ("l2", *task.threats):
+        rows = slice(None if name == "l2" else settings.other_radii)
+        found[name] = comparison.robustness(
+            *(x[rows], classes[rows]),
+            epsilons=known.get(name),
+            pgd_steps=settings.pgd_steps,
+            max_nodes=settings.max_nodes,
+            rng=rng,
+            progress=progress,
+            threat=THREATS[name],
+            executor=executor,
+        )
+    return found
+
+
+def _grids(task: Task, measured: Sequence[Measured]) -> dict[str, Array]:
+    """Radii of the curves by threat: the task's in l2, and else those of the first seed."""
+    if measured:
+        return {name: each["averaging"].epsilons for name, each in measured[0].items()}
+    if task.largest_radius is None:
+        return {}
+    return dict.fromkeys(("l2", "l2_box"), round_steps(task.largest_radius))
+
+
+def _entry(found: Measured) -> dict[str, Any]:
+    """Entries ``robust_accuracy`` and ``radius``, and of other threats the same in ``threats``."""
+    entry, *others = (robustness_summary(each, {}) for each in found.values())
+    threats = dict(zip(list(found)[1:], others, strict=True))
+    if "l2_box" in threats:
+        for name in JSON_NAMES.values():
+            boxed = threats["l2_box"]
+            curve = boxed["robust_accuracy"][name]["exact_upper"]
+            entry["robust_accuracy"][name]["box"] = curve
+            entry["radius"][name]["median_box"] = boxed["radius"][name]["median"]
+    few = min(len(each["averaging"].radius.upper) for each in found.values())
+    gain = {name: _gain(each, few) for name, each in found.items()}
+    return {**entry, "threats": threats, "gain": gain}
+
+
+def _gain(measured: Mapping[str, Robustness], few: int) -> dict[str, float | None]:
+    """Median radii of the first few samples over that of the 2-class network; None: no number."""
+    medians = {name: float(np.median(each.radius.upper[:few])) for name, each in measured.items()}
+    two = medians.pop("averaging")
+    return {
+        JSON_NAMES[name]: finite(median / two if two > 0 else np.inf)
+        for name, median in medians.items()
+    }
 
 
 def _kept(seeds: int, summary: Mapping[str, Any]) -> str:
@@ -132,12 +179,20 @@ def _draw_cosines(
     figures.draw_cosines(path, panels)
 
 
-def _draw_strip(
-    path: Path, task: Task, x: Array, classes: IntArray, measured: Mapping[str, Robustness]
-) -> None:
+def _draw_strip(path: Path, task: Task, x: Array, classes: IntArray, measured: Measured) -> None:
     """Draw images next to adversarial ones; features that are no images have none."""
     if task.image_shape is not None:
-        image_figures.draw_strip(path, task, x, classes, measured)
+        boxed = measured["l2_box"]
+        few = len(next(iter(boxed.values())).radius.upper)
+        image_figures.draw_strip(path, task, x[:few], classes[:few], boxed)
+
+
+def _draw_curves(out: Path, task: Task, measured: Sequence[Measured]) -> None:
+    """Draw robustness.png, and one figure more for each other threat."""
+    for name in measured[0]:
+        path = out / f"robustness{'' if name == 'l2' else f'-{name}'}.png"
+        runs = [each[name] for each in measured]
+        image_figures.draw_curves(path, runs, threat=THREATS[name], unit=task.unit)
 
 
 def _samples(task: Task, settings: ImageSettings) -> tuple[Split, Split]:
@@ -157,26 +212,10 @@ def _said(task: Task, settings: ImageSettings, n_train: int, n_test: int) -> dic
         "train": n_train,
         "test": n_test,
         "radii": min(settings.radii, n_test),
+        "other_radii": min(settings.other_radii, settings.radii, n_test),
         "unit": task.unit,
         "labels": task.labels.tolist(),
     }
-
-
-def _epsilons(
-    task: Task, comparison: Comparison, x: Array, classes: IntArray, settings: ImageSettings
-) -> Array:
-    """Radii in round steps: up to the task's largest, or to those of the first samples."""
-    last = task.largest_radius
-    if last is None:
-        y = task.labels[classes[:_PILOT]]
-        effort = settings.max_nodes
-        radii = [
-            robust_radius(each.net, x[:_PILOT], y, decision=each.decision, max_nodes=effort)
-            for each in comparison.classifiers().values()
-        ]
-        uppers = np.concatenate([radius.upper for radius in radii])
-        last = 1.1 * float(uppers[uppers < np.inf].max(initial=0.0)) or 1.0
-    return float(f"{last / (_N_RADII - 1):.2g}") * np.arange(_N_RADII, dtype=np.float64)
 
 
 def over_seeds(entries: Sequence[Any]) -> Any:

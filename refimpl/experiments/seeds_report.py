@@ -15,6 +15,7 @@ from refimpl.experiments.report import (
     table,
     telling,
 )
+from refimpl.experiments.robustness import THREATS
 
 _ACCURACIES = {
     "2-class network: accuracy": ("two_class", "clean_accuracy"),
@@ -41,9 +42,12 @@ _READ = """\
 exact: share of samples with a radius above epsilon (from, to: its bounds); PGD, closed form: share
 that withstands the attack. Every second radius of summary.json; rows equal to both neighbours are
 left out."""
-_BOX = """\
-in [0, 1]: share that withstands attacks whose pixels stay in [0, 1]. The truth in that range is not
-known: it lies between exact, which has no range, and this."""
+_OTHERS = """\
+Of the first {count} samples. PGD stays in the ball of its norm, and in the range, if there is one.
+Of samples left bounded, exact counts the lower bounds."""
+_GAINS = """\
+Above 1 finer labels help; averaging helps where both are below 1. Medians of the first {count}
+samples are compared within each seed."""
 
 
 def text(summary: Mapping[str, Any]) -> str:
@@ -55,8 +59,12 @@ def text(summary: Mapping[str, Any]) -> str:
         _cosines(over),
     ]
     parts += [_radii(over), _gaps(over), *(_curves(over, name) for name in TITLES)]
-    boxed = "box" in over["robust_accuracy"]["two_class"]
-    return "\n\n".join(parts) + f"\n{_READ}" + (f"\n{_BOX}" if boxed else "")
+    parts[-1] += f"\n{_READ}"
+    count = summary["settings"]["other_radii"]
+    for threat, each in over["threats"].items():
+        parts.append(f"{_other(each, str(THREATS[threat]))}\n{_OTHERS.format(count=count)}")
+    parts.append(f"{_gains(over)}\n{_GAINS.format(count=count)}")
+    return "\n\n".join(parts)
 
 
 def _range(values: Mapping[str, Any], form: Any = number) -> str:
@@ -84,18 +92,48 @@ def _cosines(over: Mapping[str, Any]) -> str:
 
 
 def _radii(over: Mapping[str, Any]) -> str:
-    columns = {"p10": "p10", "p90": "p90", "median": "median"}
-    boxed = "median_box" in over["radius"]["two_class"]
-    columns |= {"at most, in [0, 1]": "median_box"} if boxed else {}
-    rows = [["robust radius, l2", *columns, "left bounded", "median lower bound"]]
+    rows = [["robust radius, l2", "p10", "p90", "median", "left bounded", "median lower bound"]]
     for name, title in TITLES.items():
         each = over["radius"][JSON_NAMES[name]]
         cells = [number(each[key]["median"]) for key in ("p10", "p90")]
-        cells += [_range(each[key]) for key in list(columns.values())[2:]]
-        cells += [_range(each["bounded"]), number(each["median_lower"]["median"])]
-        rows.append([title, *cells])
-    note = "\nRadii are those without a range of x: within [0, 1] they are lower bounds."
-    return f"{table(rows)}\n{_BOUNDED}{note if boxed else ''}"
+        cells += [_range(each[key]) for key in ("median", "bounded")]
+        rows.append([title, *cells, number(each["median_lower"]["median"])])
+    return f"{table(rows)}\n{_BOUNDED}"
+
+
+def _other(over: Mapping[str, Any], threat: str) -> str:
+    """Say radii, gaps and curves of all classifiers under another threat."""
+    rows = [
+        [f"robust radius, {threat}", "p10", "p90", "median", "left bounded", "PGD, largest gap"]
+    ]
+    columns: dict[str, list[float]] = {}
+    for name, title in TITLES.items():
+        each = over["radius"][JSON_NAMES[name]]
+        cells = [number(each[key]["median"]) for key in ("p10", "p90")]
+        cells += [_range(each[key]) for key in ("median", "bounded")]
+        rows.append([title, *cells, _range(each["largest_pgd_gap"], _points)])
+        curves = over["robust_accuracy"][JSON_NAMES[name]]
+        short = "2-class" if name == "averaging" else name.replace("_", " ")
+        columns[f"{short}: exact"] = curves["exact"]["median"]
+        columns[f"{short}: PGD"] = curves["pgd"]["median"]
+    lines = [["epsilon", *columns]]
+    for epsilon, *shares in zip(
+        over["robust_accuracy"]["epsilons"]["median"], *columns.values(), strict=True
+    ):
+        lines.append([number(epsilon), *map(percent, shares)])
+    head, *body = lines
+    curves_title = f"robust accuracy, {threat}: median over seeds"
+    return f"{table(rows)}\n\n{curves_title}\n{table([head, *telling(body[::2])])}"
+
+
+def _gains(over: Mapping[str, Any]) -> str:
+    """Say, for each threat, the median radii of both readouts over that of the 2-class network."""
+    names = [name for name in TITLES if name != "averaging"]
+    rows = [["median radius over that of the 2-class network", *(TITLES[name] for name in names)]]
+    for threat, ratios in over["gain"].items():
+        cells = [_range(ratios[JSON_NAMES[name]]) for name in names]
+        rows.append([str(THREATS[threat]), *cells])
+    return table(rows)
 
 
 def _gaps(over: Mapping[str, Any]) -> str:
@@ -128,7 +166,6 @@ def _rows(curves: Mapping[str, Any], name: str) -> Iterator[list[str]]:
     if medians["exact"] == medians["exact_upper"]:
         columns = {"exact": "exact"}
     columns |= {"PGD": "pgd", "closed form": "closed_form"}
-    columns |= {"in [0, 1]": "box"} if "box" in medians else {}
     yield ["epsilon", *columns]
     for row, epsilon in enumerate(curves["epsilons"]["median"]):
         yield [number(epsilon), *(percent(medians[key][row]) for key in columns.values())]

@@ -17,7 +17,7 @@ from refimpl.distribution import ClusterDistribution
 from refimpl.experiments import figures, growth, report, saved
 from refimpl.experiments.comparison import TITLES, Comparison
 from refimpl.experiments.growth import Growth
-from refimpl.experiments.robustness import Robustness
+from refimpl.experiments.robustness import THREATS, Robustness
 from refimpl.experiments.summary import robustness_summary, summary_file
 from refimpl.setting import Problem, Setting, SyntheticSettings
 
@@ -56,32 +56,42 @@ def run(
             figures.draw_cosines(out / "cosines.png", panels)
             growth.draw(out / "coefficients.png", _NETWORKS, grown)
         measured = _measure(settings, comparison, problem, progress)
+        few = _measure(settings, comparison, problem, progress, "linf", settings.other_radii)
         if save:
             saved.save_radii(out, measured)
+            saved.save_radii(out, few, "linf")
         known = laws(dist, settings.epsilons())
         summary.update(robustness_summary(measured, known))
+        summary["threats"] = {"linf": robustness_summary(few, {})}
         if draw:
             curves = robustness_panels(measured, dist)
             figures.draw_robustness(out / "robustness.png", curves, unit="input space")
     medians, centres = by_classifier(theory.median_radius, dist), by_classifier(centre, dist)
     print(report.medians(measured, medians, centres))
     print(report.radii(measured), report.robust_accuracies(measured, known), sep="\n\n")
+    print(f"\n{report.linf(few, settings.d)}")
     print(f"\nwritten to {out}")
     return summary
 
 
 def _measure(
-    settings: SyntheticSettings, comparison: Comparison, problem: Problem, progress: bool
+    settings: SyntheticSettings,
+    comparison: Comparison,
+    problem: Problem,
+    progress: bool,
+    threat: str = "l2",
+    few: int | None = None,
 ) -> dict[str, Robustness]:
-    """Find radii of all test samples, and attack them."""
+    """Find radii of the test samples, or of the first few, and attack them."""
     return comparison.robustness(
-        problem.test.x,
-        problem.test.cluster,
-        epsilons=settings.epsilons(),
+        problem.test.x[:few],
+        problem.test.cluster[:few],
+        epsilons=settings.epsilons() if threat == "l2" else None,
         pgd_steps=settings.pgd_steps,
         max_nodes=_MAX_NODES,
         rng=np.random.default_rng(settings.seed).spawn(4)[3],
         progress=progress,
+        threat=THREATS[threat],
     )
 
 

@@ -66,6 +66,11 @@ class Task:
     data: str = ""
     centre: bool = False
 
+    @property
+    def threats(self) -> tuple[str, ...]:
+        """Norms and boxes that are tried beside l2 in all of R^d: images have a range."""
+        return ("linf",) if self.image_shape is None else ("l2_box", "linf_box")
+
     def __post_init__(self) -> None:
         GroupMax(self.labels)
         class_means(self.train, len(self.labels))
