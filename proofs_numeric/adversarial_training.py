@@ -44,8 +44,8 @@ from proofs_numeric.evidence import (
 )
 from proofs_numeric.participation import least_participation
 from refimpl import gradient_descent, robust_radius, theory
+from refimpl._arrays import Array
 from refimpl._progress import track
-from refimpl._validation import Array
 from refimpl.adversarial_training import adversarial_training
 
 DECISIVE = ("pgd", 0.75)

@@ -37,7 +37,7 @@ from proofs_numeric.evidence import (
     largest_count,
 )
 from refimpl import cosine_matrix, decompose
-from refimpl._validation import Array
+from refimpl._arrays import Array
 
 
 def prove(size: Size) -> Evidence:

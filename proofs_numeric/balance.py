@@ -16,7 +16,7 @@ from scipy.special import expit
 
 from proofs_numeric.evidence import BALANCE, Check, Evidence, Size, problem, start, train
 from refimpl import TwoLayerReLU
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 
 EVERY = 5
 HORIZONS = (200, 400, 800)

@@ -46,7 +46,7 @@ from proofs_numeric.evidence import (
     problem,
 )
 from refimpl import ClusterDistribution, GroupMax, GroupSum, TwoLayerReLU, robust_radius, theory
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 from refimpl.decisions import Decision, margin
 from refimpl.setting import Problem
 

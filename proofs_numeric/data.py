@@ -27,7 +27,7 @@ from proofs_numeric.evidence import (
     largest_normal,
     problem,
 )
-from refimpl._validation import Array
+from refimpl._arrays import Array
 from refimpl.setting import Problem
 
 

@@ -28,7 +28,7 @@ from proofs_numeric.evidence import (
     multiclass,
 )
 from refimpl import cosine_matrix
-from refimpl._validation import Array
+from refimpl._arrays import Array
 
 
 def prove(size: Size) -> Evidence:

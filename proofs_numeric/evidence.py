@@ -20,7 +20,7 @@ from refimpl import (
     robust_radius,
     smallest_step,
 )
-from refimpl._validation import Array
+from refimpl._arrays import Array
 from refimpl.decisions import Decision
 from refimpl.setting import Problem, Setting
 

@@ -37,7 +37,7 @@ from typing import Any
 
 import numpy as np
 
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 from refimpl._workers import one_thread
 from refimpl.experiments import tasks
 from refimpl.experiments.images import train

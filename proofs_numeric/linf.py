@@ -53,7 +53,7 @@ from proofs_numeric.evidence import (
     problem,
 )
 from refimpl import ClusterDistribution, GroupMax, GroupSum, TwoLayerReLU, robust_radius
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 from refimpl.decisions import Decision
 from refimpl.theory import KINDS
 

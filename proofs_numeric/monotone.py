@@ -24,7 +24,7 @@ from scipy.special import expit
 
 from proofs_numeric.evidence import Check, Evidence, Size, gamma, problem
 from refimpl import Trajectory, TwoLayerReLU, decompose, gradient_descent
-from refimpl._validation import Array
+from refimpl._arrays import Array
 from refimpl.decomposition import increment_bounds
 from refimpl.setting import Problem
 from refimpl.training import Snapshot

@@ -34,7 +34,7 @@ import numpy as np
 from proofs_numeric.evidence import RADIUS, Check, Evidence, Run, Size, multiclass, problem
 from proofs_numeric.supervision_alone import averaged_classes
 from refimpl import ClusterDistribution, TwoLayerReLU, gradient_descent, robust_radius, theory
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 
 MEDIAN = 0.05
 EPSILON = 0.1

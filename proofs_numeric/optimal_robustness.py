@@ -19,7 +19,7 @@ import numpy as np
 
 from proofs_numeric.evidence import RADIUS, Check, Evidence, Run, Size, binary, multiclass, radii
 from refimpl import ClusterDistribution, GroupMax, GroupSum, TwoLayerReLU, robust_radius, theory
-from refimpl._validation import Array
+from refimpl._arrays import Array
 from refimpl.decisions import Decision
 
 MEDIAN = 0.05

@@ -33,7 +33,7 @@ from proofs_numeric.evidence import (
     features_averaged,
     multiclass,
 )
-from refimpl._validation import Array
+from refimpl._arrays import Array
 
 
 def prove(size: Size) -> Evidence:

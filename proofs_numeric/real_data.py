@@ -27,7 +27,7 @@ import numpy as np
 
 from proofs_numeric.evidence import participation
 from refimpl import ClusterDistribution, Sample, Trajectory, TwoLayerReLU, decompose
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 from refimpl._workers import one_thread
 from refimpl.adversarial_training import adversarial_training
 from refimpl.experiments import tasks

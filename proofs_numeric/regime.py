@@ -37,7 +37,7 @@ from proofs_numeric.evidence import (
     train,
 )
 from refimpl import Trajectory, TwoLayerReLU, theory
-from refimpl._validation import Array
+from refimpl._arrays import Array
 
 SLOPE = -0.5
 TIMES = (25, 50, 100, 200, 400)

@@ -11,7 +11,7 @@ from scipy.special import stdtrit
 
 from proofs_numeric.scaling import centre, slope
 from refimpl import ClusterDistribution, TwoLayerReLU, robust_radius
-from refimpl._validation import Array
+from refimpl._arrays import Array
 from refimpl._workers import one_thread
 from refimpl.experiments.comparison import Comparison
 from refimpl.experiments.sweep import Outcome

@@ -30,7 +30,7 @@ from refimpl import (
     gradient_descent,
     robust_radius,
 )
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 from refimpl.decisions import Decision
 
 SCALE = 3.7

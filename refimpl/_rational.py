@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from refimpl._validation import Array
+from refimpl._arrays import Array
 from refimpl.network import TwoLayerReLU
 
 Fractions = np.ndarray[Any, Any]

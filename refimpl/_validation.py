@@ -13,8 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+from refimpl._arrays import Array, IntArray
 
 
 def fail(name: str, expected: str, got: object) -> NoReturn:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from refimpl import _validation as check
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 from refimpl.attacks import budgets, closed_form_attack
 from refimpl.decisions import Decision
 from refimpl.gradients import check_targets

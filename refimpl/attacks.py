@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from refimpl import _validation as check
-from refimpl._validation import Array
+from refimpl._arrays import Array
 from refimpl.distribution import ClusterDistribution
 from refimpl.gradients import input_gradient
 from refimpl.network import TwoLayerReLU

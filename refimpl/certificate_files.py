@@ -47,8 +47,8 @@ import numpy as np
 
 from refimpl import _repr
 from refimpl import _validation as check
+from refimpl._arrays import Array
 from refimpl._files import read_npz, write_npz
-from refimpl._validation import Array
 from refimpl.certificate import Certificate, Cuts
 from refimpl.decisions import TIES, Decision, GroupMax, GroupSum, check_decision, check_labels
 from refimpl.network import TwoLayerReLU

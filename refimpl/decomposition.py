@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from refimpl import _validation as check
-from refimpl._validation import Array
+from refimpl._arrays import Array
 from refimpl.distribution import ClusterDistribution, Sample
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from refimpl import _repr
 from refimpl import _validation as check
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 
 
 @dataclass(frozen=True, eq=False, repr=False)

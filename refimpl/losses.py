@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit
 
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 
 
 def logistic(f: Array, y: IntArray) -> tuple[float, Array]:

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 
 from refimpl import _repr, decisions
 from refimpl import _validation as check
+from refimpl._arrays import Array, IntArray
 from refimpl._files import read_npz, write_npz
-from refimpl._validation import Array, IntArray
 from refimpl.decisions import Decision
 from refimpl.distribution import ClusterDistribution
 

@@ -15,7 +15,7 @@ from scipy.special import softmax
 
 from refimpl import _validation as check
 from refimpl import decisions
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 from refimpl.attacks import budgets, unit_rows
 from refimpl.decisions import Decision, GroupMax, GroupSum
 from refimpl.network import TwoLayerReLU, relu_derivative

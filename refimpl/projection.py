@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from refimpl._validation import Array
+from refimpl._arrays import Array
 from refimpl.attacks import unit_rows
 
 

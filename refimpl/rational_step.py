@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from refimpl import _rational
+from refimpl._arrays import Array
 from refimpl._rational import Fractions, fractions
-from refimpl._validation import Array
 from refimpl.network import TwoLayerReLU
 
 # Comparisons of fractions with a float infinity are exact.

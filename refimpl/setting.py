@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from refimpl import _validation as check
-from refimpl._validation import Array
+from refimpl._arrays import Array
 from refimpl.decisions import GroupMax
 from refimpl.distribution import ClusterDistribution, Sample
 from refimpl.network import TwoLayerReLU

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from refimpl import _validation as check
 from refimpl import decisions
-from refimpl._validation import Array
+from refimpl._arrays import Array
 from refimpl.attacks import per_row, unit_rows
 from refimpl.decisions import Decision
 from refimpl.network import TwoLayerReLU, relu

@@ -17,8 +17,8 @@ import numpy as np
 
 from refimpl import _validation as check
 from refimpl import decisions as _decisions
+from refimpl._arrays import Array, IntArray
 from refimpl._extras import install
-from refimpl._validation import Array, IntArray
 from refimpl.decisions import Decision, GroupMax, GroupSum
 from refimpl.distribution import ClusterDistribution, Sample
 from refimpl.network import TwoLayerReLU

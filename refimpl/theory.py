@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from scipy.special import bdtr, gammaincc, gammaln, ndtr, xlogy
 
 from refimpl import _validation as check
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 from refimpl.distribution import ClusterDistribution
 
 KINDS = ("averaging", "group_max", "group_sum")

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from refimpl import _repr
 from refimpl import _validation as check
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 from refimpl.gradients import check_targets, hidden_gradient
 from refimpl.network import TwoLayerReLU
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 from refimpl.radius.geometry import Flags, Target
 from refimpl.radius.region import Space
 from refimpl.radius.support import nearest_on

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from refimpl import TwoLayerReLU
-from refimpl._validation import Array
+from refimpl._arrays import Array
 from refimpl.training import Trajectory
 
 U = 2.0**-53

@@ -115,7 +115,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from refimpl._validation import Array
+from refimpl._arrays import Array
 from refimpl.certificate.form import Cuts, Numbers, Reading, Rows
 from refimpl.certificate.minorant import Lines, Minorant, intervals, minorant
 from refimpl.certificate.region import (

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refimpl import _validation as check
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 from refimpl.decisions import Decision, GroupMax, GroupSum
 
 Numbers = np.ndarray[Any, Any]  # float64, or objects: int and Fraction

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refimpl._validation import Array
+from refimpl._arrays import Array
 
 Integers = np.ndarray[Any, Any]  # objects: int
 

@@ -38,7 +38,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refimpl._validation import Array
+from refimpl._arrays import Array
 from refimpl.certificate import integers as exact
 from refimpl.certificate.integers import Integers
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logsumexp, ndtri
 
-from refimpl._validation import Array
+from refimpl._arrays import Array
 from refimpl.conformance.adapter import discard_if
 from refimpl.conformance.case import Case
 from refimpl.network import TwoLayerReLU

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl._validation import IntArray
+from refimpl._arrays import IntArray
 from refimpl.datasets.errors import DatasetFormatError
 from refimpl.datasets.labels import check_range
 from refimpl.datasets.pickles import load_dict

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl._validation import IntArray
+from refimpl._arrays import IntArray
 from refimpl.datasets.archive import read_members
 from refimpl.datasets.batches import MAX_BINARY, MAX_PICKLE, Batch, parse_binary, parse_pickle
 from refimpl.datasets.content import file_sha256, open_content

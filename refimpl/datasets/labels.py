@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from refimpl import _validation as check
-from refimpl._validation import IntArray
+from refimpl._arrays import IntArray
 from refimpl.datasets.errors import DatasetFormatError
 
 N_CLASSES = 10

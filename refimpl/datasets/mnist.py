@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl._validation import IntArray
+from refimpl._arrays import IntArray
 from refimpl.datasets import mnist_npz
 from refimpl.datasets.errors import DatasetFormatError, Verify, check_verify, report
 from refimpl.datasets.idx import Idx, read_idx

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 from refimpl.attacks import closed_form_direction
 from refimpl.decisions import GroupMax, GroupSum
 from refimpl.decomposition import cosine_matrix

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from refimpl._arrays import Array
 from refimpl._extras import install
 from refimpl._files import atomic_write
-from refimpl._validation import Array
 from refimpl.experiments.comparison import TITLES, Comparison
 from refimpl.experiments.robustness import Robustness
 from refimpl.radius import RobustRadius, robust_accuracy

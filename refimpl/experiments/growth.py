@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl._validation import IntArray
+from refimpl._arrays import IntArray
 from refimpl.decomposition import decompose
 from refimpl.experiments.figures import BLUE, GREEN, ORANGE, new_figure, save
 from refimpl.network import TwoLayerReLU

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 from refimpl.experiments.comparison import TITLES
 from refimpl.experiments.figures import (
     Band,

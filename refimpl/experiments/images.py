@@ -12,8 +12,8 @@ import math
 import numpy as np
 
 from refimpl import _validation as check
+from refimpl._arrays import Array, IntArray
 from refimpl._progress import Progress
-from refimpl._validation import Array, IntArray
 from refimpl.attacks import closed_form_direction
 from refimpl.decomposition import cosine_matrix
 from refimpl.experiments.comparison import Comparison

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from refimpl._validation import Array
+from refimpl._arrays import Array
 from refimpl.experiments.comparison import TITLES
 from refimpl.experiments.robustness import Robustness
 

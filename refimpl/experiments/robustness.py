@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from refimpl._arrays import Array, IntArray
 from refimpl._progress import track
-from refimpl._validation import Array, IntArray
 from refimpl.decisions import Decision, margin
 from refimpl.network import TwoLayerReLU
 from refimpl.pgd import pgd_attack

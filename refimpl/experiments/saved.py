@@ -21,8 +21,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from refimpl._arrays import Array, IntArray
 from refimpl._files import output_directory, write_npz
-from refimpl._validation import Array, IntArray
 from refimpl.experiments.comparison import JSON_NAMES, Comparison
 from refimpl.experiments.robustness import Robustness
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from refimpl._arrays import Array, IntArray
 from refimpl._files import output_directory
-from refimpl._validation import Array, IntArray
 from refimpl._workers import one_thread
 from refimpl.experiments import figures, image_figures, saved, seeds_report
 from refimpl.experiments.comparison import JSON_NAMES, Comparison, round_steps

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import refimpl
+from refimpl._arrays import Array
 from refimpl._files import write_json
-from refimpl._validation import Array
 from refimpl.experiments.comparison import JSON_NAMES
 from refimpl.experiments.robustness import Robustness
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import expit
 
 from refimpl import theory
-from refimpl._validation import Array
+from refimpl._arrays import Array
 from refimpl._workers import one_thread
 from refimpl.attacks import closed_form_direction
 from refimpl.decomposition import cosine_matrix

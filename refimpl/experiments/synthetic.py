@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from refimpl import theory
+from refimpl._arrays import Array
 from refimpl._files import output_directory
 from refimpl._progress import Progress
-from refimpl._validation import Array
 from refimpl.distribution import ClusterDistribution
 from refimpl.experiments import figures, growth, report, saved
 from refimpl.experiments.comparison import TITLES, Comparison

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from refimpl import _validation as check
+from refimpl._arrays import Array, IntArray
 from refimpl._files import read_npz
-from refimpl._validation import Array, IntArray
 from refimpl.datasets import first_half, load_cifar10, load_mnist, odd_even
 from refimpl.decisions import GroupMax
 

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refimpl import _validation as check
-from refimpl._validation import Array
+from refimpl._arrays import Array
 from refimpl.interop.layers import Layer
 from refimpl.network import TwoLayerReLU
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from refimpl import _validation as check
-from refimpl._validation import Array
+from refimpl._arrays import Array
 
 FOLD_ROUNDINGS = 8
 """Roundings of one term in a normalisation, by the original or when it is folded in.

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from refimpl import _validation as check
+from refimpl._arrays import Array
 from refimpl._extras import install
 from refimpl._files import atomic_write
-from refimpl._validation import Array
 from refimpl.interop._optional import framework
 from refimpl.interop.comparison import compared
 from refimpl.interop.layers import Layer

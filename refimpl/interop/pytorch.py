@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from refimpl import _validation as check
-from refimpl._validation import Array
+from refimpl._arrays import Array
 from refimpl.interop._optional import framework
 from refimpl.interop.comparison import compared
 from refimpl.interop.layers import Layer, Normalisation

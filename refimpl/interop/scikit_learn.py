@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import softmax
 
 from refimpl import _validation as check
-from refimpl._validation import Array
+from refimpl._arrays import Array
 from refimpl.interop.comparison import compared
 from refimpl.interop.layers import Layer, Normalisation
 from refimpl.network import TwoLayerReLU

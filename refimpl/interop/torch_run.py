@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from refimpl import _validation as check
-from refimpl._validation import Array
+from refimpl._arrays import Array
 
 
 @dataclass(eq=False)

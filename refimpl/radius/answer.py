@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refimpl import decisions
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 from refimpl.certificate import Certificate, CertificateError, verify_certificate
 from refimpl.network import TwoLayerReLU
 from refimpl.radius import empty, interior, raised, ties

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 from refimpl.radius.geometry import FLOOR, ROOT_FLOOR, UNIT, Flags, Geometry, Target
 from refimpl.radius.nearest import EMPTY, least_distance
 

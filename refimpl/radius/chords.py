@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 from refimpl.radius import narrowing
 from refimpl.radius.ball import Lines
 from refimpl.radius.leaf import Multipliers, probe, prove

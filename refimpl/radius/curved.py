@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refimpl._validation import Array
+from refimpl._arrays import Array
 from refimpl.radius.ball import Ball
 from refimpl.radius.geometry import FLOOR, UNIT, Flags
 from refimpl.radius.leaf import Multipliers

@@ -10,7 +10,7 @@ from scipy.special import betaincinv
 
 from refimpl import _validation as check
 from refimpl import decisions
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 from refimpl.decisions import Decision, check_decision, check_labels
 from refimpl.network import TwoLayerReLU
 from refimpl.radius.geometry import Flags

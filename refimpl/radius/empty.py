@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 from refimpl.network import TwoLayerReLU
 from refimpl.radius.leaf import Multipliers
 

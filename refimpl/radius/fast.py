@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 from refimpl.radius.geometry import FLOOR, Flags, Geometry, Target
 
 FEW = 6  # branching neurons whose 2^6 pieces are all bounded

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 from refimpl.radius.ball import Ball, Lines
 from refimpl.radius.geometry import Flags, Target
 from refimpl.radius.leaf import Multipliers

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from refimpl._validation import Array
+from refimpl._arrays import Array
 from refimpl.radius.geometry import Target
 from refimpl.radius.leaf import minorant
 from refimpl.radius.points import Question, length

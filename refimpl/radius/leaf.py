@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refimpl._validation import Array
+from refimpl._arrays import Array
 from refimpl.radius.ball import Ball, Lines
 from refimpl.radius.geometry import Target
 

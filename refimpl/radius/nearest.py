@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from refimpl._validation import Array
+from refimpl._arrays import Array
 from refimpl.radius.simplex import Program
 from refimpl.radius.support import distance
 

@@ -36,7 +36,7 @@ from typing import Any
 
 import numpy as np
 
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 
 _STEPS = 80  # Newton steps at most; 10 to 30 are usual
 _SHRINK = 0.1  # of the barrier, where its minimiser is followed closely

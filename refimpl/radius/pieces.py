@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 from refimpl.radius.ball import Ball
 from refimpl.radius.geometry import ROOT_FLOOR, UNIT, Flags, Target
 from refimpl.radius.incumbent import Incumbent

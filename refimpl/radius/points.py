@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from refimpl import _rational, decisions
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 from refimpl.decisions import Decision
 from refimpl.network import TwoLayerReLU
 from refimpl.radius.geometry import UNIT, Flags

@@ -13,8 +13,8 @@ from fractions import Fraction
 import numpy as np
 
 from refimpl import _rational
+from refimpl._arrays import Array, IntArray
 from refimpl._rational import Fractions, fractions
-from refimpl._validation import Array, IntArray
 from refimpl.network import TwoLayerReLU
 from refimpl.radius.empty import solve
 from refimpl.radius.leaf import Multipliers

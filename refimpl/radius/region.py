@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from refimpl._validation import Array
+from refimpl._arrays import Array
 from refimpl.network import TwoLayerReLU
 from refimpl.radius.ball import Ball, Least, Split
 from refimpl.radius.geometry import FLOOR, UNIT, Flags, Geometry, Target

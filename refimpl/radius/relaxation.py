@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 from refimpl.radius.ball import Ball, Lines
 from refimpl.radius.geometry import Flags, Target
 from refimpl.radius.leaf import Multipliers, prove

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 from refimpl.radius import chords, curved, pieces
 from refimpl.radius.ball import Ball
 from refimpl.radius.fast import FEW, subsets

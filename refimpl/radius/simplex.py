@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 from refimpl.radius.geometry import Flags
 
 _FEASIBLE = 1e-12  # relative to the largest h: a basic variable may miss its bounds by that

@@ -12,8 +12,8 @@ import numpy as np
 
 from refimpl import _repr
 from refimpl import _validation as check
+from refimpl._arrays import Array, IntArray
 from refimpl._progress import Progress
-from refimpl._validation import Array, IntArray
 from refimpl.certificate import Certificate
 from refimpl.decisions import TIES, Decision, check_decision, check_labels
 from refimpl.network import TwoLayerReLU

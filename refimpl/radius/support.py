@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refimpl._validation import Array
+from refimpl._arrays import Array
 from refimpl.radius.geometry import ROOT_FLOOR, UNIT, Flags
 
 _STEPS = 40  # of a search for a split; most take three
@@ -132,14 +132,14 @@ def multiple(pull: Pull, radius: float) -> Array:
     return np.sqrt(_climb(squares, short, pull.base, np.full(len(squares), radius**2), _NEAR)[0])
 
 
-def reach(norm: float, pull: Pull, level: Array) -> Array:
-    """Least t (B,) with <size, delta> >= level, about, for the delta of `Pull.kept`.
+def reach(norm: float, pull: Pull, level: Array, enough: float = _CLOSE) -> Array:
+    """Least t (B,) with <size, delta> >= level, to within `enough`, for the delta of `Pull.kept`.
 
     Where there is none, t is such that all are capped.
     """
     gain = np.square(pull.size) if norm == 2 else pull.size
     worth = pull.size * np.minimum(pull.cap, _HUGE)
-    t, limits = _climb(gain, worth, pull.base, level, _CLOSE)
+    t, limits = _climb(gain, worth, pull.base, level, enough)
     last = np.where(pull.size > 0, limits, 0.0).max(axis=1, initial=0.0)
     return np.where(np.isinf(t), last, t)
 
@@ -193,11 +193,11 @@ def nearest_on(norm: float, level: Array, size: Array, cap: Array) -> tuple[Arra
     But for rounding; the norm is inf where the box has none, and delta is all of it then.
     """
     with np.errstate(all="ignore"):
-        far = level > np.where(size > 0, size * cap, 0.0).sum(axis=1)
+        far = level > total(size, cap)
         if norm == 1:
-            delta = _fill(size, cap, level, size)[0]
+            delta = fill(size, cap, level, size)[0]
         else:
             rate = size if norm == 2 else (size > 0).astype(np.float64)
-            t = _reach(size, rate, cap, level)[:, None]
+            t = reach(norm, Pull.of(norm, size, cap, math.inf), level, 0.0)[:, None]
             delta = np.where(rate > 0, np.minimum(rate * t, cap), 0.0)
     return delta, np.where(far, math.inf, np.linalg.norm(delta, norm, axis=1))

@@ -21,8 +21,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from refimpl._arrays import Array
 from refimpl._rational import Fractions, fractions
-from refimpl._validation import Array
 from refimpl.network import TwoLayerReLU
 from refimpl.radius.geometry import UNIT
 from refimpl.radius.points import Question

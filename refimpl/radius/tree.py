@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 from refimpl.certificate import Certificate, Cuts
 from refimpl.radius.geometry import Target
 from refimpl.radius.leaf import Multipliers

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 from refimpl.decisions import Decision, GroupMax
 from refimpl.distribution import ClusterDistribution, Sample
 from refimpl.network import TwoLayerReLU

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from refimpl._validation import Array
+from refimpl._arrays import Array
 from refimpl.experiments.figures import (
     BLACK,
     BLUE,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from refimpl import smallest_step
-from refimpl._validation import Array, IntArray
+from refimpl._arrays import Array, IntArray
 from refimpl.decisions import Decision
 from refimpl.minimum_norm import minimum_norm_attack
 from refimpl.network import TwoLayerReLU

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from refimpl import _validation as check
+from refimpl._arrays import Array
 from refimpl._progress import Progress
-from refimpl._validation import Array
 from refimpl.decisions import GroupMax, GroupSum
 from refimpl.radius import attack_gap
 from refimpl.radius.geometry import UNIT, Flags

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import ndtr
 
-from refimpl._validation import Array
+from refimpl._arrays import Array
 from refimpl.conformance import cases, tolerances
 from refimpl.conformance.adapter import Probe
 from refimpl.conformance.case import Case

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from refimpl import ClusterDistribution, TwoLayerReLU, strategies
-from refimpl._validation import Array
+from refimpl._arrays import Array
 from refimpl.conformance import cases, tolerances
 from refimpl.conformance.adapter import Probe, discard_if
 from refimpl.conformance.case import Case

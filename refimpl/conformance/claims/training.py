@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from refimpl._validation import Array
+from refimpl._arrays import Array
 from refimpl.conformance import cases, tolerances
 from refimpl.conformance.adapter import Probe
 from refimpl.conformance.case import Case

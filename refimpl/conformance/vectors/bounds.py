@@ -21,7 +21,7 @@ from refimpl import (
     robust_radius,
     smallest_step,
 )
-from refimpl._validation import Array
+from refimpl._arrays import Array
 from refimpl.conformance import tolerances
 from refimpl.conformance.adapter import REGION, discard_if
 from refimpl.conformance.case import Case
