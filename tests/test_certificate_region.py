@@ -534,6 +534,7 @@ def test_e38_supports_are_upper_bounds_and_sharp() -> None:
     assert broken(region, 300) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "claim"),
     [

@@ -8,7 +8,7 @@ from refimpl.conformance import claims, report
 from refimpl.conformance.defects import Defect, defects
 from refimpl.conformance.power import missed, power
 
-EXAMPLES = 6
+EXAMPLES = 4
 
 
 RARE = ("SecondOfTwo", "SmallWeightsDropped")  # need more examples than the others

@@ -34,6 +34,7 @@ def test_the_four_arrays_are_read(tmp_path: Path, write: Callable[..., None], fo
     assert train[1].dtype == np.int64
 
 
+@pytest.mark.slow
 def test_the_official_images_are_known_by_their_contents(
     tmp_path: Path, data_directory: Path
 ) -> None:

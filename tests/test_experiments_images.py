@@ -202,6 +202,7 @@ def test_saved_networks_take_the_saved_samples(folder, tmp_path, capsys):
     capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_seeds_that_are_finished(folder, tmp_path, monkeypatch, capsys):
     train, calls = images.train, []
 

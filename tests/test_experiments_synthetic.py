@@ -24,7 +24,7 @@ from refimpl.setting import SyntheticSettings
 from tests import tolerances
 
 SMALL = SyntheticSettings(k=4, d=200, n=80, m=2, test=20, learning_rate=0.01, steps=60, pgd_steps=5)
-SMALL = replace(SMALL, other_radii=8)
+SMALL = replace(SMALL, other_radii=3)
 CLASSIFIERS = ("two_class", "ten_class_group_max", "ten_class_group_sum")
 
 
@@ -151,6 +151,7 @@ def without_figures(monkeypatch):
     monkeypatch.setattr(figures, "available", lambda: False)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_figures")
 def test_the_same_seed_gives_the_same_summary_and_another_seed_another(small, tmp_path):
     _, summary = small

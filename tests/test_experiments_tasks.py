@@ -91,6 +91,8 @@ def test_cifar10_itself_gives_more_than_chance(data_directory, tmp_path, capsys)
 
 
 FEATURES_SMALL = [
+    "--other-radii",
+    "2",
     "--epochs",
     "4",
     "--batch",

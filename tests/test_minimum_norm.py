@@ -20,7 +20,9 @@ def wide(seed, outputs):
 
 
 @pytest.mark.parametrize(("norm", "box"), CHOICES)
-@pytest.mark.parametrize("decision", ["sign", "argmax", GroupMax([1, 1, -1])])
+@pytest.mark.parametrize(
+    "decision", ["sign", pytest.param("argmax", marks=pytest.mark.slow), GroupMax([1, 1, -1])]
+)
 def test_points_are_adversarial_in_the_box_and_never_nearer_than_the_radius(norm, box, decision):
     net, x = wide(1, 1 if decision == "sign" else 3)
     y = net.predict(x, decision)
@@ -43,6 +45,7 @@ def test_it_finds_the_nearest_point_where_gradients_do_not(name):
     np.testing.assert_allclose(gap.ratio, 1.0, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_local_minima_of_a_flat_network_cost_little():
     each = truth.problem("flat")
     x_adv = minimum_norm_attack(each.net, each.x, each.y, **each.options, rng=0)

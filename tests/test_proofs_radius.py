@@ -58,6 +58,7 @@ def test_non_robust_fails_on_a_decoupled_network_in_place_of_the_averaged_one():
     assert "|median radius / sqrt(d/k) - 1|, largest over seeds" in failed
 
 
+@pytest.mark.slow
 def test_non_robust_fails_where_features_are_not_orthogonal():
     failed = _failed(non_robust.judge([binary(replace(SMALL, cosine=0.5), 0)]))
     assert "|median radius / sqrt(d/k) - 1|, largest over seeds" in failed

@@ -135,6 +135,7 @@ def test_bayes_fails_on_radii_that_no_classifier_has():
     }
 
 
+@pytest.mark.slow
 def test_bayes_fails_where_it_is_not_the_nearest_cluster_and_not_robust():
     dist = ClusterDistribution.correlated(4, 900, cosine=0.999, rng=0)
     far = ClusterDistribution(dist.features, dist.labels)

@@ -257,6 +257,7 @@ def test_laws_are_the_same_with_the_classes_exchanged(kind, sizes):
     assert np.abs(difference).max() <= 2 * tolerances.U
 
 
+@pytest.mark.slow
 def test_laws_hold_up_with_thousands_of_clusters():
     law = _law("group_sum", (3000, 3000), 10_000, np.array([0.0, 10.0, 60.0]))
     assert np.isfinite(law).all()

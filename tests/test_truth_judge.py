@@ -139,6 +139,7 @@ def test_pgd_fails_where_the_network_is_flat_near_the_samples_and_the_cause_is_t
     assert "Likely cause: Outside a slab its neurons cancel" in "\n".join(report.explain(verdict))
 
 
+@pytest.mark.slow
 def test_the_closed_form_is_the_optimum_where_features_are_averaged_and_there_alone():
     verdict = judged(closed_form, "averaging")
     np.testing.assert_allclose(verdict.ratio, 1.0, rtol=1e-3)
