@@ -43,7 +43,6 @@ def test_the_adapter_of_pytorch_has_every_method() -> None:
 def test_frameworks(module: str, framework: str, name: str, at_least: int) -> None:
     pytest.importorskip(framework, reason=f"the adapter needs {framework}")
     adapter: Any = getattr(import_module(f"adapters.{module}"), name)
-    examples = 4 if framework == "jax" else 12  # JAX compiles anew for every shape
-    results = check(adapter, examples=examples, expected_failures=KNOWN.get(name))
+    results = check(adapter, examples=4, expected_failures=KNOWN.get(name))
     assert [result.claim for result in results if result.status == "failed"] == []
     assert sum(result.status == "passed" for result in results) >= at_least
