@@ -29,20 +29,20 @@ def test_the_adapter_of_pytorch_has_every_method() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("module", "framework", "name", "at_least"),
+    ("module", "framework", "name", "at_least", "examples"),
     [
-        ("torch_autograd", "torch", "Torch", 112),
-        ("torch_autograd", "torch", "TorchSingle", 111),
-        ("torch_autograd", "torch", "TorchSoftplus", 109),
-        ("jax_grad", "jax", "Jax", 25),
-        ("jax_grad", "jax", "JaxSingle", 25),
-        ("sklearn_mlp", "sklearn", "Sklearn", 8),
-        ("loops", "math", "Loops", 35),
+        ("torch_autograd", "torch", "Torch", 112, 4),
+        ("torch_autograd", "torch", "TorchSingle", 111, 4),
+        ("torch_autograd", "torch", "TorchSoftplus", 109, 12),
+        ("jax_grad", "jax", "Jax", 25, 2),  # JAX compiles anew for every shape
+        ("jax_grad", "jax", "JaxSingle", 25, 2),
+        ("sklearn_mlp", "sklearn", "Sklearn", 8, 12),
+        ("loops", "math", "Loops", 35, 2),
     ],
 )
-def test_frameworks(module: str, framework: str, name: str, at_least: int) -> None:
+def test_frameworks(module: str, framework: str, name: str, at_least: int, examples: int) -> None:
     pytest.importorskip(framework, reason=f"the adapter needs {framework}")
     adapter: Any = getattr(import_module(f"adapters.{module}"), name)
-    results = check(adapter, examples=4, expected_failures=KNOWN.get(name))
+    results = check(adapter, examples=examples, expected_failures=KNOWN.get(name))
     assert [result.claim for result in results if result.status == "failed"] == []
     assert sum(result.status == "passed" for result in results) >= at_least
