@@ -67,7 +67,8 @@ def test_cifar10_from_the_command_line(cifar_folder, tmp_path, capsys):
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["settings"]["labels"] == [1] * 5 + [-1] * 5
     assert {path.name for path in tmp_path.iterdir()} == {
-        *("summary.json", "cosines.png", "robustness.png", "strip.png")
+        *("summary.json", "cosines.png", "strip.png"),
+        *("robustness.png", "robustness-l2_box.png", "robustness-linf_box.png"),
     }
 
 
