@@ -53,6 +53,11 @@ INFINITE = ("smallest_step", "radius_bounds")  # whose results may be inf
 OPTIONAL = ("radius_bounds",)  # whose results may each be None
 
 
+def region(named: Mapping[str, Any]) -> dict[str, Any]:
+    """Norm and box among arguments or in a case, those that are there."""
+    return {name: named[name] for name in REGION if name in named}
+
+
 class Adapter:
     """Connects an implementation to the claims: subclass it and define what you have.
 
@@ -168,7 +173,7 @@ class Probe:
         named |= dict(zip(names[: len(arguments)], arguments, strict=True))
         call = {name: named[name] for name in names}
         if method in IN_REGIONS:
-            call |= {name: named[name] for name in REGION if name in named}
+            call |= region(named)
         self.last_call = method, call
         if not self.has(method):
             raise NotImplementedError(method)

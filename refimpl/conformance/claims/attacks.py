@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -12,6 +14,8 @@ from refimpl.conformance import cases, tolerances
 from refimpl.conformance.adapter import Probe, discard_if
 from refimpl.conformance.case import Case
 from refimpl.conformance.claims.registry import claim
+
+ATTACK: dict[str, Any] = {"epsilon": 2.05, "steps": 40, "step_size": 0.25}  # that is to flip
 
 
 @claim("E26-closed-form", "closed_form_attack", cases.attacks() | cases.large_attacks())
@@ -204,8 +208,7 @@ def _linear(seed: int, scale: float = 1.0, bias: float = 0.0, **settings: float)
     x += ((y * rng.uniform(0.5, 2, n) - x @ w / 1.5) / 1.5)[:, None] * w
     A = scale * np.array([[0.9, -0.9, 1.2, -1.2]])
     net = TwoLayerReLU(np.stack([u, -u, v, -v]), np.full(4, bias), A)
-    attack = {"epsilon": 2.05, "steps": 40, "step_size": 0.25, "seed": seed}
-    return Case.of(net, x=x, y=y, **attack | settings)
+    return Case.of(net, x=x, y=y, **ATTACK | {"seed": seed} | settings)
 
 
 def demand_flips(mine: Probe, case: Case) -> None:
@@ -232,12 +235,21 @@ def budget(mine: Probe, truth: Probe, case: Case) -> None:
 
     Beyond its budget an attack makes every network look worse than it is.
     """
-    for epsilon in (0.0, 0.5, 3.0):
+    within_budgets(mine, case, 0.0, 0.5, 3.0)
+
+
+def within_budgets(mine: Probe, case: Case, *epsilons: float) -> None:
+    """Demand the budgets in the case's norm, and the box where it has one, up to rounding."""
+    for epsilon in epsilons:
         moved = mine.pgd_attack(**case, epsilon=epsilon, steps=5, step_size=0.7, seed=1)
-        beyond = np.maximum(np.linalg.norm(moved - case.x, axis=1) - epsilon, 0)
-        unit = tolerances.norm(moved.shape[1], mine.unit)
+        size = np.linalg.norm(moved - case.x, axis=1, ord=case.get("norm", 2))
         reach = np.linalg.norm(case.x, axis=1) + epsilon
-        mine.within(f"distance beyond {epsilon}", beyond, 2 * unit * reach)
+        slack = 2 * tolerances.norm(moved.shape[1], mine.unit) * reach
+        mine.within(f"distance beyond {epsilon}", np.maximum(size - epsilon, 0), slack)
+        if "box" in case:
+            lo, hi = case.box
+            beyond = np.maximum(np.maximum(lo - moved, moved - hi), 0)
+            mine.within("distance outside the box", beyond, 4 * mine.unit * reach[:, None])
 
 
 def _steep_and_flat(seed: int) -> Case:
@@ -251,7 +263,7 @@ def _steep_and_flat(seed: int) -> Case:
     x = rng.standard_normal((n, d))
     x += np.outer(y * rng.uniform(1.5, 2, n) - x @ u, u)
     net = TwoLayerReLU(np.stack([u, -u]), np.zeros(2), np.array([[2.0**20, -1.0]]))
-    return Case.of(net, x=x, y=y, epsilon=2.05, steps=40, step_size=0.25, seed=seed)
+    return Case.of(net, x=x, y=y, **ATTACK, seed=seed)
 
 
 @claim("PGD-row-by-row", "pgd_attack", seeds())

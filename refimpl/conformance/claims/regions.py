@@ -16,13 +16,18 @@ from refimpl._arrays import Array
 from refimpl.conformance import cases, tolerances
 from refimpl.conformance.adapter import Probe, discard_if
 from refimpl.conformance.case import Case
-from refimpl.conformance.claims.attacks import demand_flips, seeds, within_brackets
+from refimpl.conformance.claims.attacks import (
+    ATTACK,
+    demand_flips,
+    seeds,
+    within_brackets,
+    within_budgets,
+)
 from refimpl.conformance.claims.radius import bounds_of, contain_radius, contains
 from refimpl.conformance.claims.registry import claim
 
 LINF = (np.inf,)
 OTHERS = (1, np.inf)
-STEPS: dict[str, Any] = {"steps": 40, "step_size": 0.25}  # of attacks that are to flip
 
 
 @claim("E37-radius-norm", "radius_bounds", cases.small_problems(OTHERS), takes="norm")
@@ -72,15 +77,19 @@ def unreachable_in_box(mine: Probe, truth: Probe, case: Case) -> None:
     mine.demand("upper bound in the box", np.isposinf(upper), np.inf, upper)
 
 
+def _plane(w: Array, x: Array, **more: Any) -> Case:
+    """f(x) = <w, x> as two neurons, at samples that it classifies correctly."""
+    net = TwoLayerReLU(np.stack([w, -w]), None, np.array([[1.0, -1.0]]))
+    y = np.where(net.outputs(x)[:, 0] > 0, 1, -1)
+    return Case.of(net, x=x, y=y, **more)
+
+
 @st.composite
 def _linear(draw: st.DrawFn) -> Case:
     """f(x) = <w, x> as two neurons, w Gaussian, two samples, and a norm."""
     rng = np.random.default_rng(draw(strategies.seeds()))
-    w = rng.standard_normal((1, draw(st.sampled_from([3, 2, 5]))))
-    net = TwoLayerReLU(np.vstack([w, -w]), None, np.array([[1.0, -1.0]]))
-    x = rng.standard_normal((2, w.shape[1]))
-    y = np.where(net.outputs(x)[:, 0] > 0, 1, -1)
-    return Case.of(net, x=x, y=y, norm=draw(st.sampled_from(OTHERS)))
+    w = rng.standard_normal(draw(st.sampled_from([3, 2, 5])))
+    return _plane(w, rng.standard_normal((2, len(w))), norm=draw(st.sampled_from(OTHERS)))
 
 
 @claim("E37-dual-norm", "radius_bounds", _linear(), takes="norm")
@@ -133,27 +142,13 @@ def projection_box(mine: Probe, truth: Probe, case: Case) -> None:
     mine.agree("projection", mine.project(**case), truth.project(**case), bound)
 
 
-def _within(mine: Probe, case: Case, ord: float) -> None:
-    """Demand the budgets, and the box where there is one, up to rounding."""
-    for epsilon in (0.5, 3.0):
-        moved = mine.pgd_attack(**case, epsilon=epsilon, steps=5, step_size=0.7, seed=1)
-        size = np.linalg.norm(moved - case.x, axis=1, ord=ord)
-        reach = np.linalg.norm(case.x, axis=1) + epsilon
-        slack = 2 * tolerances.norm(moved.shape[1], mine.unit) * reach
-        mine.within(f"distance beyond {epsilon}", np.maximum(size - epsilon, 0), slack)
-        if "box" in case:
-            lo, hi = case.box
-            beyond = np.maximum(np.maximum(lo - moved, moved - hi), 0)
-            mine.within("distance outside the box", beyond, 4 * mine.unit * reach[:, None])
-
-
 @claim("PGD-budget-linf", "pgd_attack", cases.problems(correct=False), takes="norm")
 def budget_linf(mine: Probe, truth: Probe, case: Case) -> None:
     """In l_inf no component of the adversarial point is further than epsilon from the sample.
 
     Beyond its budget an attack makes every network look worse than it is.
     """
-    _within(mine, case.replace(norm=np.inf), np.inf)
+    within_budgets(mine, case.replace(norm=np.inf), 0.5, 3.0)
 
 
 @claim("PGD-in-box", "pgd_attack", cases.small_problems(box=True), takes="box")
@@ -162,7 +157,7 @@ def in_box(mine: Probe, truth: Probe, case: Case) -> None:
 
     A random start outside the box, or sides of the wrong pixel, and the image cannot be.
     """
-    _within(mine, case, 2)
+    within_budgets(mine, case, 0.5, 3.0)
 
 
 @claim("PGD-in-box-linf", "pgd_attack", cases.small_problems(LINF, True), takes="norm box")
@@ -171,14 +166,7 @@ def in_box_linf(mine: Probe, truth: Probe, case: Case) -> None:
 
     The most common setting of all: pixels in [0, 1], and a budget for each.
     """
-    _within(mine, case, np.inf)
-
-
-def _plane(w: Array, x: Array, **attack: Any) -> Case:
-    """f(x) = <w, x> and an attack in 40 steps of 0.25 up to 2.05."""
-    net = TwoLayerReLU(np.stack([w, -w]), None, np.array([[1.0, -1.0]]))
-    y = np.where(net.outputs(x)[:, 0] > 0, 1, -1)
-    return Case.of(net, x=x, y=y, **STEPS | {"epsilon": 2.05} | attack)
+    within_budgets(mine, case, 0.5, 3.0)
 
 
 @claim("PGD-linear-linf", "pgd_attack", seeds(), takes="norm", convention=True)
@@ -191,7 +179,7 @@ def linear_linf(mine: Probe, truth: Probe, case: Case) -> None:
     w, radii = rng.standard_normal(d), rng.uniform(0.5, 2, n) * np.where(np.arange(n) % 2, 1, -1)
     x = rng.standard_normal((n, d))
     x += np.outer(radii * np.abs(w).sum() - x @ w, w) / (w @ w)
-    demand_flips(mine, _plane(w, x, norm=np.inf, seed=case.seed))
+    demand_flips(mine, _plane(w, x, **ATTACK, norm=np.inf, seed=case.seed))
 
 
 @claim("PGD-linear-box", "pgd_attack", seeds(), takes="box", convention=True)
@@ -209,7 +197,8 @@ def linear_box(mine: Probe, truth: Probe, case: Case) -> None:
     margins = np.where(np.arange(n) % 2, 0.9, -0.9) * fall * rng.uniform(0.9, 1, n)
     x += np.outer((margins - x @ w) / (d - 1), np.arange(d) != first)
     side = np.where(np.arange(d) == first, room, np.inf)
-    demand_flips(mine, _plane(w, x, box=np.stack([-side, side]), seed=case.seed))
+    box = np.stack([-side, side])
+    demand_flips(mine, _plane(w, x, **ATTACK, box=box, seed=case.seed))
 
 
 @claim("PGD-zero-gradient-linf", "pgd_attack", seeds(), takes="norm", convention=True)
@@ -227,5 +216,5 @@ def zero_gradient_linf(mine: Probe, truth: Probe, case: Case) -> None:
     )
     x = np.zeros((16, d))
     x[:, 0] = np.random.default_rng(case.seed).uniform(0.5, 1.5, 16)
-    attack = STEPS | {"epsilon": 2.0, "seed": case.seed, "norm": np.inf}
+    attack = ATTACK | {"epsilon": 2.0, "seed": case.seed, "norm": np.inf}
     demand_flips(mine, Case.of(net, x=x, y=np.ones(16, np.int64), **attack))

@@ -23,7 +23,7 @@ from refimpl import (
 )
 from refimpl._arrays import Array
 from refimpl.conformance import tolerances
-from refimpl.conformance.adapter import REGION, discard_if
+from refimpl.conformance.adapter import discard_if, region
 from refimpl.conformance.case import Case
 from refimpl.conformance.tolerances import gamma
 from refimpl.projection import project
@@ -169,11 +169,6 @@ def of_linear_step(unit: float, case: Case) -> Bounds:
 def of_robust_accuracy(unit: float, case: Case) -> Bounds:
     """E29: a count over n."""
     return {"share": 2 * unit}
-
-
-def region(case: Case) -> dict[str, Any]:
-    """Norm and box of a case, those that it has."""
-    return {name: case[name] for name in REGION if name in case}
 
 
 def of_smallest_step(unit: float, case: Case) -> Bounds:

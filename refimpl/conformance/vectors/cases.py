@@ -18,7 +18,7 @@ from refimpl import (
     robust_radius,
     theory,
 )
-from refimpl.conformance.adapter import METHODS
+from refimpl.conformance.adapter import METHODS, region
 from refimpl.conformance.case import Case
 from refimpl.conformance.oracle import Reference
 from refimpl.conformance.vectors import bounds
@@ -195,7 +195,7 @@ def _method(method: str, *names: str) -> Callable[..., Arrays]:
 
     def outputs(**case: Any) -> Arrays:
         arguments = (case[name] for name in METHODS[method].arguments)
-        results = getattr(Reference(), method)(*arguments, **bounds.region(Case(case)))
+        results = getattr(Reference(), method)(*arguments, **region(case))
         return dict(zip(names, (results,) if len(names) == 1 else results, strict=True))
 
     return outputs
@@ -206,7 +206,7 @@ def _radius(decision: Callable[[Any], Any]) -> Callable[..., Arrays]:
 
     def outputs(**inputs: Any) -> Arrays:
         case = Case(inputs)
-        options = {"decision": decision(case.get("labels"))} | bounds.region(case)
+        options = {"decision": decision(case.get("labels"))} | region(case)
         return {"radius": robust_radius(case.net, case.x, case.y, **options).upper}
 
     return outputs
