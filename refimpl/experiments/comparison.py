@@ -123,13 +123,17 @@ class Comparison:
             )
             for name, each in classifiers.items()
         }
-        free = threat == THREATS["l2"]
+        direction = None
+        if threat == THREATS["l2"]:
+            direction = closed_form_direction(y, self.features, self.labels)
+        if epsilons is None:
+            epsilons = _grid(list(radii.values()))
         return {
             name: measure(
                 *(each, x, y, radii[name]),
                 threat=threat,
-                direction=closed_form_direction(y, self.features, self.labels) if free else None,
-                epsilons=_grid(list(radii.values())) if epsilons is None else epsilons,
+                direction=direction,
+                epsilons=epsilons,
                 pgd_steps=pgd_steps,
                 rng=rng,
                 progress=TITLES[name] if progress else None,

@@ -177,11 +177,12 @@ def robust_accuracies(measured: Mapping[str, Robustness], laws: Mapping[str, Arr
 
 def linf(measured: Mapping[str, Robustness], d: int) -> str:
     """Median radii in l_inf, and those of averaging; what l2 would say of random directions."""
-    medians = {name: each.summary()["median"] or math.inf for name, each in measured.items()}
+    summaries = {name: each.summary() for name, each in measured.items()}
+    medians = {name: each["median"] or math.inf for name, each in summaries.items()}
     rows = [[f"exact robust radius, l_inf, {_count(measured)}", "median", "over averaging", "PGD"]]
-    for name, each in measured.items():
+    for name, each in summaries.items():
         ratio = medians[name] / medians["averaging"] if medians["averaging"] < math.inf else None
-        gap = f"{100 * each.summary()['largest_pgd_gap']:+.1f}"
+        gap = f"{100 * each['largest_pgd_gap']:+.1f}"
         rows.append([TITLES[name], number(medians[name]), number(ratio), gap])
     return f"{table(rows)}\n{_LINF.format(s=number(math.sqrt(2 * d / math.pi)))}"
 

@@ -144,9 +144,8 @@ def _entry(found: Measured) -> dict[str, Any]:
     """Entries ``robust_accuracy`` and ``radius``, and of other threats the same in ``threats``."""
     entry, *others = (robustness_summary(each, {}) for each in found.values())
     threats = dict(zip(list(found)[1:], others, strict=True))
-    if "l2_box" in threats:
+    if boxed := threats.get("l2_box"):
         for name in JSON_NAMES.values():
-            boxed = threats["l2_box"]
             curve = boxed["robust_accuracy"][name]["exact_upper"]
             entry["robust_accuracy"][name]["box"] = curve
             entry["radius"][name]["median_box"] = boxed["radius"][name]["median"]

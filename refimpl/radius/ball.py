@@ -37,14 +37,6 @@ class Least(NamedTuple):
     point: Array | None
 
 
-class Split(NamedTuple):
-    """Rows v = inner + q (B,p), with sum |q_j| cap_j and ||inner||^2 (B,)."""
-
-    inner: Array
-    rest: Array
-    squares: Array
-
-
 class Ball:
     """One sample seen from inside ||c|| <= radius, where lo <= z(c) <= up.
 
@@ -52,7 +44,6 @@ class Ball:
     U^T v is given by v (M,).
     """
 
-    norm = 2.0
     euclidean = True  # whether it is an l2 ball without a box
     is_whole = False  # whether it is all of a box
     per_l2 = 1.0, 1.0  # how long at least and at most a perturbation of l2 norm 1 is
@@ -129,13 +120,6 @@ class Ball:
         l0 = np.maximum(q @ self.z + constant - noise, 0.0)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(l0 > 0, l0 / l1, 0.0)  # (E31)
-
-    def split(self, v: Array, level: Array | None = None) -> Split:
-        """Split rows (B,p) into a part for the norm and one for the box (E38): here there is none.
-
-        `level` is what <v, c> is to reach; else it is to go as far as the radius lets it.
-        """
-        return Split(v, np.zeros(len(v)), np.square(v).sum(axis=1))
 
     def distances(self, q: Array, level: Array, step: Array) -> Array:
         """Distances (M,), but for rounding, of {<q + step_r e_r, z(c) - z> + level_r <= 0}."""

@@ -7,7 +7,6 @@ bounds the radius from above, and the sample is settled where the two meet.
 
 from __future__ import annotations
 
-import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -41,8 +40,8 @@ def subsets(count: int) -> Flags:
     >>> subsets(1).tolist()
     [[True], [False]]
     """
-    rows = list(itertools.product((True, False), repeat=count))
-    return np.array(rows, dtype=np.bool_).reshape(len(rows), count)
+    off: IntArray = np.arange(2**count)[:, None] >> np.arange(count)[::-1] & 1
+    return off == 0
 
 
 def bound(geometry: Geometry, targets: list[Target], z: Array, reach: Array) -> Bounds:

@@ -17,10 +17,12 @@ import numpy as np
 
 from refimpl._arrays import Array, IntArray
 from refimpl.radius.ball import Ball
+from refimpl.radius.fast import subsets
 from refimpl.radius.geometry import ROOT_FLOOR, UNIT, Flags, Target
 from refimpl.radius.incumbent import Incumbent
 from refimpl.radius.leaf import Multipliers
 from refimpl.radius.problem import Problem
+from refimpl.radius.region import Region
 
 _MANY = {2: 13, math.inf: 8, 1: 8}  # neurons whose pieces are all bounded, by the norm
 _ROUNDS = 60  # pieces that others are bounded from
@@ -33,17 +35,20 @@ def unsettled(ball: Ball, target: Target, multipliers: Multipliers) -> IntArray:
 
 
 def bound(
-    incumbent: Incumbent, problem: Problem, multipliers: Multipliers, goal: float
+    incumbent: Incumbent, problem: Problem, multipliers: Multipliers, neurons: IntArray, goal: float
 ) -> float | None:
-    """Bound a whole target by its pieces, or None; nearer points found go to the incumbent."""
+    """Bound a whole target by its pieces, or None; nearer points found go to the incumbent.
+
+    Other regions than the l2 ball alone have such bounds, for few `unsettled` neurons (k,).
+    """
     ball, target = incumbent.ball, problem.target
-    neurons = unsettled(ball, target, multipliers)
+    if not isinstance(ball, Region):
+        return None
     branching = target.is_branching & (ball.stable == 0)
     if len(neurons) > _MANY[ball.norm] or branching.sum() > len(neurons):
         return None
     on = np.where(ball.stable == 0, incumbent.near(problem) > 0, ball.stable > 0)
-    flips = (np.arange(2 ** len(neurons))[:, None] >> np.arange(len(neurons))) & 1 == 1
-    pieces = flips ^ on[neurons]
+    pieces = on[neurons] == subsets(len(neurons))[:, ::-1]  # the first is `on` itself
     family = _Family(ball, target, multipliers, neurons, on)
     best, near = (_by_others if ball.norm == 2 else _by_one)(family, pieces, goal)
     if len(near) > _LEFT:
@@ -84,7 +89,7 @@ class _Family:
     """The pieces that differ from `on` (M,) in some neurons, for given multipliers."""
 
     def __init__(
-        self, ball: Ball, target: Target, multipliers: Multipliers, neurons: IntArray, on: Flags
+        self, ball: Region, target: Target, multipliers: Multipliers, neurons: IntArray, on: Flags
     ) -> None:
         w, tau, *_ = multipliers
         gamma, absolute = w @ target.alpha, w @ target.size

@@ -16,13 +16,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from refimpl._arrays import Array
 from refimpl.network import TwoLayerReLU
-from refimpl.radius.ball import Ball, Least, Split
+from refimpl.radius.ball import Ball, Least
 from refimpl.radius.geometry import FLOOR, UNIT, Flags, Geometry, Target
 from refimpl.radius.nearest import nearest
 from refimpl.radius.support import Pull, distance, dual_norm, fill, multiple, reach, support
@@ -92,6 +92,14 @@ class Space:
         scale = np.exp2(np.floor(np.log2(np.where(largest > 0, largest, 1.0))))[:, None]
         squares = np.square(perturbation / scale).sum(axis=1)
         return np.asarray(scale[:, 0] * np.sqrt(squares) * (1 + (size.shape[1] + 4) * UNIT))
+
+
+class Split(NamedTuple):
+    """Rows v = inner + q (B,p), with sum |q_j| cap_j and ||inner||^2 (B,)."""
+
+    inner: Array
+    rest: Array
+    squares: Array
 
 
 class Region(Ball):
@@ -234,7 +242,7 @@ class Region(Ball):
         if not self.splits:
             self.splits = [self.split(sign * self.geometry.U) for sign in (1.0, -1.0)]
         down = self.split(-g, level)
-        length = np.sqrt(np.einsum("ij,ij->i", down.inner, down.inner))[:, None]
+        length = np.sqrt(down.squares)[:, None]
         with np.errstate(all="ignore"):
             depth = (level - down.rest)[:, None] / length
             root = np.sqrt(self.radius**2 - np.square(depth))
@@ -247,7 +255,10 @@ class Region(Ball):
         return found
 
     def split(self, v: Array, level: Array | None = None) -> Split:
-        """Split rows (B,d) as the region's radius asks for, or as a distance does; see `Ball`."""
+        """Split rows (B,d) into a part for the l2 norm and one for the box (E38).
+
+        `level` is what <v, c> is to reach; else it is to go as far as the radius lets it.
+        """
         cap = np.where(v > 0, self.b, self.a)
         pull = Pull.of(2, np.abs(v), cap, self.radius)
         with np.errstate(all="ignore"):

@@ -199,9 +199,8 @@ class Search:
             q = np.repeat([gamma * np.where(gamma > 0, tau, ball.stable > 0)], 2 ** len(neurons), 0)
             q[:, neurons] = subsets(len(neurons)) * gamma[neurons]
             lower = float(ball.lower(target, w, q, w @ target.beta).min())
-        deeper = not (ball.euclidean or self.state.options.certificates)
-        if deeper and (lower is None or lower < self.state.goal):
-            lower = pieces.bound(self.incumbent, problem, multipliers, self.state.goal)
+        if (lower is None or lower < self.state.goal) and not self.state.options.certificates:
+            lower = pieces.bound(self.incumbent, problem, multipliers, neurons, self.state.goal)
             neurons = neurons[:0]  # of a certificate, which has no use for so many leaves
         if lower is None or lower < self.state.goal:
             return None

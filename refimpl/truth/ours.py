@@ -8,6 +8,7 @@ import numpy as np
 
 from refimpl import smallest_step
 from refimpl._arrays import Array, IntArray
+from refimpl.attacks import unit_rows
 from refimpl.decisions import Decision
 from refimpl.minimum_norm import minimum_norm_attack
 from refimpl.network import TwoLayerReLU
@@ -57,5 +58,5 @@ def closed_form(
     u = -y[:, None] * (v if norm == 2 else np.sign(v))
     step = smallest_step(net, x, y, u, norm=norm, box=box)
     far = step * (1 + 2.0**-40)  # a little beyond the tie, in floats
-    unit = u / np.linalg.norm(u, norm, axis=1)[:, None]
-    return np.where(np.isfinite(step)[:, None], x + np.nan_to_num(far)[:, None] * unit, x)
+    ends = x + np.nan_to_num(far)[:, None] * unit_rows(u, norm)
+    return np.where(np.isfinite(step)[:, None], ends, x)
