@@ -25,6 +25,7 @@ from refimpl.network import TwoLayerReLU
 from refimpl.radius.ball import Ball, Least
 from refimpl.radius.geometry import FLOOR, UNIT, Flags, Geometry, Target
 from refimpl.radius.nearest import nearest
+from refimpl.radius.points import length
 from refimpl.radius.support import Pull, distance, dual_norm, fill, multiple, reach, support
 
 _WHOLE = 4.0  # times the farthest corner of a box: a radius of all of it
@@ -88,10 +89,7 @@ class Space:
             return np.asarray(size.max(axis=1))
         if self.norm == 1:
             return np.asarray(size.sum(axis=1) * (1 + (size.shape[1] + 4) * UNIT))
-        largest = size.max(axis=1)
-        scale = np.exp2(np.floor(np.log2(np.where(largest > 0, largest, 1.0))))[:, None]
-        squares = np.square(perturbation / scale).sum(axis=1)
-        return np.asarray(scale[:, 0] * np.sqrt(squares) * (1 + (size.shape[1] + 4) * UNIT))
+        return length(perturbation)
 
 
 class Split(NamedTuple):
