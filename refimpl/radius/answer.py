@@ -233,14 +233,9 @@ def attain(
                     return float(space.length(perturbation)[0]), perturbation[0]
         near = ties.neighbours(net, x, ball.perturbation(point.v, net.W)) - x
         ends, perturbations = space.end(x, near)
-        together = net.outputs(ends)
         lengths = space.length(perturbations)
-        for i in np.argsort(lengths):
-            # A matrix product may round one row otherwise than it does many.
-            alone = net.outputs(ends[i : i + 1])
-            both = np.stack((together[i], alone[0]))
-            if question.adversarial(both, np.repeat(label, 2)).all() and ties.is_beside(
-                question, x + perturbations[i], int(y)
-            ):
-                return float(lengths[i]), perturbations[i]
+        order = np.argsort(lengths)
+        for i in question.evaluated(ends[order], int(y)):
+            if ties.is_beside(question, ends[order[i]], int(y)):
+                return float(lengths[order[i]]), perturbations[order[i]]
     return None
