@@ -16,13 +16,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from refimpl._arrays import Array
 from refimpl.network import TwoLayerReLU
-from refimpl.radius.ball import Ball, Least
+from refimpl.radius.ball import Ball, Least, Split
 from refimpl.radius.geometry import FLOOR, UNIT, Flags, Geometry, Target
 from refimpl.radius.nearest import nearest
 from refimpl.radius.points import length
@@ -90,14 +90,6 @@ class Space:
         if self.norm == 1:
             return np.asarray(size.sum(axis=1) * (1 + (size.shape[1] + 4) * UNIT))
         return length(perturbation)
-
-
-class Split(NamedTuple):
-    """Rows v = inner + q (B,p), with sum |q_j| cap_j and ||inner||^2 (B,)."""
-
-    inner: Array
-    rest: Array
-    squares: Array
 
 
 class Region(Ball):
