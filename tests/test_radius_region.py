@@ -191,3 +191,40 @@ def test_a_sample_at_a_corner_is_led_along_the_sides() -> None:
     # In [3/4, 1]^2 the sum is at least 3/2: nothing is reached.
     far = robust_radius(net, [[1.0, 1.0]], [1], norm=1, box=(0.75, 1))
     assert far.status[0] == "unreachable"
+
+
+@pytest.mark.parametrize(
+    ("net", "x", "y", "options"),
+    [
+        (
+            TwoLayerReLU(
+                [[1.0, 2.0], [-2.0, -2.0], [2.0, -1.0]],
+                [2.0, -1.0, 0.0],
+                [[0.0, -1.0, 1.0], [2.0, 2.0, 1.0]],
+                [2.0, -1.0],
+            ),
+            [-0.5, 1.0],
+            1,
+            {"decision": "argmax", "norm": 1, "box": (-0.5, 2.0)},
+        ),
+        (
+            TwoLayerReLU(
+                [[-1.0, 1.0, -1.0, -1.0], [-2.0, -2.0, 0.0, -2.0]],
+                [-1.0, -1.0],
+                [[1.0, -2.0]],
+                [-2.0],
+            ),
+            [-1.0, 0.5, 0.5, -1.0],
+            -1,
+            {"norm": math.inf, "box": ([-2.0, 0.5, 0.5, -math.inf], math.inf)},
+        ),
+    ],
+    ids=["l1", "linf"],
+)
+def test_strict_points_are_found_where_a_solver_stops_within_its_tolerance(
+    net: TwoLayerReLU, x: Any, y: int, options: Any
+) -> None:
+    found = robust_radius(net, [x], [y], ties="robust", **options)
+    assert found.status.tolist() == ["exact"]
+    assert abs(found.upper[0] - 1) <= CLOSE
+    assert found.lower[0] <= 1

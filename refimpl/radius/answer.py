@@ -226,11 +226,10 @@ def attain(
     targets = [problem.target for problem in incumbent.problems]
     guard = max(float(t.noise(ball.geometry, ball.reach).max()) for t in targets)
     for point in points:
-        for safety in (1.5, 16.0, 256.0):
-            if (inner := incumbent.within(point, safety)) is not None:
-                ends, perturbation = space.end(x, ball.perturbation(inner.v, net.W)[None])
-                if question.adversarial(net.outputs(ends), label, guard)[0]:
-                    return float(space.length(perturbation)[0]), perturbation[0]
+        for inner in incumbent.inside(point):
+            ends, perturbation = space.end(x, ball.perturbation(inner.v, net.W)[None])
+            if question.adversarial(net.outputs(ends), label, guard)[0]:
+                return float(space.length(perturbation)[0]), perturbation[0]
         near = ties.neighbours(net, x, ball.perturbation(point.v, net.W)) - x
         ends, perturbations = space.end(x, near)
         lengths = space.length(perturbations)
