@@ -145,12 +145,6 @@ def test_radii_are_settled_and_lie_in_order(small):
     assert medians[0] < medians[2] < medians[1]  # averaging, group_sum, group_max
 
 
-@pytest.fixture
-def without_figures(monkeypatch):
-    """Save the time of drawing what another test looks at."""
-    monkeypatch.setattr(figures, "available", lambda: False)
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("without_figures")
 def test_the_same_seed_gives_the_same_summary_and_another_seed_another(small, tmp_path):

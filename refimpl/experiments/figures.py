@@ -26,6 +26,7 @@ from refimpl.radius import RobustRadius, robust_accuracy
 BLACK, ORANGE, BLUE, GREEN = "#000000", "#D55E00", "#56B4E9", "#009E73"
 PURPLE, OLIVE, PINK = "#332288", "#999933", "#CC79A7"  # of networks: other than those of attacks
 CONFIDENCE = 0.95  # of what samples say of the distribution they were drawn from
+DPI = 150
 STYLES: dict[str, dict[str, Any]] = {
     "law": {
         "color": BLUE,
@@ -347,7 +348,7 @@ def new_figure(width: float, height: float) -> Any:
 def save(figure: Any, path: Path) -> None:
     """Write a figure as PNG, whole or not at all."""
     with atomic_write(path) as file:
-        figure.savefig(file, format="png", dpi=150)
+        figure.savefig(file, format="png", dpi=DPI)
 
 
 def _ticks(axis: Any, names: Sequence[str]) -> None:
