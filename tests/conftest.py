@@ -27,9 +27,13 @@ os.environ["LANGUAGE"] = "C"  # or else each parser looks for translations on th
 figures.DPI = 20  # tests look at what is drawn, and at no pixel
 
 
+gc.disable()  # until all tests are there
+
+
 def pytest_collection_finish() -> None:
     """Set aside what was made until now: a hundred collections of garbage need not visit it."""
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

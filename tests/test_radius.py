@@ -360,12 +360,12 @@ def test_e30_group_sum_is_a_scalar_network_and_two_groups_of_one_an_argmax() -> 
 @DECISIONS
 @TIES
 def test_stop_at_decides_robustness_there(name: str, ties: str) -> None:
-    truth = case(name, M=12).radius(ties=ties)
+    truth = case(name, M=10).radius(ties=ties)
     finite = np.sort(truth.upper[np.isfinite(truth.upper)])
     for index in (0, len(finite) // 2, -1)[: share(3)]:
         for factor in (1 - 1e-6, 1 + 1e-6, 0.5, 3.0)[: share(8)]:
             epsilon = factor * finite[index]
-            found = case(name, M=12).radius(ties=ties, stop_at=epsilon)
+            found = case(name, M=10).radius(ties=ties, stop_at=epsilon)
             assert ((found.lower > epsilon) | (found.upper <= epsilon)).all()
             assert np.array_equal(found.lower > epsilon, truth.lower > epsilon)
             assert (found.lower <= truth.upper).all()
@@ -544,7 +544,7 @@ def check_certificates(
 )
 def test_e33_every_certificate_passes_at_lower(name: str, ties: str, max_nodes: int) -> None:
     count = 0
-    for M, d in ((2, 4), (6, 3), (12, 6)):
+    for M, d in ((2, 4), (6, 3), (10, 6)):
         net, x, y, decision = case(name, M=M, d=d, n=5)
         options: dict[str, Any] = {"decision": decision, "ties": ties, "max_nodes": max_nodes}
         found = robust_radius(net, x, y, certificates=True, **options)
