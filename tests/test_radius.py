@@ -37,6 +37,9 @@ from refimpl import (
 from refimpl.radius.search import Search
 
 TIES = pytest.mark.parametrize("ties", ["adversarial", "robust"])
+ROBUST_TIES_SLOW = pytest.mark.parametrize(
+    "ties", ["adversarial", pytest.param("robust", marks=pytest.mark.slow)]
+)
 
 
 class Case(NamedTuple):
@@ -358,7 +361,7 @@ def test_e30_group_sum_is_a_scalar_network_and_two_groups_of_one_an_argmax() -> 
 
 @pytest.mark.thorough
 @DECISIONS
-@TIES
+@ROBUST_TIES_SLOW
 def test_stop_at_decides_robustness_there(name: str, ties: str) -> None:
     truth = case(name, M=10).radius(ties=ties)
     finite = np.sort(truth.upper[np.isfinite(truth.upper)])
@@ -537,7 +540,7 @@ def check_certificates(
     return count
 
 
-@TIES
+@ROBUST_TIES_SLOW
 @DECISIONS
 @pytest.mark.parametrize(
     "max_nodes", [*(pytest.param(n, marks=pytest.mark.slow) for n in (1, 20)), 100_000]

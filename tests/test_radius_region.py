@@ -143,7 +143,7 @@ def test_radius_scales_with_the_box_and_ignores_the_order_of_pixels(norm: float)
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_limits_and_executors_keep_their_word_in_a_box(norm: float) -> None:
-    net, x, y = sample(3, M=11)
+    net, x, y = sample(3, M=14)
     truth = robust_radius(net, x, y, norm=norm, box=(0, 1))
     with ThreadPoolExecutor(2) as executor:
         again = robust_radius(net, x, y, norm=norm, box=(0, 1), executor=executor)
