@@ -112,12 +112,10 @@ def _checked_samples(
 ) -> tuple[Any, Any]:
     """Read samples that fit the network and the box, and labels that fit the decision."""
     x, y = options.read_samples(path)
-    try:
+    with check.about(path):
         x = check.real_array("x", x, ("n", net.dim))
         check.check_box(box, x)
         return x, check_labels(y, len(x), decision, net.n_outputs)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
 
 
 def _find(args: argparse.Namespace, question: _Question, finished: list[RobustRadius]) -> None:
