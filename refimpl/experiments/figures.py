@@ -168,15 +168,9 @@ def cosine_panels(
     size = comparison.binary.n_hidden // two.shape[1]
     means = "one neuron" if size == 1 else f"mean of {size} neurons next to each other"
     of_class = "neuron" if comparison.h == 1 else f"mean of the {comparison.h} neurons"
-    own, other, diagonal, off = (
-        summary[network][cosine]["median"]
-        for network, cosine in (
-            ("two_class", "cosine_own"),
-            ("two_class", "cosine_other"),
-            ("ten_class", "cosine_diagonal"),
-            ("ten_class", "cosine_off_diagonal"),
-        )
-    )
+    of_two, of_ten = summary["two_class"], summary["ten_class"]
+    own, other = (of_two[f"cosine_{name}"]["median"] for name in ("own", "other"))
+    diagonal, off = (of_ten[f"cosine_{name}"]["median"] for name in ("diagonal", "off_diagonal"))
     return [
         Cosines(
             f"2-class network{of_seed}: median cosine {own:.2f} with\n"
