@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import numpy as np
@@ -19,6 +21,22 @@ from refimpl._arrays import Array, IntArray
 def fail(name: str, expected: str, got: object) -> NoReturn:
     """Raise the one error that bad input gets."""
     raise ValueError(f"{name}: expected {expected}, got {got}")
+
+
+@contextmanager
+def about(what: object) -> Iterator[None]:
+    """Say in an error what it is about: a file, or the argument that a bad value is part of.
+
+    >>> with about("grid"):
+    ...     integer("d", 0, minimum=1)
+    Traceback (most recent call last):
+    ...
+    ValueError: grid: d: expected an integer of at least 1, got 0
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from None
 
 
 def real_array(name: str, value: Any, shape: tuple[int | str, ...]) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -173,9 +174,10 @@ def _attack(
     if name == "closed_form":
         return partial(_closed_form, *_features_and_labels(features, labels, n_outputs))
     if name == "pgd":
-        pgd_steps = check.integer("pgd_steps", pgd_steps, minimum=1)
-        return partial(_pgd, pgd_steps, decision, check.generator(rng))
-    return partial(_nearest, check.integer("max_nodes", max_nodes, minimum=1), decision)
+        steps = check.integer("pgd_steps", pgd_steps, minimum=1)
+        return partial(_pgd, {"steps": steps, "decision": decision, "rng": check.generator(rng)})
+    nodes = check.integer("max_nodes", max_nodes, minimum=1)
+    return partial(_nearest, {"max_nodes": nodes, "decision": decision})
 
 
 def _features_and_labels(
@@ -198,27 +200,16 @@ def _closed_form(
 
 
 def _pgd(
-    steps: int,
-    decision: Decision,
-    rng: np.random.Generator,
-    net: TwoLayerReLU,
-    x: Array,
-    y: IntArray,
-    epsilon: Array,
+    options: dict[str, Any], net: TwoLayerReLU, x: Array, y: IntArray, epsilon: Array
 ) -> Array:
-    return pgd_attack(net, x, y, epsilon=epsilon, steps=steps, decision=decision, rng=rng)
+    return pgd_attack(net, x, y, epsilon=epsilon, **options)
 
 
 def _nearest(
-    max_nodes: int,
-    decision: Decision,
-    net: TwoLayerReLU,
-    x: Array,
-    y: IntArray,
-    epsilon: Array,
+    options: dict[str, Any], net: TwoLayerReLU, x: Array, y: IntArray, epsilon: Array
 ) -> Array:
     """x + min(1, epsilon / ||delta||) delta; delta is NaN where no adversarial point is known."""
-    nearest = robust_radius(net, x, y, decision=decision, max_nodes=max_nodes)
+    nearest = robust_radius(net, x, y, **options)
     delta = np.nan_to_num(nearest.perturbation)
     norm = np.linalg.norm(delta, axis=1)
     share = np.divide(epsilon, norm, out=np.ones_like(norm), where=norm > epsilon)

@@ -308,10 +308,8 @@ class TwoLayerReLU:
         if not {"W", "A"} <= arrays.keys() <= {"W", "b", "A", "c"}:
             names = ", ".join(sorted(arrays)) or "none"
             check.fail(str(path), "arrays W, A and optionally b, c", names)
-        try:
+        with check.about(path):
             return cls(arrays["W"], arrays.get("b"), arrays["A"], arrays.get("c"))
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
 
 
 def _channel_size(shape: Any, dim: int) -> int:

@@ -503,7 +503,7 @@ def split_once(
 # What is refused
 
 
-@MODES
+@pytest.mark.parametrize("exact", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_e33_altering_any_number_never_proves_more_than_the_exact_radius(exact: bool) -> None:
     finite = [one for one in cases(12, "adversarial", seed=5, M=2) if one.squared is not None]
     for net, x, y, options, squared, proof in finite[:3]:

@@ -50,26 +50,31 @@ def call(capsys, *words):
     return status, captured.out, captured.err.splitlines()
 
 
-@pytest.fixture
-def files(tmp_path):
-    """A network and 20 samples, one of them misclassified."""
+def save_inputs(folder):
+    """Save a network and 20 samples, one of them misclassified."""
     rng = np.random.default_rng(1)
     net = TwoLayerReLU(rng.standard_normal((6, 3)), rng.standard_normal(6), [[1, 1, 1, -1, -1, -1]])
     x = rng.standard_normal((20, 3))
     y = net.predict(x, "sign")
     y[4] *= -1
-    net.save(tmp_path / "net.npz")
-    np.savez(tmp_path / "data.npz", x=x, y=y)
-    return tmp_path, net, x, y
+    net.save(folder / "net.npz")
+    np.savez(folder / "data.npz", x=x, y=y)
+    return net, x, y
 
 
-def test_help_lists_every_command_and_version_is_the_packages(tmp_path):
-    process = refimpl("--help", cwd=tmp_path)
-    assert process.returncode == 0
-    assert all(f"\n    {name}" in process.stdout for name in cli.COMMANDS)
-    process = refimpl("--version", cwd=tmp_path)
-    assert process.returncode == 0
-    assert process.stdout.startswith("refimpl ")
+@pytest.fixture
+def files(tmp_path):
+    """The folder, and what is saved there."""
+    return tmp_path, *save_inputs(tmp_path)
+
+
+def test_help_lists_every_command_and_version_is_the_packages(capsys):
+    status, out, _ = call(capsys, "--help")
+    assert status == 0
+    assert all(f"\n    {name}" in out for name in cli.COMMANDS)
+    status, out, _ = call(capsys, "--version")
+    assert status == 0
+    assert out.startswith("refimpl ")
 
 
 @pytest.mark.parametrize(
@@ -123,6 +128,7 @@ def test_radius_writes_what_robust_radius_returns(files, capsys):
     assert {path.name for path in (folder / "out").iterdir()} == {*FILES}
 
 
+@pytest.mark.usefixtures("without_figures")
 @pytest.mark.parametrize(("name", "norm"), [("1", 1), ("2", 2), ("inf", math.inf)])
 def test_radius_in_a_norm_and_a_box(files, capsys, name, norm):
     folder, net, x, y = files
@@ -239,6 +245,7 @@ def test_radius_without_matplotlib_writes_the_rest(files, capsys, monkeypatch):
     assert [path.name for path in (folder / "out").iterdir()] == ["radius.json"]
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_certificates_of_radius_pass_verify_and_broken_ones_fail(files, capsys):
     folder, net, x, y = files
     inputs = [folder / "net.npz", folder / "data.npz"]
@@ -326,6 +333,27 @@ def test_verify_refuses_certificates_of_other_inputs_by_the_name_of_the_file(fil
         assert (status, out, len(err)) == (2, "", 1)
         wrong = folder / (data if network == "net.npz" else network)
         assert err[0].startswith(f"refimpl: error: {wrong}: {message}")
+
+
+@pytest.fixture(scope="module")
+def bad(tmp_path_factory):
+    """A folder of inputs, most of them bad."""
+    folder = tmp_path_factory.mktemp("bad")
+    net, x, y = save_inputs(folder)
+    (folder / "empty.npz").write_bytes(b"")
+    np.savez(folder / "wide.npz", x=np.ones((2, 9)), y=[1, 1])
+    np.savez(folder / "none.npz", x=x[:0], y=y[:0])
+    np.savez(folder / "zero.npz", x=x, y=0 * y)
+    np.savez(folder / "nan.npz", x=x, y=np.nan * y)
+    np.savez(folder / "one.npz", x=x, y=y[:1])
+    np.savez(folder / "str.npz", x=x.astype(str), y=y)
+    np.savez(folder / "turned.npz", W=net.W.T, b=net.b, A=net.A)
+    (folder / "text.txt").write_text("no network")
+    (folder / "link.npz").symlink_to("data.npz")
+    (folder / "partial").mkdir()
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
+        (folder / f"partial/{name}.bin").write_bytes(bytes(3073))  # one image
+    return folder
 
 
 BAD = {
@@ -509,24 +537,10 @@ BAD = {
 
 
 @pytest.mark.parametrize(("words", "message"), BAD.values(), ids=BAD.keys())
-def test_bad_input_ends_with_status_2_and_one_line(files, capsys, monkeypatch, words, message):
-    folder, net, x, y = files
-    monkeypatch.chdir(folder)
+def test_bad_input_ends_with_status_2_and_one_line(bad, capsys, monkeypatch, words, message):
+    monkeypatch.chdir(bad)
     monkeypatch.delenv("REFIMPL_DATA", raising=False)
-    Path("empty.npz").write_bytes(b"")
-    np.savez("wide.npz", x=np.ones((2, 9)), y=[1, 1])
-    np.savez("none.npz", x=x[:0], y=y[:0])
-    np.savez("zero.npz", x=x, y=0 * y)
-    np.savez("nan.npz", x=x, y=np.nan * y)
-    np.savez("one.npz", x=x, y=y[:1])
-    np.savez("str.npz", x=x.astype(str), y=y)
-    np.savez("turned.npz", W=net.W.T, b=net.b, A=net.A)
-    Path("text.txt").write_text("no network")
-    Path("link.npz").symlink_to("data.npz")
-    Path("partial").mkdir()
-    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
-        Path(f"partial/{name}.bin").write_bytes(bytes(3073))  # one image
-    before = sorted(folder.rglob("*"))
+    before = sorted(bad.rglob("*"))
     status, out, err = call(capsys, *words)
     assert status == 2
     assert out == ""
@@ -535,7 +549,7 @@ def test_bad_input_ends_with_status_2_and_one_line(files, capsys, monkeypatch, w
     assert ": error: " in err[0]
     assert message in err[0]
     if words[:1] != ["reproduce"]:  # which makes its folder first
-        assert sorted(folder.rglob("*")) == before
+        assert sorted(bad.rglob("*")) == before
 
 
 def test_bad_usage_of_the_process_is_one_line_too(tmp_path):
@@ -550,10 +564,10 @@ def test_bad_usage_of_the_process_is_one_line_too(tmp_path):
 
 @pytest.mark.parametrize("error", [ImportError("fetch needs pooch"), MemoryError()])
 def test_other_failures_are_one_line_with_status_2(monkeypatch, capsys, error):
-    def fail(args):
+    def fail(directory):
         raise error
 
-    monkeypatch.setattr("refimpl.cli.data.run_verify", fail)
+    monkeypatch.setattr("refimpl.datasets.locate.data_directory", fail)
     status, _, err = call(capsys, "data", "verify", ".")
     assert status == 2
     assert err == [f"refimpl: error: {str(error) or 'MemoryError'}"]
@@ -630,6 +644,7 @@ def test_ctrl_c_during_reproduce_leaves_whole_files_and_status_130(tmp_path):
     assert {path.name for path in out.iterdir()} == {"summary.json", "cosines.png"}
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_ctrl_c_during_radius_writes_the_finished_samples(files, capsys, monkeypatch):
     folder, *_ = files
     calls = []
@@ -658,6 +673,7 @@ def test_ctrl_c_during_radius_writes_the_finished_samples(files, capsys, monkeyp
     ]
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_ctrl_c_while_measuring_keeps_what_was_found_before(tmp_path, capsys, monkeypatch):
     def interrupted(*args, **options):
         raise KeyboardInterrupt

@@ -210,14 +210,15 @@ def test_a_finding_says_what_was_seen_and_in_which_row(claim: str) -> None:
             moved = super().pgd_attack(W, b, A, c, x, *rest)
             return np.where((np.arange(len(x)) == 5)[:, None] & (len(x) > 1), x, moved)
 
-    failure = status(Lazy, claim).failure
+    result = status(Lazy, claim, shrink=False)
+    failure = result.failure
     assert failure is not None
     _, call = failure.call or ("", {})
     net = TwoLayerReLU(call["W"], call["b"], call["A"], call["c"])
     margin = call["y"][5] * net.outputs(call["x"])[5, 0]  # of the sample that stays where it is
     assert f" in row 5 is {margin}, not at most 0 (1 of {len(call['x'])} fail)" in failure.message
     assert failure.row == 5
-    text = explain(status(Lazy, claim), Lazy())
+    text = explain(result, Lazy())
     assert "got[5]" in text
     assert "input      x[5] = " in text
 
@@ -386,7 +387,7 @@ def test_snippets_of_exceptions_with_many_lines_are_still_code() -> None:
         def outputs(self, *arguments: Any) -> Any:
             raise RuntimeError("first\nsecond")
 
-    code = conformance.snippet(status(Raising, "E4-outputs"), Raising())
+    code = conformance.snippet(status(Raising, "E4-outputs", shrink=False), Raising())
     compile(code, "snippet", "exec")
     assert code.endswith("# raises: RuntimeError: first")
 
@@ -485,7 +486,8 @@ def test_the_suite_leaves_claims_out() -> None:
 
 
 def test_expected_failures_carry_their_reason() -> None:
-    result = status(Shifted, "E4-outputs", expected_failures={"E4-outputs": "known"})
+    known = {"E4-outputs": "known"}
+    result = status(Shifted, "E4-outputs", expected_failures=known, shrink=False)
     assert (result.status, result.detail) == ("expected_failure", "known")
 
 

@@ -496,7 +496,9 @@ def test_another_shape_is_a_difference(folder: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("field", ["tolerance", "tolerance_float32"])
-@pytest.mark.parametrize("value", [1e9, 0.0, np.nan])
+@pytest.mark.parametrize(
+    "value", [np.nan, *(pytest.param(v, marks=pytest.mark.slow) for v in (1e9, 0.0))]
+)
 def test_changed_tolerances_are_named(folder: Path, field: str, value: float) -> None:
     edit(folder, lambda manifest: manifest["files"][0][field].update(F=value))
     lines = [line for line in check_vectors(folder) if "case" not in line]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 
 import numpy as np
@@ -29,10 +31,20 @@ CLASSIFIERS = ("two_class", "ten_class_group_max", "ten_class_group_sum")
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    """One run: the folder, and what it returned."""
+def small_run(tmp_path_factory):
+    """One run: the folder, what it returned, and what it printed."""
     out = tmp_path_factory.mktemp("out") / "made" / "for it"
-    return out, synthetic.run(SMALL, out, progress=False)
+    said, complained = io.StringIO(), io.StringIO()
+    with redirect_stdout(said), redirect_stderr(complained):
+        summary = synthetic.run(SMALL, out, progress=False)
+    assert complained.getvalue() == ""
+    return out, summary, said.getvalue()
+
+
+@pytest.fixture(scope="module")
+def small(small_run):
+    """The folder, and what the run returned."""
+    return small_run[:2]
 
 
 def test_summary_json_holds_what_was_returned_and_the_settings(small):
@@ -145,12 +157,6 @@ def test_radii_are_settled_and_lie_in_order(small):
     assert medians[0] < medians[2] < medians[1]  # averaging, group_sum, group_max
 
 
-@pytest.fixture
-def without_figures(monkeypatch):
-    """Save the time of drawing what another test looks at."""
-    monkeypatch.setattr(figures, "available", lambda: False)
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("without_figures")
 def test_the_same_seed_gives_the_same_summary_and_another_seed_another(small, tmp_path):
@@ -177,19 +183,16 @@ def test_other_sizes_partitions_and_noise_run_from_the_command_line(tmp_path, ca
     assert two["settings"]["labels"] == [-1, 1, -1]
 
 
-@pytest.mark.usefixtures("without_figures")
-def test_the_tables_say_what_the_summary_says(tmp_path, capsys):
-    summary = synthetic.run(SMALL, tmp_path, progress=False)
-    captured = capsys.readouterr()
-    assert captured.err == ""
+def test_the_tables_say_what_the_summary_says(small_run):
+    folder, summary, out = small_run
     for kind, name in JSON_NAMES.items():
-        assert f"robust accuracy, {TITLES[kind]}\n" in captured.out
-        assert f"{summary['radius'][name]['median']:.4g}" in captured.out
-    assert f"sqrt(d/k) = {math.sqrt(200 / 4):.4g}" in captured.out
-    assert f"sqrt(d/2) = {math.sqrt(200 / 2):.4g}" in captured.out
-    assert f"sqrt(d/(1+k_opp)) = {math.sqrt(200 / 3):.4g}" in captured.out
-    assert captured.out.endswith(f"written to {tmp_path}\n")
-    assert f"exact robust radius, l_inf, first {SMALL.other_radii} samples" in captured.out
+        assert f"robust accuracy, {TITLES[kind]}\n" in out
+        assert f"{summary['radius'][name]['median']:.4g}" in out
+    assert f"sqrt(d/k) = {math.sqrt(200 / 4):.4g}" in out
+    assert f"sqrt(d/2) = {math.sqrt(200 / 2):.4g}" in out
+    assert f"sqrt(d/(1+k_opp)) = {math.sqrt(200 / 3):.4g}" in out
+    assert out.endswith(f"written to {folder}\n")
+    assert f"exact robust radius, l_inf, first {SMALL.other_radii} samples" in out
 
 
 def test_radii_in_l_inf_stand_beside_those_in_l2(small):

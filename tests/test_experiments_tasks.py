@@ -232,6 +232,7 @@ def test_bad_input_is_one_line_and_writes_nothing(arrays, words, message, tmp_pa
     assert not out.exists()
 
 
+@pytest.mark.usefixtures("without_figures")
 @pytest.mark.parametrize(
     ("n_test", "warned"), [(29, True), pytest.param(30, False, marks=pytest.mark.slow)]
 )
@@ -240,7 +241,7 @@ def test_few_test_samples_are_warned_of_in_one_line(tmp_path, capsys, n_test, wa
     x_test, y_test = _sample(n_test, seed=1)
     np.savez(tmp_path / "f.npz", x=x, y=y, x_test=x_test, y_test=y_test)
     words = ["reproduce", "features", str(tmp_path / "f.npz"), "--out", str(tmp_path / "out")]
-    assert cli.main([*words, *FEATURES_SMALL, "--epochs", "1", "--seeds", "1"]) == 0
+    assert cli.main([*words, *FEATURES_SMALL, "--epochs", "1", "--seeds", "1", "--radii", "2"]) == 0
     lines = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
     assert len(lines) == warned
     assert all(line.startswith("refimpl: warning: few test samples, 29:") for line in lines)

@@ -18,6 +18,14 @@ pytest.importorskip("matplotlib", reason="figures need the extra plot")
 
 @pytest.fixture
 def drawn(monkeypatch):
+    """The figures that would be saved, to look into."""
+    seen = []
+    monkeypatch.setattr(figures, "save", lambda figure, path: seen.append(figure))
+    return seen
+
+
+@pytest.fixture
+def saved(monkeypatch):
     """The figures that were saved, to look into."""
     seen = []
     save = figures.save
@@ -42,13 +50,13 @@ def _panel(k, m):
     )
 
 
-def test_cosines_shows_every_panel_its_names_and_its_numbers(tmp_path, drawn):
+def test_cosines_shows_every_panel_its_names_and_its_numbers(tmp_path, saved):
     path = tmp_path / "cosines.png"
     panels = [_panel(2, 3), _panel(2, 2)]
     figures.draw_cosines(path, panels)
     assert path.read_bytes().startswith(PNG)
     assert [p.name for p in tmp_path.iterdir()] == ["cosines.png"]
-    axes = drawn[0].axes[:2]  # the third is the colour bar
+    axes = saved[0].axes[:2]  # the third is the colour bar
     for ax, panel in zip(axes, panels, strict=True):
         np.testing.assert_array_equal(ax.images[0].get_array(), panel.values)
         assert ax.images[0].get_clim() == (-1, 1)
@@ -164,10 +172,10 @@ def test_a_thousand_thousand_drops_are_drawn_on_a_grid():
     assert (grid[0], grid[-1]) == (0, 2)
 
 
-def test_radii_have_titles_that_say_what_is_exact(tmp_path, drawn):
+def test_radii_have_titles_that_say_what_is_exact(tmp_path, saved):
     figures.draw_radii(tmp_path, EXACT)
     figures.draw_radii(tmp_path, BOUNDED)
-    titles = [figure.axes[0].get_title() for figure in drawn]
+    titles = [figure.axes[0].get_title() for figure in saved]
     assert titles == [
         "Exact robust radii, 4 samples\n(misclassified, radius 0: 1)"
         "\n(infinite ones, not shown: 1)",
@@ -175,7 +183,7 @@ def test_radii_have_titles_that_say_what_is_exact(tmp_path, drawn):
         "Lower and upper bounds of robust radii, 2 samples\n(radii known exactly: 1)",
         "Lower and upper bounds of robust accuracy, 2 samples\n(radii known exactly: 1)",
     ]
-    legends = [figure.axes[0].get_legend() or figure.legends for figure in drawn]
+    legends = [figure.axes[0].get_legend() or figure.legends for figure in saved]
     assert legends[0] == []
     assert [text.get_text() for text in legends[1][0].get_texts()] == ["95 % confidence", "exact"]
     assert [text.get_text() for text in legends[2].get_texts()] == ["lower bound", "upper bound"]
@@ -189,10 +197,10 @@ def test_histogram_of_few_or_equal_radii(tmp_path, drawn, radii):
     assert counted == np.isfinite(radii).sum()
 
 
-def test_histogram_counts_with_whole_ticks(tmp_path, drawn):
+def test_histogram_counts_with_whole_ticks(tmp_path, saved):
     radii = np.array([0.0, 1.0, 1.0, np.inf])
     figures.draw_histogram(tmp_path / "h.png", {"exact": radii}, title="t", unit="pixels")
-    ax = drawn[0].axes[0]
+    ax = saved[0].axes[0]
     assert sum(bar.get_height() for bar in ax.patches) == 3
     assert all(tick == round(tick) for tick in ax.get_yticks())
     assert "pixels" in ax.get_xlabel()

@@ -184,7 +184,7 @@ def test_parabolas_bound_targets_of_several_constraints(
     monkeypatch.setattr(search.Search, "all_pieces", lambda *_: None)
     monkeypatch.setattr(curved, "bound", bound)
     decision = GroupMax([1, 1, -1, -1])
-    for seed in range(8):
+    for seed in (2, 6, 11, 14):  # others need no parabola
         rng = np.random.default_rng([5, seed])
         net = TwoLayerReLU(*(rng.standard_normal(shape) for shape in ((8, 4), 8, (4, 8), 4)))
         x = 2 * rng.standard_normal((1, 4))

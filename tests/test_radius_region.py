@@ -139,7 +139,7 @@ def test_limits_and_executors_keep_their_word_in_a_box(norm: float) -> None:
 
 @pytest.mark.parametrize("norm", [2, math.inf])
 def test_attacks_in_the_box_stay_above_lower(norm: float) -> None:
-    net, x, y = sample(11, d=30, M=12, n=20)
+    net, x, y = sample(11, d=30, M=10, n=10)
     found = robust_radius(net, x, y, norm=norm, box=(0, 1))
     for factor in (0.9, 1 - 1e-9):
         for i in np.flatnonzero(np.isfinite(found.lower)):

@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from functools import cache
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -102,6 +103,7 @@ def _attached(argv: Sequence[str]) -> list[str]:
     return result
 
 
+@cache
 def _parser() -> Parser:
     description = (refimpl.__doc__ or "").split("\n")[0]
     parser = Parser(prog="refimpl", description=description, epilog=_STATUSES)

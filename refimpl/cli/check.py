@@ -154,12 +154,9 @@ def load(name: str | None) -> Any:
     if name is None:
         return Reference()
     found = imported(name, "ADAPTER", "mine:Mine")
-    is_class = isinstance(found, type) and issubclass(found, Adapter)
-    try:
+    with _of_the_user(name, "ADAPTER"):
+        is_class = isinstance(found, type) and issubclass(found, Adapter)
         adapter = found() if is_class else found
-    except (Exception, SystemExit) as error:  # whatever the user's class raises
-        reason = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{name}: expected an adapter to import, got {reason}") from error
     if not isinstance(adapter, Adapter):
         expected = "a subclass of refimpl.conformance.Adapter, or an instance of one"
         raise ValueError(
@@ -175,12 +172,18 @@ def imported(name: str, what: str, example: str) -> Any:
         raise ValueError(f"{name}: expected PACKAGE.MODULE:{what}, as in {example}")
     if "" not in sys.path:
         sys.path.insert(0, "")
-    try:
+    with _of_the_user(name, what):
         return getattr(import_module(module), attribute)
-    except (Exception, SystemExit) as error:  # whatever the user's module raises
+
+
+@contextmanager
+def _of_the_user(name: str, what: str) -> Iterator[None]:
+    """Name in a `ValueError` what the user's module or class raises, whatever it is."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}"
-        kind = f"an {what.lower()}"
-        raise ValueError(f"{name}: expected {kind} to import, got {reason}") from error
+        raise ValueError(f"{name}: expected an {what.lower()} to import, got {reason}") from error
 
 
 def _examples(args: argparse.Namespace) -> dict[str, Any]:

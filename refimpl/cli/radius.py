@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -40,6 +40,15 @@ if TYPE_CHECKING:
 
 _CHUNK = 8  # samples for each worker that are lost if the command is interrupted
 _N_RADII = 11
+
+
+class _Question(NamedTuple):
+    """What radii are asked for: of a network, at samples, and what counts as adversarial."""
+
+    net: TwoLayerReLU
+    x: Any
+    y: Any
+    keywords: dict[str, Any]  # decision, ties, norm and box
 
 
 def add_parser(subparsers: Any) -> None:
@@ -77,6 +86,8 @@ def run(args: argparse.Namespace) -> int:
     net = TwoLayerReLU.load(args.network)
     decision = options.decision(args, net.n_outputs)
     x, y = _checked_samples(args.data, net, decision, args.box)
+    keywords = {"decision": decision, "ties": args.ties, "norm": args.norm, "box": args.box}
+    question = _Question(net, x, y, keywords)
     check.integer("--jobs", args.jobs, minimum=1)
     if args.time_limit is not None:
         check.real("--time-limit", args.time_limit, positive=True)
@@ -86,13 +97,13 @@ def run(args: argparse.Namespace) -> int:
     interrupted = False
     with options.json_results(args.json) as write:
         try:
-            _find(args, net, x, y, decision, finished)
+            _find(args, question, finished)
         except KeyboardInterrupt:
             interrupted = True
             n = sum(len(part.lower) for part in finished)
             print(f"refimpl: interrupted, {n} of {len(x)} samples finished", file=sys.stderr)
         if finished:
-            _publish(args, net, x, y, decision, _joined(finished), write)
+            _publish(args, question, _joined(finished), write)
     return 130 if interrupted else 0
 
 
@@ -101,37 +112,24 @@ def _checked_samples(
 ) -> tuple[Any, Any]:
     """Read samples that fit the network and the box, and labels that fit the decision."""
     x, y = options.read_samples(path)
-    try:
+    with check.about(path):
         x = check.real_array("x", x, ("n", net.dim))
         check.check_box(box, x)
         return x, check_labels(y, len(x), decision, net.n_outputs)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
 
 
-def _find(
-    args: argparse.Namespace,
-    net: TwoLayerReLU,
-    x: Any,
-    y: Any,
-    decision: Decision,
-    finished: list[RobustRadius],
-) -> None:
+def _find(args: argparse.Namespace, question: _Question, finished: list[RobustRadius]) -> None:
     """Append the results of one chunk of samples after the other."""
     from refimpl.radius import robust_radius
 
+    net, x, y, keywords = question
     size = _CHUNK * args.jobs
     with processes(args.jobs) as executor, Progress("radius", len(x)) as counter:
         for start in range(0, len(x), size):
             part = slice(start, start + size)
             result = robust_radius(
-                net,
-                x[part],
-                y[part],
-                decision=decision,
-                ties=args.ties,
-                norm=args.norm,
-                box=args.box,
+                *(net, x[part], y[part]),
+                **keywords,
                 tol=args.tol,
                 max_nodes=args.max_nodes,
                 time_limit=args.time_limit,
@@ -153,10 +151,7 @@ def _joined(parts: list[RobustRadius]) -> RobustRadius:
 
 def _publish(
     args: argparse.Namespace,
-    net: TwoLayerReLU,
-    x: Any,
-    y: Any,
-    decision: Decision,
+    question: _Question,
     result: RobustRadius,
     write: Callable[[Any], None],
 ) -> None:
@@ -165,11 +160,12 @@ def _publish(
 
     written = [p for p in (args.certificates, args.json) if p not in (None, options.STDOUT)]
     if args.certificates is not None:
-        _save_certificates(args, net, x, y, decision, result)
+        _save_certificates(args.certificates, question, result)
     if args.json is None:
         written.append(output_directory(args.out) / "radius.json")
         write = partial(write_json, written[-1])
-    n = len(result.lower)
+    net, x, y, keywords = question
+    n, decision = len(result.lower), keywords["decision"]
     wrong = options.misclassified(net, x[:n], y[:n], decision, args.ties)
     summary = _summary(args, decision, len(x), result) | {"misclassified": wrong}
     write({**summary, "samples": _samples(y, result)})
@@ -181,26 +177,15 @@ def _publish(
         print(f"written to {path}")
 
 
-def _save_certificates(
-    args: argparse.Namespace, net: TwoLayerReLU, x: Any, y: Any, decision: Decision, result: Any
-) -> None:
+def _save_certificates(path: Path, question: _Question, result: Any) -> None:
     """Save what is there; samples that were not reached have no certificate."""
     from refimpl import save_certificates
 
+    net, x, y, keywords = question
     missing = len(x) - len(result.lower)
     certificates = [*result.certificates, *[None] * missing]
     radius = np.append(result.lower, np.zeros(missing))
-    save_certificates(
-        *(args.certificates, certificates),
-        radius=radius,
-        net=net,
-        x=x,
-        y=y,
-        decision=decision,
-        ties=args.ties,
-        norm=args.norm,
-        box=args.box,
-    )
+    save_certificates(path, certificates, radius=radius, net=net, x=x, y=y, **keywords)
 
 
 def _summary(
@@ -239,18 +224,10 @@ def _samples(y: Any, result: RobustRadius) -> list[dict[str, Any]]:
     """One entry a sample; null is an infinite bound."""
     from refimpl.experiments.robustness import finite
 
-    columns = zip(y, result.lower, result.upper, result.status, result.nodes, strict=False)
-    return [
-        {
-            "index": i,
-            "y": int(label),
-            "lower": finite(float(lower)),
-            "upper": finite(float(upper)),
-            "status": str(status),
-            "nodes": int(nodes),
-        }
-        for i, (label, lower, upper, status, nodes) in enumerate(columns)
-    ]
+    bounds = (map(finite, bound.tolist()) for bound in (result.lower, result.upper))
+    rows = zip(y.tolist(), *bounds, result.status.tolist(), result.nodes.tolist(), strict=False)
+    names = ("index", "y", "lower", "upper", "status", "nodes")
+    return [dict(zip(names, (i, *row), strict=True)) for i, row in enumerate(rows)]
 
 
 def _print(args: argparse.Namespace, summary: dict[str, Any]) -> None:

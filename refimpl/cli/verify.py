@@ -51,21 +51,12 @@ def run(args: argparse.Namespace) -> int:
         message = str(error).removeprefix("net: ")
         raise ValueError(f"{file_of.get(name, args.data)}: {message}") from None
     claimed = {i: each for i, each in enumerate(file.certificates) if each is not None}
+    about = {name: getattr(file, name) for name in ("decision", "ties", "norm", "box")}
     failures = 0
     for i, certificate in track(claimed.items(), "verify", len(claimed)):
         try:
-            verify_certificate(
-                net,
-                x[i],
-                y[i],
-                certificate,
-                radius=float(file.radius[i]),
-                decision=file.decision,
-                ties=file.ties,
-                norm=file.norm,
-                box=file.box,
-                exact=args.exact,
-            )
+            asked = about | {"radius": float(file.radius[i]), "exact": args.exact}
+            verify_certificate(net, x[i], y[i], certificate, **asked)
         except CertificateError as error:
             failures += 1
             print(f"sample {i}: radius {file.radius[i]:.6g} not proved: {error}")

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from refimpl.datasets.content import Content, open_content
-from refimpl.datasets.errors import DatasetFormatError
+from refimpl.datasets.errors import DatasetFormatError, expect
 
 _BLOCK = 512
 _MAX_FILLING = 1 << 20
@@ -61,25 +60,19 @@ def read_members(
     missing = dict(limits)
     with open_content(path) as content:
         while header := _next_file(content, {"", *(name.split("/")[0] for name in limits)}):
-            if header.name not in missing:
-                twice = header.name in limits
-                _refuse(path, "one of each name" if twice else _names(limits), repr(header.name))
+            expected = "one of each name" if header.name in limits else _names(limits)
+            expect(header.name in missing, path, expected, repr(header.name))
             limit = missing.pop(header.name)
-            if header.size > limit:
-                _refuse(path / header.name, f"at most {limit} bytes", f"{header.size}")
+            expect(header.size <= limit, path / header.name, f"at most {limit} bytes", header.size)
             yield header.name, bytes(_padded(content, header.size))
-        if any(content.at_most(_MAX_FILLING)):
-            _refuse(path, "zeros after the end of the archive", "something else")
-    if lacking := [name for name in missing if name not in optional]:
-        _refuse(path, _names(limits), f"none named {', '.join(lacking)}")
+        zeros = not any(content.at_most(_MAX_FILLING))
+        expect(zeros, path, "zeros after the end of the archive", "something else")
+    lacking = [name for name in missing if name not in optional]
+    expect(not lacking, path, _names(limits), f"none named {', '.join(lacking)}")
 
 
 def _names(limits: Mapping[str, int]) -> str:
     return f"the members {', '.join(limits)}"
-
-
-def _refuse(path: Path, expected: str, got: str) -> NoReturn:
-    raise DatasetFormatError(path, expected, got)
 
 
 def _next_file(content: Content, folders: set[str]) -> _Header | None:
@@ -95,7 +88,8 @@ def _next_file(content: Content, folders: set[str]) -> _Header | None:
             return header
         else:
             kind = _KINDS.get(header.kind, f"type {header.kind!r}")
-            _refuse(content.path, "regular files only", f"{kind}, {header.name!r}")
+            got = f"{kind}, {header.name!r}"
+            raise DatasetFormatError(content.path, "regular files only", got)
     return None
 
 
@@ -104,8 +98,8 @@ def _header(content: Content) -> _Header | None:
     if not any(block):
         return None
     size, checksum = (_octal(content.path, block[a:b]) for a, b in ((124, 136), (148, 156)))
-    if checksum != sum(block) - sum(block[148:156]) + 8 * ord(" "):
-        _refuse(content.path, "a tar header", "one with a wrong checksum")
+    right = sum(block) - sum(block[148:156]) + 8 * ord(" ")
+    expect(checksum == right, content.path, "a tar header", "one with a wrong checksum")
     name = _text(block[:100])
     if block[257:263] == b"ustar\0" and block[345]:
         name = f"{_text(block[345:500])}/{name}"
@@ -118,8 +112,8 @@ def _text(field: bytes) -> str:
 
 def _octal(path: Path, field: bytes) -> int:
     digits = field.strip(b" \0")
-    if not digits or digits.strip(b"01234567"):
-        _refuse(path, "a tar header with octal numbers", repr(field))
+    octal = digits and not digits.strip(b"01234567")
+    expect(octal, path, "a tar header with octal numbers", repr(field))
     return int(digits, 8)
 
 
@@ -132,17 +126,16 @@ def _padded(content: Content, size: int) -> bytearray:
 
 def _pass_over(content: Content, header: _Header) -> None:
     """Read the attributes that macOS keeps of a file, in a member beside it named ``._`` and it."""
-    if header.size > _MAX_ATTRIBUTES:
-        _refuse(content.path, f"attributes of {_MAX_ATTRIBUTES} bytes", f"{header.size}")
+    most = _MAX_ATTRIBUTES
+    expect(header.size <= most, content.path, f"attributes of {most} bytes", header.size)
     _padded(content, header.size)
 
 
 def _check_extended(content: Content, header: _Header) -> None:
     """Read records such as the time of change; they may not rename or resize what follows."""
-    if header.size > _MAX_EXTENDED_HEADER:
-        _refuse(content.path, f"extended headers of {_MAX_EXTENDED_HEADER} bytes", f"{header.size}")
+    most = _MAX_EXTENDED_HEADER
+    expect(header.size <= most, content.path, f"extended headers of {most} bytes", header.size)
     records = bytes(_padded(content, header.size))
     for key in (b" path=", b" linkpath=", b" size=", b" GNU.sparse"):
-        if key in records:
-            got = f"an extended header with {key.decode().strip(' =')}"
-            _refuse(content.path, "plain members", got)
+        got = f"an extended header with {key.decode().strip(' =')}"
+        expect(key not in records, content.path, "plain members", got)

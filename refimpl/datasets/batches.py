@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refimpl._arrays import IntArray
-from refimpl.datasets.errors import DatasetFormatError
+from refimpl.datasets.errors import DatasetFormatError, expect
 from refimpl.datasets.labels import check_range
 from refimpl.datasets.pickles import load_dict
 from refimpl.datasets.published import CIFAR10_BATCH_COUNT
@@ -38,12 +38,11 @@ def parse_pickle(content: bytes, path: Path) -> Batch:
         list of n integers from 0 to 9, with 1 <= n <= 10,000. Other keys are passed over.
     """
     batch = load_dict(content, path)
-    if "fine_labels" in batch or "coarse_labels" in batch:
-        raise DatasetFormatError(path, "CIFAR-10's key labels", "CIFAR-100's fine or coarse_labels")
+    other = {"fine_labels", "coarse_labels"} & batch.keys()
+    expect(not other, path, "CIFAR-10's key labels", "CIFAR-100's fine or coarse_labels")
+    keys = ", ".join(sorted(batch)[:8])[:200]
     for key in ("data", "labels"):
-        if key not in batch:
-            got = ", ".join(sorted(batch)[:8])[:200]
-            raise DatasetFormatError(path, f"the key {key!r}", f"the keys {got}")
+        expect(key in batch, path, f"the key {key!r}", f"the keys {keys}")
     images = _images(batch["data"], path)
     return Batch(images, _labels(batch["labels"], len(images), path))
 
@@ -52,17 +51,15 @@ def _images(data: object, path: Path) -> NDArray[np.uint8]:
     if not isinstance(data, np.ndarray):
         raise DatasetFormatError(path, "a uint8 matrix as data", type(data).__name__)
     n, width = data.shape
-    if width != PIXELS or n > CIFAR10_BATCH_COUNT:
-        expected = f"data of shape (n, {PIXELS}), n at most {CIFAR10_BATCH_COUNT}"
-        raise DatasetFormatError(path, expected, f"{data.shape}")
+    expected = f"data of shape (n, {PIXELS}), n at most {CIFAR10_BATCH_COUNT}"
+    expect(width == PIXELS and n <= CIFAR10_BATCH_COUNT, path, expected, data.shape)
     return data
 
 
 def _labels(labels: object, n: int, path: Path) -> IntArray:
     if type(labels) is not list or any(type(label) is not int for label in labels):
         raise DatasetFormatError(path, "labels as a list of integers", "something else")
-    if len(labels) != n:
-        raise DatasetFormatError(path, f"{n} labels, one an image", f"{len(labels)}")
+    expect(len(labels) == n, path, f"{n} labels, one an image", len(labels))
     try:
         array = np.array(labels, dtype=np.int64)
     except OverflowError:
@@ -79,9 +76,8 @@ def parse_binary(content: bytes, path: Path) -> Batch:
     DatasetFormatError
         A length that is no positive multiple of 3073, or another label.
     """
-    if not content or len(content) % _RECORD:
-        expected = f"a positive multiple of {_RECORD} bytes"
-        raise DatasetFormatError(path, expected, f"{len(content)}")
+    whole = content and len(content) % _RECORD == 0
+    expect(whole, path, f"a positive multiple of {_RECORD} bytes", len(content))
     records = np.frombuffer(content, np.uint8).reshape(-1, _RECORD)
     labels = records[:, 0].astype(np.int64)
     check_range(path, labels)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from refimpl.datasets.errors import DatasetFormatError
+from refimpl.datasets.errors import DatasetFormatError, expect
 
 CHUNK = 1 << 18
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -36,8 +36,7 @@ class Content:
     def exactly(self, size: int, what: str) -> bytearray:
         """Return the next `size` bytes, or raise `DatasetFormatError`."""
         piece = self.read(size)
-        if len(piece) < size:
-            raise DatasetFormatError(self.path, f"{size} bytes of {what}", f"{len(piece)}")
+        expect(len(piece) == size, self.path, f"{size} bytes of {what}", len(piece))
         return piece
 
     def at_most(self, size: int) -> bytearray:
@@ -48,10 +47,8 @@ class Content:
 
     def end(self, what: str) -> None:
         """Raise `DatasetFormatError` unless all has been read and the gzip checksum agrees."""
-        if self.read(1):
-            raise DatasetFormatError(self.path, f"{what} and nothing after", "more bytes")
-        if self._after:
-            raise DatasetFormatError(self.path, "gzip members only", "other bytes after their end")
+        expect(not self.read(1), self.path, f"{what} and nothing after", "more bytes")
+        expect(not self._after, self.path, "gzip members only", "other bytes after their end")
 
     def _next_member(self) -> bool:
         """Begin the gzip member that follows, if one does (RFC 1952, section 2.2)."""
@@ -76,8 +73,8 @@ class Content:
             except zlib.error as error:
                 raise DatasetFormatError(self.path, "whole gzip data", str(error)) from None
             self._packed = self._gzip.unconsumed_tail
-            if not (packed or piece or self._gzip.eof):
-                raise DatasetFormatError(self.path, "whole gzip data", "data that are cut short")
+            more = packed or piece or self._gzip.eof
+            expect(more, self.path, "whole gzip data", "data that are cut short")
         return piece
 
 
@@ -94,8 +91,8 @@ def open_regular(path: Path) -> Iterator[BinaryIO]:
     try:
         # Path.open takes no opener.
         with open(path, "rb", opener=_open_at_once) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise DatasetFormatError(path, "a regular file", "a special file")
+            regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            expect(regular, path, "a regular file", "a special file")
             yield file
     except OSError as error:
         reason = error.strerror or str(error)

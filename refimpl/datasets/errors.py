@@ -59,6 +59,12 @@ class DatasetWarning(UserWarning):
     """With ``verify="warn"``: well-formed data that are not the official ones."""
 
 
+def expect(condition: object, path: str | os.PathLike[str], expected: str, got: object) -> None:
+    """Raise `DatasetFormatError` unless the condition holds."""
+    if not condition:
+        raise DatasetFormatError(path, expected, str(got))
+
+
 Verify = bool | str
 
 

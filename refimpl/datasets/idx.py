@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refimpl.datasets.content import Content, open_content
-from refimpl.datasets.errors import DatasetFormatError
+from refimpl.datasets.errors import expect
 
 MAX_ITEMS = 60_000  # of MNIST's largest file: no header may claim more
 _UNSIGNED_BYTE = 8
@@ -45,17 +45,14 @@ def read_idx(path: Path, item_shape: tuple[int, ...]) -> Idx:
 
 
 def _header(content: Content, item_shape: tuple[int, ...]) -> bytes:
-    def expect(condition: bool, expected: str, got: str) -> None:
-        if not condition:
-            raise DatasetFormatError(content.path, expected, got)
-
+    path, dimensions = content.path, 1 + len(item_shape)
     magic = bytes(content.exactly(4, "an IDX header"))
-    dimensions = 1 + len(item_shape)
-    expect(magic[:2] == b"\0\0", "an IDX file, which starts with two zero bytes", repr(magic))
-    expect(magic[2] == _UNSIGNED_BYTE, "type code 8 (unsigned byte)", f"{magic[2]}")
-    expect(magic[3] == dimensions, f"{dimensions} dimension(s)", f"{magic[3]}")
+    zeros = "an IDX file, which starts with two zero bytes"
+    expect(magic[:2] == b"\0\0", path, zeros, repr(magic))
+    expect(magic[2] == _UNSIGNED_BYTE, path, "type code 8 (unsigned byte)", magic[2])
+    expect(magic[3] == dimensions, path, f"{dimensions} dimension(s)", magic[3])
     rest = bytes(content.exactly(4 * dimensions, "dimensions"))
     count, *shape = np.frombuffer(rest, ">u4").tolist()
-    expect(tuple(shape) == item_shape, f"items of shape {item_shape}", f"{tuple(shape)}")
-    expect(1 <= count <= MAX_ITEMS, f"from 1 to {MAX_ITEMS} items", f"{count}")
+    expect(tuple(shape) == item_shape, path, f"items of shape {item_shape}", tuple(shape))
+    expect(1 <= count <= MAX_ITEMS, path, f"from 1 to {MAX_ITEMS} items", count)
     return magic + rest

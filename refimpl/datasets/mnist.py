@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from refimpl._arrays import IntArray
 from refimpl.datasets import mnist_npz
-from refimpl.datasets.errors import DatasetFormatError, Verify, check_verify, report
+from refimpl.datasets.errors import DatasetFormatError, Verify, check_verify, expect, report
 from refimpl.datasets.idx import Idx, read_idx
 from refimpl.datasets.images import arrange, check_options
 from refimpl.datasets.labels import check_range
@@ -119,8 +119,6 @@ def _read_split(
             deviations += mnist_deviations(files[name], name, file)
         items.append(file.items)
     images, labels = items
-    if len(images) != len(labels):
-        raise DatasetFormatError(
-            files[name], f"{len(images)} labels, one an image", f"{len(labels)}"
-        )
+    expected = f"{len(images)} labels, one an image"
+    expect(len(images) == len(labels), files[name], expected, len(labels))
     return images, labels.astype(np.int64)

@@ -16,7 +16,7 @@ from typing import IO
 import numpy as np
 
 from refimpl.datasets.content import open_regular
-from refimpl.datasets.errors import DatasetFormatError
+from refimpl.datasets.errors import DatasetFormatError, expect
 from refimpl.datasets.idx import MAX_ITEMS, Idx
 
 NAME = "mnist.npz"
@@ -47,13 +47,13 @@ def read_member(path: Path, name: str, item_shape: tuple[int, ...]) -> Idx:
     """
     member = path / MEMBERS[name]
     with open_regular(path) as file:
-        if not zipfile.is_zipfile(file):
-            raise DatasetFormatError(path, "an .npz file of arrays", "another kind of file")
+        packed = zipfile.is_zipfile(file)
+        expect(packed, path, "an .npz file of arrays", "another kind of file")
         try:
             with zipfile.ZipFile(file) as archive:
                 info = archive.getinfo(f"{MEMBERS[name]}.npy")
-                if info.compress_type not in _METHODS:
-                    raise DatasetFormatError(member, "deflate or no compression", "another method")
+                known = info.compress_type in _METHODS
+                expect(known, member, "deflate or no compression", "another method")
                 with archive.open(info) as content:
                     return _read(member, content, item_shape)
         except DatasetFormatError:
@@ -64,20 +64,18 @@ def read_member(path: Path, name: str, item_shape: tuple[int, ...]) -> Idx:
 
 
 def _read(member: Path, content: IO[bytes], item_shape: tuple[int, ...]) -> Idx:
-    def expect(condition: bool, expected: str, got: object) -> None:
-        if not condition:
-            raise DatasetFormatError(member, expected, str(got))
-
     version = np.lib.format.read_magic(content)
-    expect(version in _HEADERS, "version 1.0 or 2.0 of NumPy's format", version)
+    expect(version in _HEADERS, member, "version 1.0 or 2.0 of NumPy's format", version)
     shape, fortran, dtype = _HEADERS[version](content)
-    expect(dtype == np.uint8, "unsigned bytes", dtype)
-    expect(shape[1:] == item_shape and len(shape) > 0, f"items of shape {item_shape}", shape[1:])
-    expect(1 <= shape[0] <= MAX_ITEMS, f"from 1 to {MAX_ITEMS} items", shape[0])
-    expect(not fortran, "rows one after the other", "Fortran's order")
+    expect(dtype == np.uint8, member, "unsigned bytes", dtype)
+    items_fit = shape[1:] == item_shape and len(shape) > 0
+    expect(items_fit, member, f"items of shape {item_shape}", shape[1:])
+    expect(1 <= shape[0] <= MAX_ITEMS, member, f"from 1 to {MAX_ITEMS} items", shape[0])
+    expect(not fortran, member, "rows one after the other", "Fortran's order")
     size = math.prod(shape)
     items = content.read(size)
-    expect(len(items) == size, f"{size} bytes of items, as the header says", len(items))
-    expect(not content.read(1), "the items that the header says and nothing after", "more bytes")
+    said = "items that the header says"
+    expect(len(items) == size, member, f"{size} bytes of items, as the header says", len(items))
+    expect(not content.read(1), member, f"the {said} and nothing after", "more bytes")
     header = struct.pack(f">BBBB{len(shape)}I", 0, 0, 8, len(shape), *shape)
     return Idx(header, np.frombuffer(items, np.uint8).reshape(shape))

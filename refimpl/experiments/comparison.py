@@ -17,7 +17,7 @@ from refimpl._arrays import Array, IntArray
 from refimpl.attacks import closed_form_direction
 from refimpl.decisions import GroupMax, GroupSum
 from refimpl.decomposition import cosine_matrix
-from refimpl.experiments.robustness import THREATS, Classifier, Robustness, Threat, measure
+from refimpl.experiments.robustness import EDGES, THREATS, Classifier, Robustness, Threat, measure
 from refimpl.network import TwoLayerReLU
 from refimpl.radius import RobustRadius, robust_radius
 
@@ -162,8 +162,4 @@ def _grouped(W: Array, size: int) -> Array:
 
 
 def _spread(values: Array) -> dict[str, float]:
-    return {
-        "min": float(values.min()),
-        "median": float(np.median(values)),
-        "max": float(values.max()),
-    }
+    return {name: float(edge(values)) for name, edge in EDGES.items()}

@@ -26,6 +26,7 @@ from refimpl.radius import RobustRadius, robust_accuracy
 BLACK, ORANGE, BLUE, GREEN = "#000000", "#D55E00", "#56B4E9", "#009E73"
 PURPLE, OLIVE, PINK = "#332288", "#999933", "#CC79A7"  # of networks: other than those of attacks
 CONFIDENCE = 0.95  # of what samples say of the distribution they were drawn from
+DPI = 150
 STYLES: dict[str, dict[str, Any]] = {
     "law": {
         "color": BLUE,
@@ -167,15 +168,9 @@ def cosine_panels(
     size = comparison.binary.n_hidden // two.shape[1]
     means = "one neuron" if size == 1 else f"mean of {size} neurons next to each other"
     of_class = "neuron" if comparison.h == 1 else f"mean of the {comparison.h} neurons"
-    own, other, diagonal, off = (
-        summary[network][cosine]["median"]
-        for network, cosine in (
-            ("two_class", "cosine_own"),
-            ("two_class", "cosine_other"),
-            ("ten_class", "cosine_diagonal"),
-            ("ten_class", "cosine_off_diagonal"),
-        )
-    )
+    of_two, of_ten = summary["two_class"], summary["ten_class"]
+    own, other = (of_two[f"cosine_{name}"]["median"] for name in ("own", "other"))
+    diagonal, off = (of_ten[f"cosine_{name}"]["median"] for name in ("diagonal", "off_diagonal"))
     return [
         Cosines(
             f"2-class network{of_seed}: median cosine {own:.2f} with\n"
@@ -347,7 +342,7 @@ def new_figure(width: float, height: float) -> Any:
 def save(figure: Any, path: Path) -> None:
     """Write a figure as PNG, whole or not at all."""
     with atomic_write(path) as file:
-        figure.savefig(file, format="png", dpi=150)
+        figure.savefig(file, format="png", dpi=DPI)
 
 
 def _ticks(axis: Any, names: Sequence[str]) -> None:

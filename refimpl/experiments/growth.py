@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from refimpl._arrays import IntArray
 from refimpl.decomposition import decompose
 from refimpl.experiments.figures import BLUE, GREEN, ORANGE, new_figure, save
+from refimpl.experiments.robustness import EDGES
 from refimpl.network import TwoLayerReLU
 from refimpl.setting import Problem
 from refimpl.training import Snapshot
@@ -25,7 +26,6 @@ STYLES: dict[str, dict[str, Any]] = {
     "other": {"color": ORANGE, "linestyle": "--", "label": r"$\lambda_{r,j}$, other features"},
     "noise": {"color": GREEN, "linestyle": ":", "label": r"$\sigma_{r,i}$, noise of samples"},
 }
-EDGES = ("min", "median", "max")
 _MOST_STEPS = 24  # beside the first
 
 
@@ -45,8 +45,7 @@ class Growth:
         if step in self.steps:
             parts = decompose(get_network, self.problem.train, self.problem.dist)
             groups = parts.feature[self.own], parts.feature[~self.own], parts.noise
-            edges = (np.min, np.median, np.max)
-            self._seen.append([[float(edge(group)) for edge in edges] for group in groups])
+            self._seen.append([[float(of(group)) for of in EDGES.values()] for group in groups])
 
     def curves(self) -> dict[str, dict[str, list[float]]]:
         """Curves at `steps`, by the names of `STYLES` and of `EDGES`."""

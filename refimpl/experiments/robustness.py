@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from refimpl.pgd import pgd_attack
 from refimpl.radius import RobustRadius, robust_accuracy
 from refimpl.smallest_step import smallest_step
 
+EDGES: dict[str, Callable[..., Any]] = {"min": np.min, "median": np.median, "max": np.max}
 QUANTILES = {"min": 0.0, "p10": 0.1, "median": 0.5, "p90": 0.9, "max": 1.0}
 
 

@@ -18,7 +18,7 @@ from refimpl._workers import one_thread
 from refimpl.experiments import figures, image_figures, saved, seeds_report
 from refimpl.experiments.comparison import JSON_NAMES, Comparison, round_steps
 from refimpl.experiments.images import check_features, train
-from refimpl.experiments.robustness import THREATS, Robustness, finite
+from refimpl.experiments.robustness import EDGES, THREATS, Robustness, finite
 from refimpl.experiments.summary import robustness_summary, summary_file
 from refimpl.experiments.tasks import Split, Task, shuffled
 from refimpl.setting import ImageSettings
@@ -27,6 +27,7 @@ _FEW = 30  # test samples of which one is more than 3 points of a share
 Measured = dict[str, dict[str, Robustness]]  # by threat, then by classifier
 
 
+@one_thread()  # small products: more threads only wait for each other
 def run(
     task: Task,
     settings: ImageSettings,
@@ -45,25 +46,7 @@ def run(
     settings.width(len(task.labels))
     check_features(task)
     out = output_directory(out)
-    if len(task.test[0]) < _FEW:
-        print(
-            f"refimpl: warning: few test samples, {len(task.test[0])}: shares and medians of so few"
-            " say little",
-            file=sys.stderr,
-        )
-    with one_thread():  # small products: more threads only wait for each other
-        return _run(task, settings, out, progress, executor, save)
-
-
-def _run(
-    task: Task,
-    settings: ImageSettings,
-    out: Path,
-    progress: bool,
-    executor: Executor | None,
-    save: bool,
-) -> dict[str, Any]:
-    """Do what `run` says."""
+    _warn_of_few(len(task.test[0]))
     chosen, held_out = _samples(task, settings)
     x, classes = held_out[0][: settings.radii], held_out[1][: settings.radii]
     draw = figures.available()
@@ -100,6 +83,12 @@ def _run(
     print(seeds_report.text(summary))
     print(f"\nwritten to {out}")
     return summary
+
+
+def _warn_of_few(n: int) -> None:
+    if n < _FEW:
+        said = f"few test samples, {n}: shares and medians of so few say little"
+        print(f"refimpl: warning: {said}", file=sys.stderr)
 
 
 def _measure(
@@ -234,11 +223,7 @@ def over_seeds(entries: Sequence[Any]) -> Any:
         return {name: over_seeds([each[name] for each in entries]) for name in entries[0]}
     values = np.array(entries, dtype=np.float64)  # None becomes nan
     values = np.where(np.isnan(values), np.inf, values)
-    rows = {
-        "min": values.min(axis=0),
-        "median": np.median(values, axis=0),
-        "max": values.max(axis=0),
-    }
+    rows = {name: np.asarray(edge(values, axis=0)) for name, edge in EDGES.items()}
     if values.ndim > 1:
         return {name: row.tolist() for name, row in rows.items()}
     return {name: finite(float(row)) for name, row in rows.items()}

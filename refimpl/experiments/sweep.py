@@ -12,7 +12,6 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,7 +116,7 @@ def points(grid: Grid | Sequence[Grid]) -> list[Setting]:
     found: dict[Setting, None] = {}
     for one in _normal(grid):
         for values in itertools.product(*one.values()):
-            with _of_the_grid():
+            with check.about("grid"):
                 found[Setting.from_json(dict(zip(one, values, strict=True)))] = None
     if not found:
         check.fail("grid", "at least one point", "none")
@@ -134,7 +133,7 @@ def _normal(grid: Grid | Sequence[Grid]) -> list[dict[str, list[Any]]]:
         for name, values in one.items():
             if isinstance(values, str) or not isinstance(values, Iterable):
                 check.fail(f"grid: {name}", "a list of values", values)
-    with _of_the_grid():
+    with check.about("grid"):
         return [
             {
                 name: [checked(axis, value) for value in one.get(name, [axis.default])]
@@ -142,15 +141,6 @@ def _normal(grid: Grid | Sequence[Grid]) -> list[dict[str, list[Any]]]:
             }
             for one in grids
         ]
-
-
-@contextmanager
-def _of_the_grid() -> Iterator[None]:
-    """Say of an error that it is the grid's."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"grid: {error}") from None
 
 
 def _outcomes(missing: Sequence[Setting], executor: Executor | None) -> Iterator[dict[str, Any]]:

@@ -22,7 +22,7 @@ from refimpl.datasets import first_half, load_cifar10, load_mnist, odd_even
 from refimpl.decisions import GroupMax
 
 Split = tuple[Array, IntArray]  # rows x (n,d) and their classes (n,)
-_LARGEST_RADIUS = 2.4  # of images: a grid of 0.1
+_IMAGES: dict[str, Any] = {"unit": "pixel units of [0, 1]", "largest_radius": 2.4}  # a grid of 0.1
 _CLASSES = np.arange(10)
 _CIFAR10_NAMES = "airplane automobile bird cat deer dog frog horse ship truck"
 _HELD_OUT = 5  # every fifth row, in a random order, where the file has no test samples
@@ -97,34 +97,20 @@ def shuffled(split: Split, rng: np.random.Generator) -> Split:
 
 def mnist(directory: str | os.PathLike[str] | None, *, verify: bool = True) -> Task:
     """MNIST as rows of 784 pixels in [0, 1]; the directory is None for $REFIMPL_DATA."""
-    train, test = load_mnist(directory, verify=verify, layout="flat", scale=True)
-    return Task(
-        train=train,
-        test=test,
-        labels=odd_even(_CLASSES),
-        class_names=tuple(map(str, _CLASSES)),
-        unit="pixel units of [0, 1]",
-        largest_radius=_LARGEST_RADIUS,
-        image_shape=(28, 28),
-        data=_described("MNIST", (60_000, 10_000), (train, test), verify),
-    )
+    splits = load_mnist(directory, verify=verify, layout="flat", scale=True)
+    names, labels = tuple(map(str, _CLASSES)), odd_even(_CLASSES)
+    data = _described("MNIST", (60_000, 10_000), splits, verify)
+    return Task(*splits, labels, names, **_IMAGES, image_shape=(28, 28), data=data)
 
 
 def cifar10(directory: str | os.PathLike[str] | None, *, verify: bool = True) -> Task:
     """CIFAR-10 as rows of 3072 values in [0, 1]; the directory is None for $REFIMPL_DATA."""
     splits = load_cifar10(directory, verify=verify, scale=True)
     train, test = ((x.reshape(len(x), -1), y) for x, y in splits)
-    return Task(
-        train=train,
-        test=test,
-        labels=first_half(_CLASSES),
-        class_names=tuple(_CIFAR10_NAMES.split()),
-        unit="pixel units of [0, 1]",
-        largest_radius=_LARGEST_RADIUS,
-        image_shape=(32, 32, 3),
-        data=_described("CIFAR-10", (50_000, 10_000), (train, test), verify),
-        centre=True,
-    )
+    names, labels = tuple(_CIFAR10_NAMES.split()), first_half(_CLASSES)
+    data = _described("CIFAR-10", (50_000, 10_000), splits, verify)
+    more: dict[str, Any] = {"image_shape": (32, 32, 3), "data": data, "centre": True}
+    return Task(train, test, labels, names, **_IMAGES, **more)
 
 
 def features(path: Path, groups: Sequence[int] | None, *, seed: int) -> Task:
@@ -151,10 +137,8 @@ def features(path: Path, groups: Sequence[int] | None, *, seed: int) -> Task:
     if not {"x", "y"} <= arrays.keys() or ("x_test" in arrays) != ("y_test" in arrays):
         got = ", ".join(sorted(arrays)) or "none"
         check.fail(str(path), "arrays x, y and maybe x_test, y_test", got)
-    try:
+    with check.about(path):
         task = _task(arrays, seed)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
     n_train, n_test = len(task.train[0]), len(task.test[0])
     data = f"{path.name}, {n_train} training and {n_test} test samples"
     return replace(task, labels=_labels(groups, len(task.labels)), data=data)
@@ -180,13 +164,7 @@ def _task(arrays: Mapping[str, NDArray[Any]], seed: int) -> Task:
         train, test = (x, y), (x_test, check.classes("y_test", arrays["y_test"], len(x_test), k))
     else:
         train, test = _held_out(x, y, seed)
-    return Task(
-        train=train,
-        test=test,
-        labels=_labels(None, k),
-        class_names=tuple(map(str, range(k))),
-        unit="feature units",
-    )
+    return Task(train, test, _labels(None, k), tuple(map(str, range(k))), unit="feature units")
 
 
 def _classes(y: ArrayLike, n: int) -> tuple[IntArray, int]:

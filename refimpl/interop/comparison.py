@@ -85,7 +85,6 @@ def compared(
     size = TwoLayerReLU(hidden.weight_size, hidden.bias_size, output.weight_size, output.bias_size)
     n = net.dim + net.n_hidden + 2 + hidden.roundings + output.roundings
     _require_meaning(name, dtype, n)
-    seen = skipped = 0
     unit = gamma(n, np.float64) + gamma(n, dtype)
     tiny = n * float(np.finfo(dtype).tiny) * (1 + size.W.sum()) * (1 + size.A.sum())
     seen = skipped = 0

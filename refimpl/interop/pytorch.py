@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -74,13 +75,19 @@ def from_torch(
     if torch is None or not isinstance(module, torch.nn.Module):
         check.fail("module", "a torch.nn.Module", type(module).__name__)
     _require_values(torch, module)
-    failures = []
     with evaluating(torch, module):
-        for names in _pairs(torch, module, hidden, output):
-            try:
-                return _read(torch, module, names, example)
-            except ValueError as error:
-                failures.append(error)
+        pairs = _pairs(torch, module, hidden, output)
+        return _first(pairs, lambda names: _read(torch, module, names, example))
+
+
+def _first(ways: Sequence[Any], read: Callable[[Any], TwoLayerReLU]) -> TwoLayerReLU:
+    """Return what is read in the first way in which it can be, or raise what the first raised."""
+    failures = []
+    for way in ways:
+        try:
+            return read(way)
+        except ValueError as error:
+            failures.append(error)
     raise failures[0]
 
 
@@ -189,20 +196,14 @@ def _read(torch: Any, module: Any, names: tuple[str, str], example: Any) -> TwoL
     candidates = [_folded(torch, run.module, events, names, by_name) for by_name in (True, False)]
     if candidates[0][0].roundings == candidates[1][0].roundings:
         del candidates[1]
-    failures = []
-    for hidden, output, last in candidates:
-        try:
-            return compared(
-                "module",
-                hidden,
-                output,
-                partial(run.logits, name=last),
-                dtype=run.numpy_dtype,
-                note=f" (layers that ran: {ran or 'none that can be seen'})",
-            )
-        except ValueError as error:
-            failures.append(error)
-    raise failures[0]
+    note = f" (layers that ran: {ran or 'none that can be seen'})"
+
+    def read(candidate: tuple[Layer, Layer, str | None]) -> TwoLayerReLU:
+        hidden, output, last = candidate
+        original = partial(run.logits, name=last)
+        return compared("module", hidden, output, original, dtype=run.numpy_dtype, note=note)
+
+    return _first(candidates, read)
 
 
 def _shape(example: Any, dim: int) -> tuple[int, ...]:

@@ -39,8 +39,7 @@ def outputs_batch(mine: Probe, truth: Probe, case: Case) -> None:
 
     Errors in blocks, remainders that are dropped and statistics taken over the batch show here.
     """
-    bound = tolerances.output_error(case.net, case.x, mine.unit)
-    mine.agree("F", mine.outputs(**case), truth.outputs(**case), bound)
+    outputs(mine, truth, case)
 
 
 @claim("E4-rescaling", "outputs", cases.forward())

@@ -232,16 +232,15 @@ class OneCoordinate(Plain):
 class GradientNotNormalised(Plain):
     """step_size times the gradient itself."""
 
-    def ascent(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any) -> Any:
-        return -self.input_gradient(W, b, A, c, x, y[:, None].astype(x.dtype))
+    def normalised(self, g: Any) -> Any:
+        return g
 
 
 @breaks("PGD-row-by-row")
 class GradientNormalisedOverBatch(Plain):
     """g/||g|| with the norm of the whole batch in place of each row's."""
 
-    def ascent(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any) -> Any:
-        g = -self.input_gradient(W, b, A, c, x, y[:, None].astype(x.dtype))
+    def normalised(self, g: Any) -> Any:
         return g / (np.linalg.norm(g) or 1.0)
 
 
@@ -266,8 +265,7 @@ class FirstAdversarialOnly(Plain):
 class GradientZeroByZero(Plain):
     """g/||g|| with g = 0."""
 
-    def ascent(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any) -> Any:
-        g = -self.input_gradient(W, b, A, c, x, y[:, None].astype(x.dtype))
+    def normalised(self, g: Any) -> Any:
         return g / np.linalg.norm(g, axis=1, keepdims=True)
 
     def better(self, *arguments: Any) -> Any:

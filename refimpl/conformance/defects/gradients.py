@@ -23,18 +23,16 @@ class GradientSummed(Plain):
 class NegativeNeuronsPositive(Plain):
     """|a_r| in place of a_r: the negative neurons learn the wrong class."""
 
-    def hidden(self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any) -> Any:
-        D = self.output_derivative(self.outputs(W, b, A, c, x), targets)
-        return (D @ np.abs(A)) * self.derivative(x @ W.T + b)
+    def back(self, D: Any, A: Any) -> Any:
+        return D @ np.abs(A)
 
 
 @breaks("E11-weight-gradient")
 class OneOverMMissing(Plain):
     """sign(a_r) in place of a_r."""
 
-    def hidden(self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any) -> Any:
-        D = self.output_derivative(self.outputs(W, b, A, c, x), targets)
-        return (D @ np.sign(A)) * self.derivative(x @ W.T + b)
+    def back(self, D: Any, A: Any) -> Any:
+        return D @ np.sign(A)
 
 
 @breaks("E11-weight-gradient")
@@ -49,10 +47,8 @@ class HiddenMaskMissing(Plain):
 class SquareLossGradient(Plain):
     """dL/df = (f - y)/n: the gradient of another loss."""
 
-    def output_derivative(self, F: Any, targets: Any) -> Any:
-        if F.shape[1] > 1:
-            return super().output_derivative(F, targets)
-        return (F - targets[:, None]) / len(F)
+    def logistic_derivative(self, f: Any, y: Any) -> Any:
+        return f - y
 
 
 @breaks("E11-slope")
@@ -109,10 +105,8 @@ class SoftmaxOverBatch(Plain):
 class OnehotMissing(Plain):
     """softmax(F)/n without the own class."""
 
-    def output_derivative(self, F: Any, targets: Any) -> Any:
-        if F.shape[1] == 1:
-            return super().output_derivative(F, targets)
-        return self.softmax(F) / len(F)
+    def multiclass_derivative(self, F: Any, onehot: Any) -> Any:
+        return self.softmax(F)
 
 
 @breaks("E9-gradient-large-margins")

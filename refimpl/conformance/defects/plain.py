@@ -42,7 +42,13 @@ class Plain(Adapter):
 
     def predict(self, W: Any, b: Any, A: Any, c: Any, x: Any) -> Any:
         F = self.outputs(W, b, A, c, x)
-        return np.sign(F[:, 0]) if len(A) == 1 else F.argmax(axis=1)
+        return self.sign(F[:, 0]) if len(A) == 1 else self.argmax(F)
+
+    def sign(self, f: Any) -> Any:
+        return np.sign(f)
+
+    def argmax(self, F: Any) -> Any:
+        return F.argmax(axis=1)
 
     def losses(self, F: Any, targets: Any) -> Any:
         """One loss for each row of F."""
@@ -63,10 +69,15 @@ class Plain(Adapter):
     def output_derivative(self, F: Any, targets: Any) -> Any:
         """dL/dF (n,K)."""
         if F.shape[1] == 1:
-            y = targets[:, None].astype(F.dtype)
-            return -y * self.sigmoid(-y * F) / len(F)
+            return self.logistic_derivative(F, targets[:, None].astype(F.dtype)) / len(F)
         onehot = np.arange(F.shape[1]) == targets[:, None]
-        return (self.softmax(F) - onehot.astype(F.dtype)) / len(F)
+        return self.multiclass_derivative(F, onehot.astype(F.dtype)) / len(F)
+
+    def logistic_derivative(self, f: Any, y: Any) -> Any:
+        return -y * self.sigmoid(-y * f)
+
+    def multiclass_derivative(self, F: Any, onehot: Any) -> Any:
+        return self.softmax(F) - onehot
 
     def sigmoid(self, m: Any) -> Any:
         small = np.exp(-np.abs(m))
@@ -79,7 +90,11 @@ class Plain(Adapter):
     def hidden(self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any) -> Any:
         """G (n,M)."""
         D = self.output_derivative(self.outputs(W, b, A, c, x), targets)
-        return (D @ A) * self.derivative(x @ W.T + b)
+        return self.back(D, A) * self.derivative(x @ W.T + b)
+
+    def back(self, D: Any, A: Any) -> Any:
+        """dL/dH (n,M) from dL/dF."""
+        return D @ A
 
     def parameter_gradients(self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any) -> Any:
         G = self.hidden(W, b, A, c, x, targets)
@@ -88,9 +103,7 @@ class Plain(Adapter):
     def input_gradient(self, W: Any, b: Any, A: Any, c: Any, x: Any, cotangent: Any) -> Any:
         return (self.derivative(x @ W.T + b) * (cotangent @ A)) @ W
 
-    def step(
-        self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any, learning_rate: float
-    ) -> Any:
+    def step(self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any, learning_rate: Any) -> Any:
         dW, db = self.parameter_gradients(W, b, A, c, x, targets)
         return W - learning_rate * dW, b - learning_rate * db
 
@@ -99,9 +112,13 @@ class Plain(Adapter):
     ) -> Any:
         losses = [self.loss(W, b, A, c, x, targets)]
         for _ in range(steps):
-            W, b = self.step(W, b, A, c, x, targets, learning_rate)
+            W, b, A = self.update(W, b, A, c, x, targets, learning_rate)
             losses.append(self.loss(W, b, A, c, x, targets))
         return W, b, A, np.array(losses)
+
+    def update(self, W: Any, b: Any, A: Any, *rest: Any) -> Any:
+        """All weights after a step; A is not trained."""
+        return *self.step(W, b, A, *rest), A
 
     def coefficients(
         self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any, learning_rate: float, steps: int
@@ -212,7 +229,9 @@ class Plain(Adapter):
 
     def ascent(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any) -> Any:
         """Return the unit direction in which the loss rises."""
-        g = -self.input_gradient(W, b, A, c, x, y[:, None].astype(x.dtype))
+        return self.normalised(-self.input_gradient(W, b, A, c, x, y[:, None].astype(x.dtype)))
+
+    def normalised(self, g: Any) -> Any:
         norm = np.linalg.norm(g, axis=1, keepdims=True)
         return g / np.where(norm > 0, norm, 1)
 

@@ -27,9 +27,7 @@ class GradientAscent(Plain):
 class WeightDecay(Plain):
     """W shrinks by 1e-4 times the learning rate."""
 
-    def step(
-        self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any, learning_rate: float
-    ) -> Any:
+    def step(self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any, learning_rate: Any) -> Any:
         moved, bias = super().step(W, b, A, c, x, targets, learning_rate)
         return moved - 1e-4 * learning_rate * W, bias
 
@@ -38,9 +36,7 @@ class WeightDecay(Plain):
 class BiasAfterWeights(Plain):
     """b takes its gradient at the new W."""
 
-    def step(
-        self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any, learning_rate: float
-    ) -> Any:
+    def step(self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any, learning_rate: Any) -> Any:
         moved, _ = super().step(W, b, A, c, x, targets, learning_rate)
         _, bias = super().step(moved, b, A, c, x, targets, learning_rate)
         return moved, bias
@@ -50,9 +46,7 @@ class BiasAfterWeights(Plain):
 class NormalisedStep(Plain):
     """The gradient is scaled to norm 1."""
 
-    def step(
-        self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any, learning_rate: float
-    ) -> Any:
+    def step(self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any, learning_rate: Any) -> Any:
         dW, db = self.parameter_gradients(W, b, A, c, x, targets)
         norm = np.sqrt((dW**2).sum() + (db**2).sum()) or 1.0
         return W - learning_rate * dW / norm, b - learning_rate * db / norm
@@ -105,17 +99,11 @@ class LossesBeforeSteps(Plain):
 class OutputLayerTrained(Plain):
     """A takes gradient steps too."""
 
-    def train(
-        self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any, learning_rate: float, steps: int
-    ) -> Any:
-        losses = [self.loss(W, b, A, c, x, targets)]
-        for _ in range(steps):
-            D = self.output_derivative(self.outputs(W, b, A, c, x), targets)
-            dA = D.T @ self.activation(x @ W.T + b)
-            W, b = self.step(W, b, A, c, x, targets, learning_rate)
-            A = A - learning_rate * dA
-            losses.append(self.loss(W, b, A, c, x, targets))
-        return W, b, A, np.array(losses)
+    def update(self, W: Any, b: Any, A: Any, c: Any, x: Any, *rest: Any) -> Any:
+        targets, learning_rate = rest
+        D = self.output_derivative(self.outputs(W, b, A, c, x), targets)
+        dA = D.T @ self.activation(x @ W.T + b)
+        return *self.step(W, b, A, c, x, *rest), A - learning_rate * dA
 
 
 @breaks("E13-no-steps")
