@@ -13,12 +13,16 @@ Walks are named by hashes: of two that have the same by chance one would be lost
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from refimpl import decisions
 from refimpl._arrays import Array, IntArray
-from refimpl.radius.geometry import Flags, Target
+from refimpl.decisions import Decision
+from refimpl.network import TwoLayerReLU
+from refimpl.radius.geometry import FLOOR, Flags
 from refimpl.radius.region import Space
 from refimpl.radius.support import nearest_on
 
@@ -46,26 +50,48 @@ class Pieces(NamedTuple):
         return Pieces(*fields)
 
 
+def names(sample: IntArray, target: IntArray, on: Flags) -> IntArray:
+    """Hashes (S,) of pieces."""
+    factors = np.random.default_rng(0).integers(2**63, size=on.shape[1] + 2)
+    return np.asarray(np.column_stack((on.astype(np.int64), sample, target)) @ factors)
+
+
+def nearest_of_each(sample: IntArray, distance: Array) -> IntArray:
+    """Index of the least distance of each sample that is there."""
+    order = np.argsort(distance, kind="stable")
+    return np.asarray(order[np.unique(sample[order], return_index=True)[1]])
+
+
 class Walks:
     """All targets that some samples have, as arrays, and the steps to them.
 
-    Samples x (n,d) have preactivations z (n,M) and `aims`, the targets of each, which `targets`
-    lists. Constraints (T,I) are padded with copies of the last one.
+    Samples x (n,d) have labels y (n,) and preactivations z (n,M). `aims` (n,2) are the first of the
+    targets of each sample's label, and the one after the last. Constraints alpha (T,I,M) and beta
+    (T,I) are padded with copies of the last one.
     """
 
     def __init__(
-        self, space: Space, targets: list[Target], aims: list[list[int]], x: Array, z: Array
+        self, space: Space, net: TwoLayerReLU, decision: Decision, x: Array, y: IntArray, z: Array
     ) -> None:
         self.space, self.x, self.z = space, x, z
-        most = max(len(target.beta) for target in targets)
-        rows = [np.minimum(np.arange(most), len(target.beta) - 1) for target in targets]
-        self.alpha = np.array([t.alpha[row] for t, row in zip(targets, rows, strict=True)])
-        self.beta = np.array([t.beta[row] for t, row in zip(targets, rows, strict=True)])
+        labels, of_sample = np.unique(y, return_inverse=True)
+        matrices = [decisions.targets(label, decision, net.n_outputs) for label in labels.tolist()]
+        most = max(D.shape[1] for D in matrices)
+        D = np.concatenate([D[:, np.minimum(np.arange(most), D.shape[1] - 1)] for D in matrices])
+        self.alpha, self.beta = D @ net.A, D @ net.c  # (E30)
         self.used: Flags = np.any(self.alpha != 0, axis=1)
         self.branching: Flags = np.any(self.alpha < 0, axis=1)
-        self.norms = space.geometry.norms
-        self.sample = np.repeat(np.arange(len(x)), [len(each) for each in aims])
-        self.target = np.concatenate([np.array(each, np.int64) for each in aims])
+        self.sizes = np.abs(D) @ np.abs(net.A), np.abs(D) @ np.abs(net.c)
+        geometry = space.geometry
+        self.norms, self.U = geometry.norms, geometry.U
+        self.reach = np.abs(x) @ np.abs(net.W).T + geometry.bias
+        self.through_gram = space.plain and len(self.U) <= 2 * self.U.shape[1]
+        ends = np.cumsum([len(D) for D in matrices])
+        self.aims = np.column_stack((ends - [len(D) for D in matrices], ends))[of_sample]
+        counts = self.aims[:, 1] - self.aims[:, 0]
+        self.sample = np.repeat(np.arange(len(x)), counts)
+        first = np.cumsum(counts) - counts
+        self.target = np.arange(len(self.sample)) + (self.aims[:, 0] - first)[self.sample]
 
     def around(self, count: int, rng: np.random.Generator) -> Pieces:
         """Pieces that walks visit which start around each sample, from about `count` pieces.
@@ -102,7 +128,7 @@ class Walks:
 
     def _scattered(self, index: IntArray, rng: np.random.Generator) -> Flags:
         """Neurons on at random points, along random combinations of the neurons' weights."""
-        sample, U = self.sample[index], self.space.geometry.U
+        sample, U = self.sample[index], self.U
         z = self.z[sample]
         direction = rng.standard_normal(z.shape) @ U
         length = np.linalg.norm(direction, axis=1)
@@ -121,22 +147,46 @@ class Walks:
 
     def walk(self, walks: Pieces) -> Pieces:
         """Go from piece to piece, to none twice: all pieces that are visited."""
-        names = np.random.default_rng(0).integers(2**63, size=walks.on.shape[1] + 2)
         seen, visited = np.zeros(0, np.int64), []
         for _ in range(_STEPS):
-            keys = np.column_stack((walks.on.astype(np.int64), walks.sample, walks.target)) @ names
-            keys, first = np.unique(keys, return_index=True)
+            keys, first = np.unique(names(walks.sample, walks.target, walks.on), return_index=True)
             new = ~np.isin(keys, seen)
             if not new.any():
                 break
             seen, walks = np.append(seen, keys[new]), walks.take(first[new])
-            c, bound, row = self.step(walks)
-            on = self.z[walks.sample] + c @ self.space.geometry.U.T > 0
-            met = np.isfinite(bound) & ~(self.used[walks.target] & (on != walks.on)).any(axis=1)
+            z, bound, row = self._preactivations(walks)
+            on = z > 0
+            elsewhere = self.used[walks.target] & (on != walks.on) & (z != 0)
+            met = np.isfinite(bound) & ~elsewhere.any(axis=1)
             visited.append(walks._replace(bound=bound, met=met, row=row))
             walks = visited[-1]._replace(on=on).take(np.isfinite(bound) & ~met)
         fields: list[Any] = [np.concatenate(parts) for parts in zip(*visited, strict=True)]
         return Pieces(*fields)
+
+    def _preactivations(self, pieces: Pieces) -> tuple[Array, Array, IntArray]:
+        """Preactivations (S,M) of what `step` finds, and the rest of it."""
+        z = self.z[pieces.sample]
+        if not self.through_gram:
+            c, bound, row = self.step(pieces)
+            return z + c @ self.U.T, bound, row
+        best, ends = np.full(len(z), -math.inf), np.zeros_like(z)
+        rows = np.zeros(len(z), np.int64)
+        for i, q, level in self._planes(pieces, z):
+            across = q @ self.space.geometry.gram
+            square = np.einsum("ij,ij->i", q, across)
+            step = np.where(level > 0, level / np.where(square > 0, square, 0.0), 0.0)
+            distance = step * np.sqrt(square)
+            farther = distance > best
+            best[farther], rows[farther] = distance[farther], i
+            ends[farther] = (z - step[:, None] * across)[farther]
+        return ends, best, rows
+
+    def _planes(self, pieces: Pieces, z: Array) -> Iterator[tuple[int, Array, Array]]:
+        """Affine functions of pieces' constraints: index, q (S,M), and value at the sample (S,)."""
+        for i in range(self.beta.shape[1]):
+            q = self.alpha[pieces.target, i] * pieces.on
+            level = np.einsum("ij,ij->i", q, z) + self.beta[pieces.target, i]
+            yield i, q, np.maximum(level, 0.0)
 
     def step(self, pieces: Pieces) -> tuple[Array, Array, IntArray]:
         """Nearest points (S,p) of the zeros of pieces' affine functions, and their distances.
@@ -144,25 +194,32 @@ class Walks:
         Of several constraints the farthest, whose index is the last result, counts. inf: there are
         no zeros in the box.
         """
-        z, U = self.z[pieces.sample], self.space.geometry.U
-        best, c = np.full(len(z), -math.inf), np.zeros((len(z), U.shape[1]))
+        z = self.z[pieces.sample]
+        best, c = np.full(len(z), -math.inf), np.zeros((len(z), self.U.shape[1]))
         row = np.zeros(len(z), np.int64)
-        for i in range(self.beta.shape[1]):
-            q = self.alpha[pieces.target, i] * pieces.on
-            level = np.einsum("ij,ij->i", q, z) + self.beta[pieces.target, i]
-            point, distance = self._nearest(pieces.sample, q @ U, np.maximum(level, 0.0))
+        for i, q, level in self._planes(pieces, z):
+            point, distance = self._nearest(pieces.sample, q @ self.U, level)
             farther = distance > best
             best[farther], c[farther], row[farther] = distance[farther], point[farther], i
         return c, best, row
 
-    def nearest_met(self, pieces: Pieces) -> dict[int, tuple[Pieces, Array]]:
+    def nearest_met(self, pieces: Pieces) -> tuple[Pieces, Array]:
         """For samples that have one, the nearest piece that is met, and its point (p,)."""
-        met = np.flatnonzero(pieces.met)
-        met = met[np.argsort(-pieces.bound[met])]
-        last = {int(pieces.sample[k]): k for k in met.tolist()}
-        found = pieces.take(np.array(list(last.values()), np.int64))
-        c = self.step(found)[0]
-        return {i: (found.take(np.array([k])), c[k]) for k, i in enumerate(last)}
+        found = pieces.take(pieces.met)
+        found = found.take(nearest_of_each(found.sample, found.bound))
+        return found, self.step(found)[0]
+
+    def noise(self, sample: IntArray, target: IntArray, distance: Array) -> Array:
+        """Bound the rounding error of constraints (S,I) that far from samples."""
+        reach = self.reach[sample] + distance[:, None] * self.norms
+        size, constant = self.sizes
+        error = np.einsum("bim,bm->bi", size[target], reach) + constant[target]
+        return self.space.geometry.rounding * error + FLOOR
+
+    def values(self, target: IntArray, z: Array) -> Array:
+        """Constraints (S,I) at preactivations z (S,M)."""
+        relu = np.maximum(z, 0.0)
+        return np.einsum("bim,bm->bi", self.alpha[target], relu) + self.beta[target]
 
     def _nearest(self, sample: IntArray, g: Array, level: Array) -> tuple[Array, Array]:
         """Nearest c (S,p) with level + <g, c> <= 0, and its length."""
