@@ -29,7 +29,7 @@ _ROUNDS = 3  # of these
 _NEIGHBOURS = 3  # times that the pieces beside the nearest one are looked at
 _GROWTH = (4.0, 2.0**12)  # lengths of the region that is looked at until a point is found
 _CLOSE = 1e-9  # relative: a point nearer by less is not looked for
-_BEYOND = (0.0, *(2.0**-bits for bits in (48, 44, 40, 36, 32)))  # what points are pushed out by
+_BEYOND = (0.0, *(2.0**-bits for bits in (48, 44, 40, 36, 32, 28)))  # what points are pushed out by
 _POINTS = 3  # that are tried, where the nearest cannot be evaluated as adversarial
 
 
@@ -189,7 +189,7 @@ def _pushed(
     """
     x_adv, left = x.copy(), np.ones(len(x), np.bool_)
     for tie in (False, True):
-        for beyond in _BEYOND if not tie or space.box is not None else ():
+        for beyond in sorted(_BEYOND, reverse=tie):
             rows = np.flatnonzero(left)
             if len(rows) == 0:
                 break

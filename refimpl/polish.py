@@ -20,6 +20,7 @@ found so is at least as near.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,15 +58,15 @@ class Polished(NamedTuple):
         return Polished(self.pieces.take(index), *fields)
 
 
-def joined(parts: list[Any]) -> Any:
-    """Several `Pieces` as one."""
-    return type(parts[0])(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+def _joined(parts: list[Polished]) -> Polished:
+    arrays: list[Any] = [np.concatenate(each) for each in zip(*(p[1:] for p in parts), strict=True)]
+    return Polished(Pieces.join([part.pieces for part in parts]), *arrays)
 
 
 def nearest(walks: Walks, pieces: Pieces) -> Polished:
     """Find the nearest adversarial points of samples that have one: in pieces, and beside these."""
     best, seen = _met(walks, pieces), np.zeros(0, np.int64)
-    pieces = joined([pieces, beside(walks, best)])
+    pieces = Pieces.join([pieces, beside(walks, best)])
     for count in _COUNTS:
         limit = np.full(len(walks.x), np.inf)
         limit[best.pieces.sample] = best.distance * (1 - _CLOSE)
@@ -78,11 +79,9 @@ def nearest(walks: Walks, pieces: Pieces) -> Polished:
         found = polish(walks, pieces.take(chosen))
         found = found.take(found.distance < limit[found.pieces.sample])
         found = found.take(nearest_of_each(found.pieces.sample, found.distance))
-        pieces = joined([pieces, beside(walks, found)])
+        pieces = Pieces.join([pieces, beside(walks, found)])
         old = best.take(~np.isin(best.pieces.sample, found.pieces.sample))
-        best = Polished(joined([old.pieces, found.pieces]), *(
-            np.concatenate(arrays) for arrays in zip(old[1:], found[1:], strict=True)
-        ))
+        best = _joined([old, found])
     return best
 
 
@@ -140,115 +139,156 @@ def beside(walks: Walks, found: Polished) -> Pieces:
     return pieces.take(row)._replace(on=on, bound=bound[row, neuron])
 
 
+@dataclass
 class _State:
     """What is held of each piece (B,): kinks, neurons on, tight constraints, free coordinates."""
 
-    def __init__(self, walks: Walks, pieces: Pieces) -> None:
-        U = walks.U
-        self.walks, self.U = walks, U
-        self.sample, self.target, self.on = pieces.sample, pieces.target, pieces.on.copy()
-        self.z0 = walks.z[self.sample]
-        self.alpha, self.beta = walks.alpha[self.target], walks.beta[self.target]
-        self.beta += _SHIFT * walks.noise(self.sample, self.target, pieces.bound)
-        branching = walks.branching[self.target]
-        self.own, self.branching = walks.used[self.target] & ~branching, branching
-        self.kink = np.zeros_like(self.on)
-        self.tight = np.arange(self.beta.shape[1]) == pieces.row[:, None]
-        self.free = np.ones((len(self.on), U.shape[1]), np.bool_)
-        self.c = np.zeros(self.free.shape)
+    walks: Walks
+    pieces: Pieces
+    on: Flags
+    kink: Flags
+    tight: Flags
+    free: Flags
+    c: Array
+    z0: Array
+    alpha: Array
+    beta: Array
+    branching: Flags
+    own: Flags
+    fewest: IntArray
+    z: Array
+    weights: Array
+    q: Array
+
+    @classmethod
+    def of(cls, walks: Walks, pieces: Pieces) -> _State:
+        """Hold what a piece's walk ended with."""
+        sample, target, on = pieces.sample, pieces.target, pieces.on
+        alpha, branching = walks.alpha[target], walks.branching[target]
+        beta = walks.beta[target] + _SHIFT * walks.noise(sample, target, pieces.bound)
+        c, free = np.zeros((len(on), walks.U.shape[1])), np.ones(1, np.bool_)
         if walks.space.box is not None:
-            self.c = walks.step(pieces)[0]
-            row = self.alpha[np.arange(len(self.on)), pieces.row] * self.on
-            self.free = unclipped(row @ U, self.c)
-        self.fewest = np.full(len(self.on), self.on.shape[1] + 1)
-        self.z, self.weights = self.z0.copy(), np.zeros(self.beta.shape)
-        self.q = np.zeros_like(self.z)
+            c = walks.step(pieces)[0]
+            free = unclipped((alpha[np.arange(len(on)), pieces.row] * on) @ walks.U, c)
+        z0 = walks.z[sample]
+        return cls(
+            walks,
+            pieces,
+            on=on,
+            kink=pieces.kink,
+            tight=np.arange(beta.shape[1]) == pieces.row[:, None],
+            free=np.broadcast_to(free, c.shape),
+            c=c,
+            z0=z0,
+            alpha=alpha,
+            beta=beta,
+            branching=branching,
+            own=walks.used[target] & ~branching,
+            fewest=np.full(len(on), on.shape[1] + 1),
+            z=z0,
+            weights=np.zeros_like(beta),
+            q=np.zeros_like(z0),
+        )
 
-    def pivot(self, left: IntArray, single: bool) -> Flags:
-        """Solve with what is held, and change what is wrong: whether nothing was."""
-        kink, on, own, z0 = self.kink[left], self.on[left], self.own[left], self.z0[left]
-        weights, share, fixed = self._solve(left, kink, on, z0)
-        z = self.z[left] = z0 + self.c[left] @ self.U.T
-        gamma = np.einsum("bi,bim->bm", weights, self.alpha[left])
-        self.weights[left], self.q[left] = weights, np.where(kink, share, gamma * on)
-        zero = _ZERO * (np.abs(z0) + np.abs(z))
-        crossed = own & ~kink & np.where(on, z < -zero, z > zero)
+    def take(self, index: Flags) -> _State:
+        """Return some of the pieces."""
+        arrays = {
+            name: value[index]
+            for name, value in vars(self).items()
+            if name not in ("walks", "pieces")
+        }
+        return replace(self, pieces=self.pieces.take(index), **arrays)
+
+    def pivot(self, single: bool) -> Flags:
+        """Solve with what is held, and change what is wrong: whether nothing was (B,)."""
+        on, kink, share, right, dead = self.on, self.kink, *self._solve()
+        self.z = z = self.z0 + self.c @ self.walks.U.T
+        gamma = np.einsum("bi,bim->bm", self.weights, self.alpha)
+        self.q = np.where(kink, share, gamma * on)
+        zero = _ZERO * (np.abs(self.z0) + np.abs(z))
+        crossed = np.where(on, z < -zero, z > zero)
         off, over = kink & (share < -_ZERO * gamma), kink & (share > gamma * (1 + _ZERO))
-        wrong = self._fewer(left, crossed | off | over, single)
-        self.kink[left] = kink ^ wrong
-        self.on[left] = (on | (wrong & over)) & ~(wrong & off)
-        right = fixed & ~wrong.any(axis=1)
+        wrong = self._fewer((crossed & self.own & ~kink) | off | over, single)
+        self.kink, self.on = kink ^ wrong, (on | (wrong & over)) & ~(wrong & off)
+        right &= ~wrong.any(axis=1)
         if self.beta.shape[1] > 1:
-            right &= self._tighten(left, z, zero)
-        moved = self.branching[left] & np.where(on, z < -zero, z > zero) & right[:, None]
-        self.on[left] ^= moved
-        return right & ~moved.any(axis=1)
+            right &= self._tighten(zero)
+        moved = crossed & self.branching & (right | (not single))[:, None]
+        self.on = self.on ^ moved
+        return (dead & single) | (right & ~moved.any(axis=1))
 
-    def _solve(
-        self, left: IntArray, kink: Flags, on: Flags, z0: Array
-    ) -> tuple[Array, Array, Flags]:
-        """Find c: its multipliers of constraints and of neurons, and if sides stay."""
-        alpha, beta, tight = self.alpha[left], self.beta[left], self.tight[left]
-        order = np.argsort(~kink, axis=1, kind="stable")[:, : kink.sum(axis=1).max()]
-        held = np.concatenate((tight, np.take_along_axis(kink, order, 1)), axis=1)
-        q = alpha * (on & ~kink)[:, None]
-        level = np.einsum("bim,bm->bi", q, z0) + beta
-        level = np.concatenate((level, np.take_along_axis(z0, order, 1)), axis=1) * held
-        V = np.concatenate((q @ self.U, self.U[order]), axis=1) * held[:, :, None]
-        free = self.free[left]
-        plain = self.walks.space.box is None
+    def _solve(self) -> tuple[Array, Flags, Flags]:
+        """Find c and its multipliers: those of neurons (B,M), and if free coordinates stay free."""
+        U, plain, count = self.walks.U, self.walks.space.box is None, self.beta.shape[1]
+        order = np.argsort(~self.kink, axis=1, kind="stable")[:, : self.kink.sum(axis=1).max()]
+        held = np.concatenate((self.tight, np.take_along_axis(self.kink, order, 1)), axis=1)
+        q = self.alpha * (self.on & ~self.kink)[:, None]
+        level = np.einsum("bim,bm->bi", q, self.z0) + self.beta
+        level = np.concatenate((level, np.take_along_axis(self.z0, order, 1)), axis=1) * held
+        V = np.concatenate((q @ U, U[order]), axis=1) * held[:, :, None]
+        part = V
         if not plain:
-            level += np.einsum("brp,bp->br", V, np.where(free, 0.0, self.c[left]))
-        part = V if plain else V * free[:, None]
+            level += np.einsum("brp,bp->br", V, np.where(self.free, 0.0, self.c))
+            part = V * self.free[:, None]
         gram = part @ part.transpose(0, 2, 1)
         diagonal = np.einsum("brr->br", gram)
+        dead = (self.tight & (diagonal[:, :count] == 0) & (level[:, :count] > 0)).any(axis=1)
         rows = np.arange(gram.shape[1])
         gram[:, rows, rows] += np.where(diagonal > 0, _RIDGE * diagonal, 1.0)
-        mu = np.linalg.solve(gram, level[:, :, None])[:, :, 0]
-        v = -np.einsum("br,brp->bp", mu, V)
-        fixed = np.ones(len(left), np.bool_)
+        mu = np.linalg.solve(gram, level[:, :, None])[:, :, 0] * held
+        c, right = -np.einsum("br,brp->bp", mu, V), np.ones(len(mu), np.bool_)
         if not plain:
-            c = self.walks.within(self.sample[left], v)
-            inside = (v == c) & (free | (np.abs(c - self.c[left]) > _ZERO * np.abs(c)))
-            fixed = ~(inside != free).any(axis=1)
-            self.free[left], v = inside, c
-        self.c[left] = v
-        share, count = np.zeros_like(z0), self.beta.shape[1]
-        np.put_along_axis(share, order, mu[:, count:] * held[:, count:], 1)
-        return mu[:, :count] * tight, share, fixed
+            v, c = c, self.walks.within(self.pieces.sample, c)
+            free = (v == c) & (self.free | (np.abs(c - self.c) > _ZERO * np.abs(c)))
+            right = (free == self.free).all(axis=1)
+            self.free = free
+        self.c, self.weights = c, mu[:, :count]
+        share = np.zeros_like(self.z0)
+        np.put_along_axis(share, order, mu[:, count:], 1)
+        return share, right, dead
 
-    def _fewer(self, left: IntArray, wrong: Flags, single: bool) -> Flags:
+    def _fewer(self, wrong: Flags, single: bool) -> Flags:
         """Neurons to change: those that are wrong, or the last of them where they grew no fewer."""
         count = wrong.sum(axis=1)
         if single:
-            stuck = (count >= self.fewest[left]) & (count > 0)
+            stuck = (count >= self.fewest) & (count > 0)
             last = wrong.shape[1] - 1 - wrong[:, ::-1].argmax(axis=1)
             wrong[stuck] &= np.arange(wrong.shape[1]) == last[stuck, None]
-        self.fewest[left] = np.minimum(self.fewest[left], count)
+        self.fewest = np.minimum(self.fewest, count)
         return wrong
 
-    def _tighten(self, left: IntArray, z: Array, zero: Array) -> Flags:
+    def _tighten(self, zero: Array) -> Flags:
         """Hold the constraints that are violated, and none that pushes: whether that is as before."""
-        on = np.where(self.own[left], z > 0, self.on[left])
-        alpha, tight = self.alpha[left], self.tight[left]
-        h = np.einsum("bim,bm->bi", alpha, on * z) + self.beta[left]
-        rounding = np.einsum("bim,bm->bi", np.abs(alpha), zero)
-        new = np.where(tight, self.weights[left] >= 0, h > rounding)
-        self.tight[left] = new
-        return np.asarray((new == tight).all(axis=1))
+        z = np.where(self.own, self.z > 0, self.on) * self.z
+        h = np.einsum("bim,bm->bi", self.alpha, z) + self.beta
+        rounding = np.einsum("bim,bm->bi", np.abs(self.alpha), zero)
+        tight = np.where(self.tight, self.weights >= 0, h > rounding)
+        same = (tight == self.tight).all(axis=1)
+        self.tight = tight
+        return np.asarray(same)
+
+    def result(self) -> Polished:
+        """Return what was found."""
+        walks, sample, target = self.walks, self.pieces.sample, self.pieces.target
+        distance = np.sqrt(np.einsum("ij,ij->i", self.c, self.c))
+        met = walks.values(target, self.z) <= -walks.noise(sample, target, distance)
+        on = np.where(self.branching | self.kink, self.on, self.z > 0)
+        pieces = self.pieces._replace(on=on, kink=self.kink)
+        distance = np.where(met.all(axis=1), distance, np.inf)
+        return Polished(pieces, self.c, self.q, self.weights, distance)
 
 
 def polish(walks: Walks, pieces: Pieces) -> Polished:
-    """Find the nearest points of pieces, and of those where these lie, as far as pivots lead."""
-    state = _State(walks, pieces)
-    left = np.arange(len(pieces.sample))
+    """Find the nearest points of pieces, and of those where these lie, as far as pivots lead.
+
+    In no order.
+    """
+    state, found = _State.of(walks, pieces), []
     for k in range(_PIVOTS):
-        left = left[~state.pivot(left, k >= _BLOCKS)]
-        if len(left) == 0:
+        done = state.pivot(k >= _BLOCKS)
+        if done.all():
             break
-    distance = np.sqrt(np.einsum("ij,ij->i", state.c, state.c))
-    noise = walks.noise(pieces.sample, pieces.target, distance)
-    met = (walks.values(pieces.target, state.z) <= -noise).all(axis=1)
-    distance = np.where(met, distance, np.inf)
-    pieces = pieces._replace(on=np.where(state.branching, state.on, state.z > 0))
-    return Polished(pieces, state.c, state.q, state.weights, distance)
+        if 2 * done.sum() >= len(done):  # what is done stays as it is
+            found.append(state.take(done).result())
+            state = state.take(~done)
+    return _joined([*found, state.result()])

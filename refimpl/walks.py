@@ -34,7 +34,7 @@ class Pieces(NamedTuple):
     """Pieces (S,): of which sample and target, neurons on (S,M), bound, and whether it is met.
 
     `met` says that the point of that norm lies in the piece, and so is adversarial; `row` is the
-    constraint that bounds the piece.
+    constraint that bounds the piece, and `kink` has neurons that are known to be at their kinks.
     """
 
     sample: IntArray
@@ -43,6 +43,13 @@ class Pieces(NamedTuple):
     bound: Array
     met: Flags
     row: IntArray
+    kink: Flags
+
+    @staticmethod
+    def join(parts: list[Pieces]) -> Pieces:
+        """Return them in one."""
+        fields: list[Any] = [np.concatenate(each) for each in zip(*parts, strict=True)]
+        return Pieces(*fields)
 
     def take(self, index: IntArray | Flags) -> Pieces:
         """Return some of them."""
@@ -108,7 +115,7 @@ class Walks:
         unknown = np.full(len(index), math.nan)
         rows = np.zeros(len(index), np.int64)
         sample, target = self.sample[index], self.target[index]
-        return self.walk(Pieces(sample, target, on, unknown, rows > 0, rows))
+        return self.walk(Pieces(sample, target, on, unknown, rows > 0, rows, np.zeros_like(on)))
 
     def _on(self, index: IntArray) -> Flags:
         """Neurons on at the samples of some aims."""
@@ -160,8 +167,7 @@ class Walks:
             met = np.isfinite(bound) & ~elsewhere.any(axis=1)
             visited.append(walks._replace(bound=bound, met=met, row=row))
             walks = visited[-1]._replace(on=on).take(np.isfinite(bound) & ~met)
-        fields: list[Any] = [np.concatenate(parts) for parts in zip(*visited, strict=True)]
-        return Pieces(*fields)
+        return Pieces.join(visited)
 
     def _preactivations(self, pieces: Pieces) -> tuple[Array, Array, IntArray]:
         """Preactivations (S,M) of what `step` finds, and the rest of it."""
