@@ -14,7 +14,7 @@ from refimpl.network import TwoLayerReLU
 from refimpl.radius import ties
 from refimpl.radius.answer import attain
 from refimpl.radius.ball import Ball
-from refimpl.polish import nearest
+from refimpl.polish import nearest, polish
 from refimpl.radius.geometry import Flags, Target, in_range, targets_of
 from refimpl.radius.incumbent import Incumbent, Point, Polished
 from refimpl.radius.leaf import Multipliers
@@ -23,7 +23,7 @@ from refimpl.radius.region import Space
 from refimpl.radius.search import length_in_sight
 from refimpl.walks import Pieces, Walks
 
-_STARTS = 48  # of the walks of a sample
+_STARTS = 16, 48  # of the walks of a sample, in l2 and in other norms
 _POLISHED = 6  # pieces of a sample at once, the ones with the least bounds
 _ROUNDS = 3  # of these
 _NEIGHBOURS = 3  # times that the pieces beside the nearest one are looked at
@@ -110,14 +110,20 @@ def _near(
 ) -> Array:
     """Find near adversarial points (n,d) of samples that are classified correctly."""
     walks = Walks(space, question.net, question.decision, x, y, z)
-    pieces = walks.around(_STARTS, rng)
+    pieces = walks.around(_STARTS[space.norm != 2], rng)
     x_adv, left = x.copy(), np.ones(len(x), np.bool_)
     if space.norm == 2:
         found = nearest(walks, pieces)
-        some = found.pieces.sample
-        perturbation = -found.q @ question.net.W if space.plain else found.c
-        guard = walks.noise(some, found.pieces.target, found.distance).max(axis=1)
-        x_adv[some], left[some] = _pushed(question, space, perturbation, x[some], y[some], guard)
+        for again in (True, False):
+            some = found.pieces.sample
+            perturbation = -found.q @ question.net.W if space.plain else found.c
+            guard = walks.noise(some, found.pieces.target, found.distance).max(axis=1)
+            ends = _pushed(question, space, perturbation, x[some], y[some], guard)
+            x_adv[some], left[some] = ends
+            if not again or not left[some].any():
+                break
+            found = polish(walks, found.pieces.take(ends[1]), np.full(len(x), np.inf))
+            found = found.take(np.isfinite(found.distance))
     rest = np.flatnonzero(left)
     if len(rest) > 0:
         incumbents = _searches(question, walks, pieces, rest, y)

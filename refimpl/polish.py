@@ -76,7 +76,7 @@ def nearest(walks: Walks, pieces: Pieces) -> Polished:
         if len(chosen) == 0:
             break
         seen = np.append(seen, keys[chosen])
-        found = polish(walks, pieces.take(chosen))
+        found = polish(walks, pieces.take(chosen), limit)
         found = found.take(found.distance < limit[found.pieces.sample])
         found = found.take(nearest_of_each(found.pieces.sample, found.distance))
         pieces = Pieces.join([pieces, beside(walks, found)])
@@ -159,9 +159,10 @@ class _State:
     z: Array
     weights: Array
     q: Array
+    limit: Array
 
     @classmethod
-    def of(cls, walks: Walks, pieces: Pieces) -> _State:
+    def of(cls, walks: Walks, pieces: Pieces, limit: Array) -> _State:
         """Hold what a piece's walk ended with."""
         sample, target, on = pieces.sample, pieces.target, pieces.on
         alpha, branching = walks.alpha[target], walks.branching[target]
@@ -188,6 +189,7 @@ class _State:
             z=z0,
             weights=np.zeros_like(beta),
             q=np.zeros_like(z0),
+            limit=limit[sample],
         )
 
     def take(self, index: Flags) -> _State:
@@ -201,51 +203,81 @@ class _State:
 
     def pivot(self, single: bool) -> Flags:
         """Solve with what is held, and change what is wrong: whether nothing was (B,)."""
-        on, kink, share, right, dead = self.on, self.kink, *self._solve()
-        self.z = z = self.z0 + self.c @ self.walks.U.T
+        on, kink = self.on, self.kink
+        self.weights, share, dead = self._multipliers()
         gamma = np.einsum("bi,bim->bm", self.weights, self.alpha)
         self.q = np.where(kink, share, gamma * on)
-        zero = _ZERO * (np.abs(self.z0) + np.abs(z))
-        crossed = np.where(on, z < -zero, z > zero)
+        right = self._move()
+        zero = _ZERO * (np.abs(self.z0) + np.abs(self.z))
+        crossed = np.where(on, self.z < -zero, self.z > zero)
         off, over = kink & (share < -_ZERO * gamma), kink & (share > gamma * (1 + _ZERO))
         wrong = self._fewer((crossed & self.own & ~kink) | off | over, single)
         self.kink, self.on = kink ^ wrong, (on | (wrong & over)) & ~(wrong & off)
         right &= ~wrong.any(axis=1)
         if self.beta.shape[1] > 1:
             right &= self._tighten(zero)
-        moved = crossed & self.branching & (right | (not single))[:, None]
-        self.on = self.on ^ moved
-        return (dead & single) | (right & ~moved.any(axis=1))
+        moved = crossed & self.branching
+        if single:  # the others have settled before
+            moved &= right[:, None]
+        self.on ^= moved
+        right &= ~moved.any(axis=1)
+        return right | dead | (self.lengths() >= self.limit) if single else right
 
-    def _solve(self) -> tuple[Array, Flags, Flags]:
-        """Find c and its multipliers: those of neurons (B,M), and if free coordinates stay free."""
-        U, plain, count = self.walks.U, self.walks.space.box is None, self.beta.shape[1]
+    def _multipliers(self) -> tuple[Array, Array, Flags]:
+        """Multipliers of constraints (B,I) and of kinks (B,M), and where nothing can be gained."""
         order = np.argsort(~self.kink, axis=1, kind="stable")[:, : self.kink.sum(axis=1).max()]
         held = np.concatenate((self.tight, np.take_along_axis(self.kink, order, 1)), axis=1)
         q = self.alpha * (self.on & ~self.kink)[:, None]
         level = np.einsum("bim,bm->bi", q, self.z0) + self.beta
-        level = np.concatenate((level, np.take_along_axis(self.z0, order, 1)), axis=1) * held
-        V = np.concatenate((q @ U, U[order]), axis=1) * held[:, :, None]
-        part = V
-        if not plain:
-            level += np.einsum("brp,bp->br", V, np.where(self.free, 0.0, self.c))
-            part = V * self.free[:, None]
-        gram = part @ part.transpose(0, 2, 1)
-        diagonal = np.einsum("brr->br", gram)
-        dead = (self.tight & (diagonal[:, :count] == 0) & (level[:, :count] > 0)).any(axis=1)
-        rows = np.arange(gram.shape[1])
+        level = np.concatenate((level, np.take_along_axis(self.z0, order, 1)), axis=1)
+        gram = self._products(q, order) if self.walks.through_gram else self._inner(q, order, level)
+        gram *= held[:, :, None] & held[:, None]
+        level *= held
+        rows, count = np.arange(gram.shape[1]), self.beta.shape[1]
+        diagonal = gram[:, rows, rows]
+        dead = (level > 0) & (diagonal == 0)
         gram[:, rows, rows] += np.where(diagonal > 0, _RIDGE * diagonal, 1.0)
-        mu = np.linalg.solve(gram, level[:, :, None])[:, :, 0] * held
-        c, right = -np.einsum("br,brp->bp", mu, V), np.ones(len(mu), np.bool_)
-        if not plain:
-            v, c = c, self.walks.within(self.pieces.sample, c)
-            free = (v == c) & (self.free | (np.abs(c - self.c) > _ZERO * np.abs(c)))
-            right = (free == self.free).all(axis=1)
-            self.free = free
-        self.c, self.weights = c, mu[:, :count]
+        mu = np.linalg.solve(gram, level[:, :, None])[:, :, 0]
         share = np.zeros_like(self.z0)
         np.put_along_axis(share, order, mu[:, count:], 1)
-        return share, right, dead
+        return mu[:, :count], share, dead[:, :count].any(axis=1)
+
+    def _products(self, q: Array, order: IntArray) -> Array:
+        """Inner products (B,r,r) of the rows q W and of some neurons' weights, from W W^T."""
+        G = self.walks.space.geometry.gram
+        across = q @ G
+        beside = np.take_along_axis(across, order[:, None], 2)
+        upper = np.concatenate((across @ q.transpose(0, 2, 1), beside), axis=2)
+        lower = (beside.transpose(0, 2, 1), G[order[:, :, None], order[:, None]])
+        return np.concatenate((upper, np.concatenate(lower, axis=2)), axis=1)
+
+    def _inner(self, q: Array, order: IntArray, level: Array) -> Array:
+        """Return the same on free coordinates; `level` gets what the others have."""
+        V = np.concatenate((q @ self.walks.U, self.walks.U[order]), axis=1)
+        level += np.einsum("brp,bp->br", V, np.where(self.free, 0.0, self.c))
+        V *= self.free[:, None]
+        return np.asarray(V @ V.transpose(0, 2, 1))
+
+    def _move(self) -> Flags:
+        """Go where the multipliers point: whether the coordinates that are free are the same."""
+        right = np.ones(len(self.q), np.bool_)
+        if self.walks.through_gram:
+            self.z = self.z0 - self.q @ self.walks.space.geometry.gram
+            return right
+        v, old = -self.q @ self.walks.U, self.c
+        self.c = self.walks.within(self.pieces.sample, v)
+        self.z = self.z0 + self.c @ self.walks.U.T
+        if self.walks.space.box is not None:
+            free = (v == self.c) & (self.free | (np.abs(self.c - old) > _ZERO * np.abs(old)))
+            right = (free == self.free).all(axis=1)
+            self.free = free
+        return right
+
+    def lengths(self) -> Array:
+        """Norms of the points (B,)."""
+        if self.walks.through_gram:
+            return np.sqrt(np.maximum(np.einsum("bm,bm->b", self.q, self.z0 - self.z), 0.0))
+        return np.sqrt(np.einsum("bp,bp->b", self.c, self.c))
 
     def _fewer(self, wrong: Flags, single: bool) -> Flags:
         """Neurons to change: those that are wrong, or the last of them where they grew no fewer."""
@@ -270,20 +302,20 @@ class _State:
     def result(self) -> Polished:
         """Return what was found."""
         walks, sample, target = self.walks, self.pieces.sample, self.pieces.target
-        distance = np.sqrt(np.einsum("ij,ij->i", self.c, self.c))
+        c, distance = -self.q @ walks.U if walks.through_gram else self.c, self.lengths()
         met = walks.values(target, self.z) <= -walks.noise(sample, target, distance)
         on = np.where(self.branching | self.kink, self.on, self.z > 0)
         pieces = self.pieces._replace(on=on, kink=self.kink)
         distance = np.where(met.all(axis=1), distance, np.inf)
-        return Polished(pieces, self.c, self.q, self.weights, distance)
+        return Polished(pieces, c, self.q, self.weights, distance)
 
 
-def polish(walks: Walks, pieces: Pieces) -> Polished:
+def polish(walks: Walks, pieces: Pieces, limit: Array) -> Polished:
     """Find the nearest points of pieces, and of those where these lie, as far as pivots lead.
 
-    In no order.
+    In no order. Pieces are left alone that look as far as `limit` (n,) of their sample.
     """
-    state, found = _State.of(walks, pieces), []
+    state, found = _State.of(walks, pieces, limit), []
     for k in range(_PIVOTS):
         done = state.pivot(k >= _BLOCKS)
         if done.all():

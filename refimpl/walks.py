@@ -59,8 +59,9 @@ class Pieces(NamedTuple):
 
 def names(sample: IntArray, target: IntArray, on: Flags) -> IntArray:
     """Hashes (S,) of pieces."""
-    factors = np.random.default_rng(0).integers(2**63, size=on.shape[1] + 2)
-    return np.asarray(np.column_stack((on.astype(np.int64), sample, target)) @ factors)
+    bits = np.packbits(on, axis=1)
+    factors = np.random.default_rng(0).integers(2**63, size=bits.shape[1] + 2)
+    return np.asarray(bits.astype(np.int64) @ factors[2:] + sample * factors[0] + target * factors[1])
 
 
 def nearest_of_each(sample: IntArray, distance: Array) -> IntArray:
@@ -155,6 +156,7 @@ class Walks:
     def walk(self, walks: Pieces) -> Pieces:
         """Go from piece to piece, to none twice: all pieces that are visited."""
         seen, visited = np.zeros(0, np.int64), []
+        limit = np.full(len(self.x), math.inf)
         for _ in range(_STEPS):
             keys, first = np.unique(names(walks.sample, walks.target, walks.on), return_index=True)
             new = ~np.isin(keys, seen)
@@ -166,7 +168,8 @@ class Walks:
             elsewhere = self.used[walks.target] & (on != walks.on) & (z != 0)
             met = np.isfinite(bound) & ~elsewhere.any(axis=1)
             visited.append(walks._replace(bound=bound, met=met, row=row))
-            walks = visited[-1]._replace(on=on).take(np.isfinite(bound) & ~met)
+            np.minimum.at(limit, walks.sample[met], bound[met])
+            walks = visited[-1]._replace(on=on).take(~met & (bound < limit[walks.sample]))
         return Pieces.join(visited)
 
     def _preactivations(self, pieces: Pieces) -> tuple[Array, Array, IntArray]:
