@@ -23,13 +23,13 @@ from refimpl.radius.region import Space
 from refimpl.radius.search import length_in_sight
 from refimpl.walks import Pieces, Walks
 
-_STARTS = 16, 48  # of the walks of a sample, in l2 and in other norms
+_STARTS = 12, 48  # of the walks of a sample, in l2 and in other norms
 _POLISHED = 6  # pieces of a sample at once, the ones with the least bounds
 _ROUNDS = 3  # of these
 _NEIGHBOURS = 3  # times that the pieces beside the nearest one are looked at
 _GROWTH = (4.0, 2.0**12)  # lengths of the region that is looked at until a point is found
 _CLOSE = 1e-9  # relative: a point nearer by less is not looked for
-_BEYOND = (0.0, *(2.0**-bits for bits in (48, 44, 40, 36, 32, 28)))  # what points are pushed out by
+_BEYOND = (0.0, *(2.0**-bits for bits in (44, 36, 28)))  # what points are pushed out by
 _POINTS = 3  # that are tried, where the nearest cannot be evaluated as adversarial
 
 

@@ -26,7 +26,8 @@ from refimpl.radius.geometry import FLOOR, Flags
 from refimpl.radius.region import Space
 from refimpl.radius.support import nearest_on
 
-_STEPS = 10  # of a walk
+_STEPS = 4  # of a walk
+_HOPE = 2.0  # times the nearest point known: how far a target may be that more walks look for
 _SCATTER = (-1.0, 4.0)  # logarithms to base 2 of how far starts are, in first steps
 
 
@@ -105,45 +106,59 @@ class Walks:
         """Pieces that walks visit which start around each sample, from about `count` pieces.
 
         These are the sample's own, its neighbours behind the nearest kinks, and those of random
-        points, as many again.
+        points, as many again. A target that is far from the sample's own piece has no others.
         """
-        each = max(1, math.ceil(count * len(self.x) / len(self.sample) / 2))
+        limit = np.full(len(self.x), math.inf)
         own = np.arange(len(self.sample))
-        beside, on = self._beside(each)
-        around = np.repeat(own, each)
-        on = np.concatenate((self._on(own), on, self._scattered(around, rng)))
-        index = np.concatenate((own, beside, around))
-        unknown = np.full(len(index), math.nan)
-        rows = np.zeros(len(index), np.int64)
+        found = self.walk(self._starts(own, self._on(own)), limit)
+        seen = np.full((len(self.x), len(self.beta)), False)
+        hope = found.bound <= _HOPE * limit[found.sample]
+        seen[found.sample[hope], found.target[hope]] = True
+        aims = np.flatnonzero(seen[self.sample, self.target])
+        each = max(1, math.ceil(count * len(self.x) / max(len(aims), 1) / 2))
+        beside, on = self._beside(aims, each)
+        around = np.repeat(aims, each)
+        on = np.concatenate((on, self._scattered(around, rng)))
+        index = np.concatenate((beside, around))
+        return Pieces.join([found, self.walk(self._starts(index, on), limit)])
+
+    def _starts(self, index: IntArray, on: Flags) -> Pieces:
+        """Pieces of some aims, of which nothing is known."""
+        unknown, rows = np.full(len(index), math.nan), np.zeros(len(index), np.int64)
         sample, target = self.sample[index], self.target[index]
-        return self.walk(Pieces(sample, target, on, unknown, rows > 0, rows, np.zeros_like(on)))
+        return Pieces(sample, target, on, unknown, rows > 0, rows, np.zeros_like(on))
 
     def _on(self, index: IntArray) -> Flags:
         """Neurons on at the samples of some aims."""
         on: Flags = self.z[self.sample[index]] > 0
         return on
 
-    def _beside(self, count: int) -> tuple[IntArray, Flags]:
-        """For each aim, the pieces of its sample with one of the nearest kinks crossed."""
+    def _beside(self, aims: IntArray, count: int) -> tuple[IntArray, Flags]:
+        """For some aims, the pieces of its sample with one of the nearest kinks crossed."""
         far = np.abs(self.z) / np.where(self.norms > 0, self.norms, math.inf)
-        counts = np.asarray(self.branching[self.target])
-        order = np.argsort(np.where(counts, far[self.sample], math.inf), axis=1)[:, :count]
-        index, rank = np.nonzero(np.take_along_axis(counts, order, 1))
+        counts = np.asarray(self.branching[self.target[aims]])
+        order = np.argsort(np.where(counts, far[self.sample[aims]], math.inf), axis=1)[:, :count]
+        row, rank = np.nonzero(np.take_along_axis(counts, order, 1))
+        index, neuron = aims[row], order[row, rank]
         on = self._on(index)
-        neuron = order[index, rank]
         on[np.arange(len(index)), neuron] ^= True
         return index, on
 
     def _scattered(self, index: IntArray, rng: np.random.Generator) -> Flags:
         """Neurons on at random points, along random combinations of the neurons' weights."""
         sample, U = self.sample[index], self.U
-        z = self.z[sample]
-        direction = rng.standard_normal(z.shape) @ U
+        z, weights = self.z[sample], rng.standard_normal((len(index), len(U)))
+        far = np.abs(self.z) / np.where(self.norms > 0, self.norms, math.inf)
+        far = np.median(far, axis=1)[sample] * 2.0 ** rng.uniform(*_SCATTER, len(z))
+        if self.through_gram:
+            across = weights @ self.space.geometry.gram
+            length = np.sqrt(np.maximum(np.einsum("ij,ij->i", weights, across), 0.0))
+            on: Flags = z + (far / np.where(length > 0, length, 1.0))[:, None] * across > 0
+            return on
+        direction = weights @ U
         length = np.linalg.norm(direction, axis=1)
-        far = np.median(np.abs(z) / np.where(self.norms > 0, self.norms, math.inf), axis=1)
-        far *= 2.0 ** rng.uniform(*_SCATTER, len(z)) / np.where(length > 0, length, 1.0)
-        c = self.within(sample, far[:, None] * direction)
-        on: Flags = z + c @ U.T > 0
+        far /= np.where(length > 0, length, 1.0)
+        on = z + self.within(sample, far[:, None] * direction) @ U.T > 0
         return on
 
     def within(self, sample: IntArray, c: Array) -> Array:
@@ -153,17 +168,19 @@ class Walks:
         lo, hi = self.space.box
         return np.clip(c, lo - self.x[sample], hi - self.x[sample])
 
-    def walk(self, walks: Pieces) -> Pieces:
-        """Go from piece to piece, to none twice: all pieces that are visited."""
+    def walk(self, walks: Pieces, limit: Array) -> Pieces:
+        """Go from piece to piece, to none twice: all pieces that are visited.
+
+        Walks end where they are as far as `limit` (n,), which gets the nearest points that are met.
+        """
         seen, visited = np.zeros(0, np.int64), []
-        limit = np.full(len(self.x), math.inf)
         for _ in range(_STEPS):
             keys, first = np.unique(names(walks.sample, walks.target, walks.on), return_index=True)
             new = ~np.isin(keys, seen)
             if not new.any():
                 break
             seen, walks = np.append(seen, keys[new]), walks.take(first[new])
-            z, bound, row = self._preactivations(walks)
+            z, bound, row = self._preactivations(walks, limit)
             on = z > 0
             elsewhere = self.used[walks.target] & (on != walks.on) & (z != 0)
             met = np.isfinite(bound) & ~elsewhere.any(axis=1)
@@ -172,11 +189,11 @@ class Walks:
             walks = visited[-1]._replace(on=on).take(~met & (bound < limit[walks.sample]))
         return Pieces.join(visited)
 
-    def _preactivations(self, pieces: Pieces) -> tuple[Array, Array, IntArray]:
+    def _preactivations(self, pieces: Pieces, limit: Array) -> tuple[Array, Array, IntArray]:
         """Preactivations (S,M) of what `step` finds, and the rest of it."""
         z = self.z[pieces.sample]
         if not self.through_gram:
-            c, bound, row = self.step(pieces)
+            c, bound, row = self.step(pieces, limit)
             return z + c @ self.U.T, bound, row
         best, ends = np.full(len(z), -math.inf), np.zeros_like(z)
         rows = np.zeros(len(z), np.int64)
@@ -197,17 +214,19 @@ class Walks:
             level = np.einsum("ij,ij->i", q, z) + self.beta[pieces.target, i]
             yield i, q, np.maximum(level, 0.0)
 
-    def step(self, pieces: Pieces) -> tuple[Array, Array, IntArray]:
+    def step(
+        self, pieces: Pieces, limit: Array | None = None
+    ) -> tuple[Array, Array, IntArray]:
         """Nearest points (S,p) of the zeros of pieces' affine functions, and their distances.
 
         Of several constraints the farthest, whose index is the last result, counts. inf: there are
-        no zeros in the box.
+        no zeros in the box. In l2 those that are beyond `limit` (n,) without a box are not looked for.
         """
         z = self.z[pieces.sample]
         best, c = np.full(len(z), -math.inf), np.zeros((len(z), self.U.shape[1]))
         row = np.zeros(len(z), np.int64)
         for i, q, level in self._planes(pieces, z):
-            point, distance = self._nearest(pieces.sample, q @ self.U, level)
+            point, distance = self._nearest(pieces.sample, q @ self.U, level, limit)
             farther = distance > best
             best[farther], c[farther], row[farther] = distance[farther], point[farther], i
         return c, best, row
@@ -230,14 +249,24 @@ class Walks:
         relu = np.maximum(z, 0.0)
         return np.einsum("bim,bm->bi", self.alpha[target], relu) + self.beta[target]
 
-    def _nearest(self, sample: IntArray, g: Array, level: Array) -> tuple[Array, Array]:
+    def _nearest(
+        self, sample: IntArray, g: Array, level: Array, limit: Array | None
+    ) -> tuple[Array, Array]:
         """Nearest c (S,p) with level + <g, c> <= 0, and its length."""
-        with np.errstate(all="ignore"):
-            if self.space.plain:
-                square = np.einsum("ij,ij->i", g, g)
-                step = np.where(level > 0, level / square, 0.0)
-                return -step[:, None] * g, step * np.sqrt(square)
-            lo, hi = self.space.box or (-math.inf, math.inf)
-            cap = np.where(g > 0, self.x[sample] - lo, hi - self.x[sample])
-            size, distance = nearest_on(self.space.norm, level, np.abs(g), cap)
+        if self.space.norm != 2:
+            return self._nearest_in_box(sample, g, level)
+        square = np.einsum("ij,ij->i", g, g)
+        step = np.where(level > 0, level / square, 0.0)
+        distance = step * np.sqrt(square)
+        if self.space.box is None:
+            return -step[:, None] * g, distance
+        near = np.full(len(g), True) if limit is None else distance < limit[sample]
+        c = np.zeros_like(g)
+        c[near], distance[near] = self._nearest_in_box(sample[near], g[near], level[near])
+        return c, distance
+
+    def _nearest_in_box(self, sample: IntArray, g: Array, level: Array) -> tuple[Array, Array]:
+        lo, hi = self.space.box or (-math.inf, math.inf)
+        cap = np.where(g > 0, self.x[sample] - lo, hi - self.x[sample])
+        size, distance = nearest_on(self.space.norm, level, np.abs(g), cap)
         return -np.copysign(size, g), distance
