@@ -23,7 +23,8 @@ from refimpl.radius.region import Space
 from refimpl.radius.search import length_in_sight
 from refimpl.walks import Pieces, Walks
 
-_STARTS = 12, 48  # of the walks of a sample, in l2 and in other norms
+_L2_WALKS = 8, 2  # about how many a sample has, and of how many steps
+_WALKS = 48, 10  # the same in other norms, where polishing does not go from piece to piece
 _POLISHED = 6  # pieces of a sample at once, the ones with the least bounds
 _ROUNDS = 3  # of these
 _NEIGHBOURS = 3  # times that the pieces beside the nearest one are looked at
@@ -110,7 +111,7 @@ def _near(
 ) -> Array:
     """Find near adversarial points (n,d) of samples that are classified correctly."""
     walks = Walks(space, question.net, question.decision, x, y, z)
-    pieces = walks.around(_STARTS[space.norm != 2], rng)
+    pieces = walks.around(*(_L2_WALKS if space.norm == 2 else _WALKS), rng)
     x_adv, left = x.copy(), np.ones(len(x), np.bool_)
     if space.norm == 2:
         found = nearest(walks, pieces)
@@ -194,6 +195,7 @@ def _pushed(
     alone are adversarial that is not so, and ties on sides of the box are taken.
     """
     x_adv, left = x.copy(), np.ones(len(x), np.bool_)
+    known: dict[tuple[bytes, int], bool] = {}
     for tie in (False, True):
         for beyond in sorted(_BEYOND, reverse=tie):
             rows = np.flatnonzero(left)
@@ -204,7 +206,10 @@ def _pushed(
             hit = question.adversarial(question.net.outputs(ends), y[rows], margin)
             if tie:
                 for k in np.flatnonzero(hit).tolist():
-                    hit[k] = ties.is_beside(question, ends[k], int(y[rows[k]]))
+                    key = ends[k].tobytes(), int(y[rows[k]])  # of many samples, a corner
+                    if key not in known:
+                        known[key] = ties.is_beside(question, ends[k], key[1])
+                    hit[k] = known[key]
             x_adv[rows[hit]], left[rows[hit]] = ends[hit], False
     return x_adv, left
 

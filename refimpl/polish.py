@@ -29,11 +29,12 @@ from refimpl._arrays import Array, IntArray
 from refimpl.radius.geometry import Flags
 from refimpl.walks import Pieces, Walks, names, nearest_of_each
 
-_COUNTS = (4, 4, 4)  # pieces of a sample that are polished, round by round
-_BESIDE = 6  # pieces beside a nearest one that are looked at
+_COUNTS = (4, 4, 2)  # pieces of a sample that are polished, round by round
+_BESIDE = 4  # pieces beside a nearest one that are looked at
 _CLOSE = 1e-9  # relative: a point nearer by less is not looked for
-_PIVOTS = 16  # of a piece
+_PIVOTS = 12  # of a piece
 _BLOCKS = 3  # pivots before single ones
+_FEW = 12  # pieces that cost as much as one
 _RIDGE = 2.0**-44  # of the diagonal: parallel neurons share a multiplier
 _ZERO = 2.0**-36  # relative: multipliers, levels and distances this near to 0 are 0
 _SHIFT = 256  # rounding errors by which constraints are to be negative
@@ -121,15 +122,20 @@ def beside(walks: Walks, found: Polished) -> Pieces:
     gamma = np.einsum("bi,bim->bm", weights, walks.alpha[pieces.target])
     step = np.where(on, -gamma, gamma)
     held, squares = np.zeros((len(c), 1)), walks.space.geometry.squares
-    g = q @ U
-    if walks.space.box is not None:  # what is at a side stays there
-        free = unclipped(g, c)
-        side = np.where(free, 0.0, c)
-        z, held = z + side @ U.T, np.square(side).sum(axis=1)[:, None]
-        g, squares = g * free, free.astype(np.float64) @ np.square(U).T
+    if walks.through_gram:
+        across = q @ walks.space.geometry.gram
+        square = np.einsum("bm,bm->b", q, across)[:, None]
+    else:
+        g = q @ U
+        if walks.space.box is not None:  # what is at a side stays there
+            free = unclipped(g, c)
+            side = np.where(free, 0.0, c)
+            z, held = z + side @ U.T, np.square(side).sum(axis=1)[:, None]
+            g, squares = g * free, free.astype(np.float64) @ np.square(U).T
+        across, square = g @ U.T, np.einsum("bp,bp->b", g, g)[:, None]
     level = np.einsum("bm,bm->b", q, z) + np.einsum("bi,bi->b", weights, walks.beta[pieces.target])
     level = np.maximum(level[:, None] + step * z, 0.0)
-    square = np.square(g).sum(axis=1)[:, None] + 2 * step * (g @ U.T) + np.square(step) * squares
+    square = square + 2 * step * across + np.square(step) * squares
     bound = np.sqrt(held + np.square(level) / square)
     bound[~(gamma < 0) | np.isnan(bound)] = np.inf
     order = np.argsort(bound, axis=1)[:, :_BESIDE]
@@ -160,6 +166,7 @@ class _State:
     weights: Array
     q: Array
     limit: Array
+    zero: Array
 
     @classmethod
     def of(cls, walks: Walks, pieces: Pieces, limit: Array) -> _State:
@@ -190,6 +197,7 @@ class _State:
             weights=np.zeros_like(beta),
             q=np.zeros_like(z0),
             limit=limit[sample],
+            zero=_ZERO * walks.reach[sample],
         )
 
     def take(self, index: Flags) -> _State:
@@ -208,14 +216,13 @@ class _State:
         gamma = np.einsum("bi,bim->bm", self.weights, self.alpha)
         self.q = np.where(kink, share, gamma * on)
         right = self._move()
-        zero = _ZERO * (np.abs(self.z0) + np.abs(self.z))
-        crossed = np.where(on, self.z < -zero, self.z > zero)
+        crossed = np.where(on, -self.z, self.z) > self.zero
         off, over = kink & (share < -_ZERO * gamma), kink & (share > gamma * (1 + _ZERO))
         wrong = self._fewer((crossed & self.own & ~kink) | off | over, single)
         self.kink, self.on = kink ^ wrong, (on | (wrong & over)) & ~(wrong & off)
         right &= ~wrong.any(axis=1)
         if self.beta.shape[1] > 1:
-            right &= self._tighten(zero)
+            right &= self._tighten()
         moved = crossed & self.branching
         if single:  # the others have settled before
             moved &= right[:, None]
@@ -225,36 +232,47 @@ class _State:
 
     def _multipliers(self) -> tuple[Array, Array, Flags]:
         """Multipliers of constraints (B,I) and of kinks (B,M), and where nothing can be gained."""
-        order = np.argsort(~self.kink, axis=1, kind="stable")[:, : self.kink.sum(axis=1).max()]
-        held = np.concatenate((self.tight, np.take_along_axis(self.kink, order, 1)), axis=1)
+        n, n_hidden = self.kink.shape
+        counts = self.kink.sum(axis=1)
+        held = np.arange(counts.max()) < counts[:, None]
+        order = np.full(held.shape, n_hidden)  # beyond the last: a neuron of weight 0
+        order[held] = np.nonzero(self.kink)[1]
+        count = self.beta.shape[1]
         q = self.alpha * (self.on & ~self.kink)[:, None]
-        level = np.einsum("bim,bm->bi", q, self.z0) + self.beta
-        level = np.concatenate((level, np.take_along_axis(self.z0, order, 1)), axis=1)
+        if count > 1:
+            q *= self.tight[:, :, None]
+        level = np.empty((n, count + order.shape[1]))
+        level[:, :count] = (np.einsum("bim,bm->bi", q, self.z0) + self.beta) * self.tight
+        level[:, count:][held] = self.z0[self.kink]
+        level[:, count:][~held] = 0.0
         gram = self._products(q, order) if self.walks.through_gram else self._inner(q, order, level)
-        gram *= held[:, :, None] & held[:, None]
-        level *= held
-        rows, count = np.arange(gram.shape[1]), self.beta.shape[1]
+        rows = np.arange(gram.shape[1])
         diagonal = gram[:, rows, rows]
         dead = (level > 0) & (diagonal == 0)
         gram[:, rows, rows] += np.where(diagonal > 0, _RIDGE * diagonal, 1.0)
         mu = np.linalg.solve(gram, level[:, :, None])[:, :, 0]
         share = np.zeros_like(self.z0)
-        np.put_along_axis(share, order, mu[:, count:], 1)
+        share[self.kink] = mu[:, count:][held]
         return mu[:, :count], share, dead[:, :count].any(axis=1)
 
     def _products(self, q: Array, order: IntArray) -> Array:
         """Inner products (B,r,r) of the rows q W and of some neurons' weights, from W W^T."""
-        G = self.walks.space.geometry.gram
-        across = q @ G
-        beside = np.take_along_axis(across, order[:, None], 2)
-        upper = np.concatenate((across @ q.transpose(0, 2, 1), beside), axis=2)
-        lower = (beside.transpose(0, 2, 1), G[order[:, :, None], order[:, None]])
-        return np.concatenate((upper, np.concatenate(lower, axis=2)), axis=1)
+        (n, count, n_hidden), G = q.shape, self.walks.gram
+        across = (q.reshape(-1, n_hidden) @ G[:-1]).reshape(n, count, n_hidden + 1)
+        gram = np.empty((n, count + order.shape[1], count + order.shape[1]))
+        gram[:, :count, :count] = np.einsum("bim,bjm->bij", across[:, :, :-1], q)
+        gram[:, :count, count:] = across[np.arange(n)[:, None, None], np.arange(count)[:, None], order[:, None]]
+        gram[:, count:, :count] = gram[:, :count, count:].transpose(0, 2, 1)
+        gram[:, count:, count:] = G[order[:, :, None], order[:, None]]
+        return gram
 
     def _inner(self, q: Array, order: IntArray, level: Array) -> Array:
         """Return the same on free coordinates; `level` gets what the others have."""
-        V = np.concatenate((q @ self.walks.U, self.walks.U[order]), axis=1)
-        level += np.einsum("brp,bp->br", V, np.where(self.free, 0.0, self.c))
+        (n, count, n_hidden), U = q.shape, self.walks.padded
+        V = np.empty((n, count + order.shape[1], U.shape[1]))
+        V[:, :count] = (q.reshape(-1, n_hidden) @ U[:-1]).reshape(n, count, -1)
+        V[:, count:] = U[order]
+        level += (V @ np.where(self.free, 0.0, self.c)[:, :, None])[:, :, 0]
         V *= self.free[:, None]
         return np.asarray(V @ V.transpose(0, 2, 1))
 
@@ -289,11 +307,11 @@ class _State:
         self.fewest = np.minimum(self.fewest, count)
         return wrong
 
-    def _tighten(self, zero: Array) -> Flags:
+    def _tighten(self) -> Flags:
         """Hold the constraints that are violated, and none that pushes: whether that is as before."""
         z = np.where(self.own, self.z > 0, self.on) * self.z
         h = np.einsum("bim,bm->bi", self.alpha, z) + self.beta
-        rounding = np.einsum("bim,bm->bi", np.abs(self.alpha), zero)
+        rounding = np.einsum("bim,bm->bi", np.abs(self.alpha), self.zero)
         tight = np.where(self.tight, self.weights >= 0, h > rounding)
         same = (tight == self.tight).all(axis=1)
         self.tight = tight
@@ -320,7 +338,7 @@ def polish(walks: Walks, pieces: Pieces, limit: Array) -> Polished:
         done = state.pivot(k >= _BLOCKS)
         if done.all():
             break
-        if 2 * done.sum() >= len(done):  # what is done stays as it is
+        if 2 * done.sum() >= len(done) > _FEW:  # what is done stays as it is
             found.append(state.take(done).result())
             state = state.take(~done)
     return _joined([*found, state.result()])

@@ -26,8 +26,7 @@ from refimpl.radius.geometry import FLOOR, Flags
 from refimpl.radius.region import Space
 from refimpl.radius.support import nearest_on
 
-_STEPS = 4  # of a walk
-_HOPE = 2.0  # times the nearest point known: how far a target may be that more walks look for
+_HOPE = 1.5  # times the nearest point known: how far a target may be that more walks look for
 _SCATTER = (-1.0, 4.0)  # logarithms to base 2 of how far starts are, in first steps
 
 
@@ -95,6 +94,8 @@ class Walks:
         self.norms, self.U = geometry.norms, geometry.U
         self.reach = np.abs(x) @ np.abs(net.W).T + geometry.bias
         self.through_gram = space.plain and len(self.U) <= 2 * self.U.shape[1]
+        self.padded = np.concatenate((self.U, np.zeros((1, self.U.shape[1]))))
+        self.gram = np.pad(geometry.gram, (0, 1)) if self.through_gram else np.zeros((0, 0))
         ends = np.cumsum([len(D) for D in matrices])
         self.aims = np.column_stack((ends - [len(D) for D in matrices], ends))[of_sample]
         counts = self.aims[:, 1] - self.aims[:, 0]
@@ -102,15 +103,15 @@ class Walks:
         first = np.cumsum(counts) - counts
         self.target = np.arange(len(self.sample)) + (self.aims[:, 0] - first)[self.sample]
 
-    def around(self, count: int, rng: np.random.Generator) -> Pieces:
-        """Pieces that walks visit which start around each sample, from about `count` pieces.
+    def around(self, count: int, steps: int, rng: np.random.Generator) -> Pieces:
+        """Pieces that walks visit of that many steps, from about `count` pieces for each sample.
 
         These are the sample's own, its neighbours behind the nearest kinks, and those of random
         points, as many again. A target that is far from the sample's own piece has no others.
         """
         limit = np.full(len(self.x), math.inf)
         own = np.arange(len(self.sample))
-        found = self.walk(self._starts(own, self._on(own)), limit)
+        found = self.walk(self._starts(own, self._on(own)), steps, limit)
         seen = np.full((len(self.x), len(self.beta)), False)
         hope = found.bound <= _HOPE * limit[found.sample]
         seen[found.sample[hope], found.target[hope]] = True
@@ -120,7 +121,7 @@ class Walks:
         around = np.repeat(aims, each)
         on = np.concatenate((on, self._scattered(around, rng)))
         index = np.concatenate((beside, around))
-        return Pieces.join([found, self.walk(self._starts(index, on), limit)])
+        return Pieces.join([found, self.walk(self._starts(index, on), steps, limit)])
 
     def _starts(self, index: IntArray, on: Flags) -> Pieces:
         """Pieces of some aims, of which nothing is known."""
@@ -168,13 +169,13 @@ class Walks:
         lo, hi = self.space.box
         return np.clip(c, lo - self.x[sample], hi - self.x[sample])
 
-    def walk(self, walks: Pieces, limit: Array) -> Pieces:
+    def walk(self, walks: Pieces, steps: int, limit: Array) -> Pieces:
         """Go from piece to piece, to none twice: all pieces that are visited.
 
         Walks end where they are as far as `limit` (n,), which gets the nearest points that are met.
         """
         seen, visited = np.zeros(0, np.int64), []
-        for _ in range(_STEPS):
+        for _ in range(steps):
             keys, first = np.unique(names(walks.sample, walks.target, walks.on), return_index=True)
             new = ~np.isin(keys, seen)
             if not new.any():
