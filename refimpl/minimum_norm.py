@@ -23,14 +23,14 @@ from refimpl.radius.region import Space
 from refimpl.radius.search import length_in_sight
 from refimpl.walks import Pieces, Walks
 
-_L2_WALKS = 8, 2  # about how many a sample has, and of how many steps
+_L2_WALKS = 6, 2  # about how many a sample has, and of how many steps
 _WALKS = 48, 10  # the same in other norms, where polishing does not go from piece to piece
 _POLISHED = 6  # pieces of a sample at once, the ones with the least bounds
 _ROUNDS = 3  # of these
 _NEIGHBOURS = 3  # times that the pieces beside the nearest one are looked at
 _GROWTH = (4.0, 2.0**12)  # lengths of the region that is looked at until a point is found
 _CLOSE = 1e-9  # relative: a point nearer by less is not looked for
-_BEYOND = (0.0, *(2.0**-bits for bits in (44, 36, 28)))  # what points are pushed out by
+_BEYOND = (0.0, *(2.0**-bits for bits in (38, 28)))  # what points are pushed out by
 _POINTS = 3  # that are tried, where the nearest cannot be evaluated as adversarial
 
 
@@ -142,7 +142,8 @@ def _searches(
     for k in rest.tolist():
         of_it = pieces.take(pieces.sample == k)
         of_it = of_it._replace(target=of_it.target - walks.aims[k, 0])
-        ball = walks.space.around(walks.x[k], walks.z[k], walks.reach[k])
+        size = np.abs(question.net.W) @ np.abs(walks.x[k]) + walks.space.geometry.bias
+        ball = walks.space.around(walks.x[k], walks.z[k], size)
         its_targets = targets[int(y[k])]
         at = np.flatnonzero(met.sample == k)
         if len(at) > 0:

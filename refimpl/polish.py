@@ -29,10 +29,10 @@ from refimpl._arrays import Array, IntArray
 from refimpl.radius.geometry import Flags
 from refimpl.walks import Pieces, Walks, names, nearest_of_each
 
-_COUNTS = (4, 4, 2)  # pieces of a sample that are polished, round by round
+_COUNTS = (4, 3, 2)  # pieces of a sample that are polished, round by round
 _BESIDE = 4  # pieces beside a nearest one that are looked at
 _CLOSE = 1e-9  # relative: a point nearer by less is not looked for
-_PIVOTS = 12  # of a piece
+_PIVOTS = 8  # of a piece
 _BLOCKS = 3  # pivots before single ones
 _FEW = 12  # pieces that cost as much as one
 _RIDGE = 2.0**-44  # of the diagonal: parallel neurons share a multiplier
@@ -232,20 +232,21 @@ class _State:
 
     def _multipliers(self) -> tuple[Array, Array, Flags]:
         """Multipliers of constraints (B,I) and of kinks (B,M), and where nothing can be gained."""
-        n, n_hidden = self.kink.shape
         counts = self.kink.sum(axis=1)
         held = np.arange(counts.max()) < counts[:, None]
-        order = np.full(held.shape, n_hidden)  # beyond the last: a neuron of weight 0
+        order = np.zeros(held.shape, np.int64)
         order[held] = np.nonzero(self.kink)[1]
         count = self.beta.shape[1]
         q = self.alpha * (self.on & ~self.kink)[:, None]
         if count > 1:
             q *= self.tight[:, :, None]
-        level = np.empty((n, count + order.shape[1]))
+        level = np.empty((len(q), count + order.shape[1]))
         level[:, :count] = (np.einsum("bim,bm->bi", q, self.z0) + self.beta) * self.tight
-        level[:, count:][held] = self.z0[self.kink]
-        level[:, count:][~held] = 0.0
+        level[:, count:] = np.take_along_axis(self.z0, order, 1)
         gram = self._products(q, order) if self.walks.through_gram else self._inner(q, order, level)
+        gram[:, count:] *= held[:, :, None]
+        gram[:, :, count:] *= held[:, None]
+        level[:, count:] *= held
         rows = np.arange(gram.shape[1])
         diagonal = gram[:, rows, rows]
         dead = (level > 0) & (diagonal == 0)
@@ -257,20 +258,20 @@ class _State:
 
     def _products(self, q: Array, order: IntArray) -> Array:
         """Inner products (B,r,r) of the rows q W and of some neurons' weights, from W W^T."""
-        (n, count, n_hidden), G = q.shape, self.walks.gram
-        across = (q.reshape(-1, n_hidden) @ G[:-1]).reshape(n, count, n_hidden + 1)
+        (n, count, n_hidden), G = q.shape, self.walks.space.geometry.gram
+        across = (q.reshape(-1, n_hidden) @ G).reshape(q.shape)
         gram = np.empty((n, count + order.shape[1], count + order.shape[1]))
-        gram[:, :count, :count] = np.einsum("bim,bjm->bij", across[:, :, :-1], q)
-        gram[:, :count, count:] = across[np.arange(n)[:, None, None], np.arange(count)[:, None], order[:, None]]
+        gram[:, :count, :count] = np.einsum("bim,bjm->bij", across, q)
+        gram[:, :count, count:] = np.take_along_axis(across, order[:, None], 2)
         gram[:, count:, :count] = gram[:, :count, count:].transpose(0, 2, 1)
         gram[:, count:, count:] = G[order[:, :, None], order[:, None]]
         return gram
 
     def _inner(self, q: Array, order: IntArray, level: Array) -> Array:
         """Return the same on free coordinates; `level` gets what the others have."""
-        (n, count, n_hidden), U = q.shape, self.walks.padded
+        (n, count, n_hidden), U = q.shape, self.walks.U
         V = np.empty((n, count + order.shape[1], U.shape[1]))
-        V[:, :count] = (q.reshape(-1, n_hidden) @ U[:-1]).reshape(n, count, -1)
+        V[:, :count] = (q.reshape(-1, n_hidden) @ U).reshape(n, count, -1)
         V[:, count:] = U[order]
         level += (V @ np.where(self.free, 0.0, self.c)[:, :, None])[:, :, 0]
         V *= self.free[:, None]

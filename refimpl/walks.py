@@ -92,10 +92,8 @@ class Walks:
         self.sizes = np.abs(D) @ np.abs(net.A), np.abs(D) @ np.abs(net.c)
         geometry = space.geometry
         self.norms, self.U = geometry.norms, geometry.U
-        self.reach = np.abs(x) @ np.abs(net.W).T + geometry.bias
+        self.reach = np.linalg.norm(x, axis=1)[:, None] * self.norms + geometry.bias
         self.through_gram = space.plain and len(self.U) <= 2 * self.U.shape[1]
-        self.padded = np.concatenate((self.U, np.zeros((1, self.U.shape[1]))))
-        self.gram = np.pad(geometry.gram, (0, 1)) if self.through_gram else np.zeros((0, 0))
         ends = np.cumsum([len(D) for D in matrices])
         self.aims = np.column_stack((ends - [len(D) for D in matrices], ends))[of_sample]
         counts = self.aims[:, 1] - self.aims[:, 0]
