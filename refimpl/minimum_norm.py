@@ -11,10 +11,11 @@ from refimpl import _validation as check
 from refimpl._arrays import Array, IntArray
 from refimpl.decisions import Decision, check_decision, check_labels
 from refimpl.network import TwoLayerReLU
+from refimpl.pivots import polish
+from refimpl.polish import nearest
 from refimpl.radius import ties
 from refimpl.radius.answer import attain
 from refimpl.radius.ball import Ball
-from refimpl.polish import nearest, polish
 from refimpl.radius.geometry import Flags, Target, in_range, targets_of
 from refimpl.radius.incumbent import Incumbent, Point, Polished
 from refimpl.radius.leaf import Multipliers
@@ -78,9 +79,10 @@ def minimum_norm_attack(
     convex. Walks go from piece to piece by steps in closed form, for all samples and starts at
     once; they start in the sample's own piece, behind its nearest kinks, and, so that neurons that
     are inactive there count too, in pieces around random points. Each step bounds from below what
-    its piece has. Pieces that may still have a nearer point than the nearest one known are solved
-    as a few small least-distance problems, kinks included, where a gradient would zigzag; and so
-    are pieces that differ from the nearest one in one neuron.
+    its piece has. Of the pieces that may have a nearer point than the nearest one known, a few are
+    solved as least-distance problems, kinks included, where a gradient would zigzag; and so are
+    pieces that differ from the nearest one in one neuron. In l2 that is done for all samples at
+    once; in other norms, and where nothing is found, sample by sample.
 
     That it fails shows nothing; `robust_radius` proves. Source: E31, derived.
 
@@ -136,7 +138,9 @@ def _searches(
     question: Question, walks: Walks, pieces: Pieces, rest: IntArray, y: IntArray
 ) -> list[Incumbent]:
     """Polish the pieces of some samples, one sample after the other, in any norm."""
-    targets = {label: targets_of(question.net, label, question.decision) for label in set(y[rest].tolist())}
+    targets = {
+        label: targets_of(question.net, label, question.decision) for label in set(y[rest].tolist())
+    }
     met, c = walks.nearest_met(pieces)
     found = []
     for k in rest.tolist():
@@ -193,7 +197,7 @@ def _pushed(
     """Points (n,d) that the network finds adversarial, a little beyond, and which are not.
 
     By more than rounding can lose, so that another order of the sums finds the same. Where ties
-    alone are adversarial that is not so, and ties on sides of the box are taken.
+    alone are adversarial that is not so, and ties are taken that are ties in truth.
     """
     x_adv, left = x.copy(), np.ones(len(x), np.bool_)
     known: dict[tuple[bytes, int], bool] = {}

@@ -61,7 +61,9 @@ def names(sample: IntArray, target: IntArray, on: Flags) -> IntArray:
     """Hashes (S,) of pieces."""
     bits = np.packbits(on, axis=1)
     factors = np.random.default_rng(0).integers(2**63, size=bits.shape[1] + 2)
-    return np.asarray(bits.astype(np.int64) @ factors[2:] + sample * factors[0] + target * factors[1])
+    return np.asarray(
+        bits.astype(np.int64) @ factors[2:] + sample * factors[0] + target * factors[1]
+    )
 
 
 def nearest_of_each(sample: IntArray, distance: Array) -> IntArray:
@@ -158,7 +160,7 @@ class Walks:
         length = np.linalg.norm(direction, axis=1)
         far /= np.where(length > 0, length, 1.0)
         on = z + self.within(sample, far[:, None] * direction) @ U.T > 0
-        return on
+        return np.asarray(on)
 
     def within(self, sample: IntArray, c: Array) -> Array:
         """Clip perturbations to the box."""
@@ -188,6 +190,7 @@ class Walks:
             walks = visited[-1]._replace(on=on).take(~met & (bound < limit[walks.sample]))
         return Pieces.join(visited)
 
+    @np.errstate(all="ignore")  # a piece that overflows, or whose neurons cancel, has no point
     def _preactivations(self, pieces: Pieces, limit: Array) -> tuple[Array, Array, IntArray]:
         """Preactivations (S,M) of what `step` finds, and the rest of it."""
         z = self.z[pieces.sample]
@@ -213,13 +216,12 @@ class Walks:
             level = np.einsum("ij,ij->i", q, z) + self.beta[pieces.target, i]
             yield i, q, np.maximum(level, 0.0)
 
-    def step(
-        self, pieces: Pieces, limit: Array | None = None
-    ) -> tuple[Array, Array, IntArray]:
+    @np.errstate(all="ignore")
+    def step(self, pieces: Pieces, limit: Array | None = None) -> tuple[Array, Array, IntArray]:
         """Nearest points (S,p) of the zeros of pieces' affine functions, and their distances.
 
         Of several constraints the farthest, whose index is the last result, counts. inf: there are
-        no zeros in the box. In l2 those that are beyond `limit` (n,) without a box are not looked for.
+        no zeros in the box. In l2, those that are beyond `limit` (n,) are not looked for.
         """
         z = self.z[pieces.sample]
         best, c = np.full(len(z), -math.inf), np.zeros((len(z), self.U.shape[1]))
