@@ -111,17 +111,18 @@ class Walks:
         """
         limit = np.full(len(self.x), math.inf)
         own = np.arange(len(self.sample))
-        found = self.walk(self._starts(own, self._on(own)), steps, limit)
-        seen = np.full((len(self.x), len(self.beta)), False)
+        found = self.walk(self._starts(own, self._on(own)), steps, limit, np.zeros(0, np.int64))
+        near = np.full((len(self.x), len(self.beta)), False)
         hope = found.bound <= _HOPE * limit[found.sample]
-        seen[found.sample[hope], found.target[hope]] = True
-        aims = np.flatnonzero(seen[self.sample, self.target])
+        near[found.sample[hope], found.target[hope]] = True
+        aims = np.flatnonzero(near[self.sample, self.target])
         each = max(1, math.ceil(count * len(self.x) / max(len(aims), 1) / 2))
         beside, on = self._beside(aims, each)
         around = np.repeat(aims, each)
         on = np.concatenate((on, self._scattered(around, rng)))
         index = np.concatenate((beside, around))
-        return Pieces.join([found, self.walk(self._starts(index, on), steps, limit)])
+        walks, seen = self._starts(index, on), names(found.sample, found.target, found.on)
+        return Pieces.join([found, self.walk(walks, steps, limit, seen)])
 
     def _starts(self, index: IntArray, on: Flags) -> Pieces:
         """Pieces of some aims, of which nothing is known."""
@@ -169,12 +170,13 @@ class Walks:
         lo, hi = self.space.box
         return np.clip(c, lo - self.x[sample], hi - self.x[sample])
 
-    def walk(self, walks: Pieces, steps: int, limit: Array) -> Pieces:
-        """Go from piece to piece, to none twice: all pieces that are visited.
+    def walk(self, walks: Pieces, steps: int, limit: Array, seen: IntArray) -> Pieces:
+        """Go from piece to piece, to none twice nor to those `seen`: all pieces that are visited.
 
-        Walks end where they are as far as `limit` (n,), which gets the nearest points that are met.
+        In l2, walks end where they are as far as `limit` (n,), which gets the nearest points that
+        are met.
         """
-        seen, visited = np.zeros(0, np.int64), []
+        visited = []
         for _ in range(steps):
             keys, first = np.unique(names(walks.sample, walks.target, walks.on), return_index=True)
             new = ~np.isin(keys, seen)
@@ -186,9 +188,10 @@ class Walks:
             elsewhere = self.used[walks.target] & (on != walks.on) & (z != 0)
             met = np.isfinite(bound) & ~elsewhere.any(axis=1)
             visited.append(walks._replace(bound=bound, met=met, row=row))
-            np.minimum.at(limit, walks.sample[met], bound[met])
+            if self.space.norm == 2:  # where pieces are polished that walks have not seen
+                np.minimum.at(limit, walks.sample[met], bound[met])
             walks = visited[-1]._replace(on=on).take(~met & (bound < limit[walks.sample]))
-        return Pieces.join(visited)
+        return Pieces.join([*visited, walks.take(np.zeros(0, np.int64))])
 
     @np.errstate(all="ignore")  # a piece that overflows, or whose neurons cancel, has no point
     def _preactivations(self, pieces: Pieces, limit: Array) -> tuple[Array, Array, IntArray]:

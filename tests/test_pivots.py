@@ -102,12 +102,13 @@ def test_it_is_at_least_as_near_as_a_piece_that_is_solved_alone(box):
 
 
 def test_parallel_neurons_at_one_kink_share_a_multiplier():
-    # f = 2 - x_1 + 2 |x_2 - x_1 / 2|: the nearest point to (1, 1) has x_1 = 2, on the kink.
+    # f = 2 - x_1 + 2 |x_2 - x_1 / 2| is at most 0 in a cone, and (1, 3/5) is nearest to its apex,
+    # which is (2, 1).
     W, A = [[-0.5, 1.0], [0.5, -1.0], [1.0, 0.0]], [[2.0, 2.0, -1.0]]
-    net, x = TwoLayerReLU(W, None, A, [2.0]), np.array([[1.0, 1.0]])
+    net, x = TwoLayerReLU(W, None, A, [2.0]), np.array([[1.0, 0.6]])
     walks, pieces, _ = walked(net, "sign", x, None)
     found = everything(walks, pieces)
-    np.testing.assert_allclose(found.distance.min(), 1.0, rtol=1e-9)
+    np.testing.assert_allclose(found.distance.min(), math.sqrt(1.16), rtol=1e-9)
 
 
 def test_a_piece_without_points_is_not_met():
