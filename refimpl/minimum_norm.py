@@ -24,8 +24,8 @@ from refimpl.radius.region import Space
 from refimpl.radius.search import length_in_sight
 from refimpl.walks import Pieces, Walks
 
-_L2_WALKS = 6, 2  # about how many a sample has, and of how many steps
-_WALKS = 48, 10  # the same in other norms, where polishing does not go from piece to piece
+_WALKS = 48, 10  # about how many a sample has, and of how many steps
+_FEW_WALKS = 4, 2  # the same where pieces are solved at once, which goes from piece to piece
 _POLISHED = 6  # pieces of a sample at once, the ones with the least bounds
 _ROUNDS = 3  # of these
 _NEIGHBOURS = 3  # times that the pieces beside the nearest one are looked at
@@ -82,7 +82,8 @@ def minimum_norm_attack(
     its piece has. Of the pieces that may have a nearer point than the nearest one known, a few are
     solved as least-distance problems, kinks included, where a gradient would zigzag; and so are
     pieces that differ from the nearest one in one neuron. In l2 that is done for all samples at
-    once; in other norms, and where nothing is found, sample by sample.
+    once. In other norms, with GroupMax where a neuron helps one class and harms another of a group,
+    and where nothing is found, it is done sample by sample.
 
     That it fails shows nothing; `robust_radius` proves. Source: E31, derived.
 
@@ -113,9 +114,9 @@ def _near(
 ) -> Array:
     """Find near adversarial points (n,d) of samples that are classified correctly."""
     walks = Walks(space, question.net, question.decision, x, y, z)
-    pieces = walks.around(*(_L2_WALKS if space.norm == 2 else _WALKS), rng)
+    pieces = walks.around(*(_FEW_WALKS if walks.at_once else _WALKS), rng)
     x_adv, left = x.copy(), np.ones(len(x), np.bool_)
-    if space.norm == 2:
+    if walks.at_once:
         found = nearest(walks, pieces)
         for again in (True, False):
             some = found.pieces.sample

@@ -31,7 +31,7 @@ from refimpl._arrays import Array, IntArray
 from refimpl.radius.geometry import Flags
 from refimpl.walks import Pieces, Walks
 
-_PIVOTS = 8  # of a piece
+_PIVOTS = 6  # of a piece
 _BLOCKS = 3  # of these before one neuron changes alone
 _FEW = 12  # pieces that cost as much as one
 _RIDGE = 2.0**-44  # of the diagonal: parallel neurons share a multiplier

@@ -91,6 +91,10 @@ class Walks:
         self.alpha, self.beta = D @ net.A, D @ net.c  # (E30)
         self.used: Flags = np.any(self.alpha != 0, axis=1)
         self.branching: Flags = np.any(self.alpha < 0, axis=1)
+        # Whether pieces can be solved at once: in l2, where no neuron helps one constraint of a
+        # target and harms another, as with several classes in a group it can.
+        mixed = self.branching & np.any(self.alpha > 0, axis=1)
+        self.at_once = space.norm == 2 and not mixed.any()
         self.sizes = np.abs(D) @ np.abs(net.A), np.abs(D) @ np.abs(net.c)
         geometry = space.geometry
         self.norms, self.U = geometry.norms, geometry.U
@@ -173,8 +177,8 @@ class Walks:
     def walk(self, walks: Pieces, steps: int, limit: Array, seen: IntArray) -> Pieces:
         """Go from piece to piece, to none twice nor to those `seen`: all pieces that are visited.
 
-        In l2, walks end where they are as far as `limit` (n,), which gets the nearest points that
-        are met.
+        Where pieces are solved at once, walks end where they are as far as `limit` (n,), which gets
+        the nearest points that are met.
         """
         visited = []
         for _ in range(steps):
@@ -188,7 +192,7 @@ class Walks:
             elsewhere = self.used[walks.target] & (on != walks.on) & (z != 0)
             met = np.isfinite(bound) & ~elsewhere.any(axis=1)
             visited.append(walks._replace(bound=bound, met=met, row=row))
-            if self.space.norm == 2:  # where pieces are polished that walks have not seen
+            if self.at_once:  # where pieces are polished that walks have not seen
                 np.minimum.at(limit, walks.sample[met], bound[met])
             walks = visited[-1]._replace(on=on).take(~met & (bound < limit[walks.sample]))
         return Pieces.join([*visited, walks.take(np.zeros(0, np.int64))])

@@ -7,7 +7,7 @@ import pytest
 
 from refimpl import TwoLayerReLU, robust_radius
 from refimpl.decisions import check_decision
-from refimpl.minimum_norm import _searches
+from refimpl.minimum_norm import _FEW_WALKS, _WALKS, _searches
 from refimpl.polish import nearest
 from refimpl.radius.points import Question
 from refimpl.radius.region import Space
@@ -29,8 +29,8 @@ def test_it_is_as_near_as_the_search_of_each_sample(n_hidden, d, outputs, box):
     sides = None if box is None else (np.full(d, box[0]), np.full(d, box[1]))
     walks = Walks(Space.of(net, 2, sides), net, decision, x, y, z)
     with np.errstate(all="ignore"):
-        found = nearest(walks, walks.around(6, 2, np.random.default_rng(0)))
-        pieces = walks.around(48, 10, np.random.default_rng(0))
+        found = nearest(walks, walks.around(*_FEW_WALKS, np.random.default_rng(0)))
+        pieces = walks.around(*_WALKS, np.random.default_rng(0))
         question = Question(net, decision, "adversarial")
         slow = _searches(question, walks, pieces, np.arange(len(x)), y)
     ours = np.full(len(x), np.inf)
@@ -47,11 +47,11 @@ def test_a_sample_has_one_result_and_those_without_have_none():
     x = np.array([[3.0], [2.0]])
     y = np.ones(2, np.int64)
     walks = Walks(Space.of(net, 2, None), net, "sign", x, y, net.preactivations(x))
-    found = nearest(walks, walks.around(6, 2, np.random.default_rng(0)))
+    found = nearest(walks, walks.around(*_FEW_WALKS, np.random.default_rng(0)))
     order = np.argsort(found.pieces.sample)
     assert found.pieces.sample[order].tolist() == [0, 1]
     np.testing.assert_allclose(found.distance[order], [2.0, 1.0], rtol=1e-12)
     never = TwoLayerReLU([[1.0]], None, [[1.0]], [1.0])
     walks = Walks(Space.of(never, 2, None), never, "sign", x, y, never.preactivations(x))
-    found = nearest(walks, walks.around(6, 2, np.random.default_rng(0)))
+    found = nearest(walks, walks.around(*_FEW_WALKS, np.random.default_rng(0)))
     assert len(found.distance) == 0
