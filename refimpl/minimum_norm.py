@@ -11,10 +11,12 @@ from refimpl import _validation as check
 from refimpl._arrays import Array, IntArray
 from refimpl.decisions import Decision, check_decision, check_labels
 from refimpl.network import TwoLayerReLU
+from refimpl.pivots import polish
+from refimpl.polish import nearest
 from refimpl.radius import ties
 from refimpl.radius.answer import attain
 from refimpl.radius.ball import Ball
-from refimpl.radius.geometry import Target, in_range, targets_of
+from refimpl.radius.geometry import Flags, Target, in_range, targets_of
 from refimpl.radius.incumbent import Incumbent, Point, Polished
 from refimpl.radius.leaf import Multipliers
 from refimpl.radius.points import Question
@@ -22,13 +24,14 @@ from refimpl.radius.region import Space
 from refimpl.radius.search import length_in_sight
 from refimpl.walks import Pieces, Walks
 
-_STARTS = 48  # of the walks of a sample
+_WALKS = 48, 10  # about how many a sample has, and of how many steps
+_FEW_WALKS = 4, 2  # the same where pieces are solved at once, which goes from piece to piece
 _POLISHED = 6  # pieces of a sample at once, the ones with the least bounds
 _ROUNDS = 3  # of these
 _NEIGHBOURS = 3  # times that the pieces beside the nearest one are looked at
 _GROWTH = (4.0, 2.0**12)  # lengths of the region that is looked at until a point is found
 _CLOSE = 1e-9  # relative: a point nearer by less is not looked for
-_BEYOND = tuple(2.0**-bits for bits in (48, 44, 40, 36, 32))  # what points are pushed out by
+_BEYOND = (0.0, *(2.0**-bits for bits in (38, 28)))  # what points are pushed out by
 _POINTS = 3  # that are tried, where the nearest cannot be evaluated as adversarial
 
 
@@ -76,9 +79,11 @@ def minimum_norm_attack(
     convex. Walks go from piece to piece by steps in closed form, for all samples and starts at
     once; they start in the sample's own piece, behind its nearest kinks, and, so that neurons that
     are inactive there count too, in pieces around random points. Each step bounds from below what
-    its piece has. Pieces that may still have a nearer point than the nearest one known are solved
-    as a few small least-distance problems, kinks included, where a gradient would zigzag; and so
-    are pieces that differ from the nearest one in one neuron.
+    its piece has. Of the pieces that may have a nearer point than the nearest one known, a few are
+    solved as least-distance problems, kinks included, where a gradient would zigzag; and so are
+    pieces that differ from the nearest one in one neuron. In l2 that is done for all samples at
+    once. In other norms, with GroupMax where a neuron helps one class and harms another of a group,
+    and where nothing is found, it is done sample by sample.
 
     That it fails shows nothing; `robust_radius` proves. Source: E31, derived.
 
@@ -100,48 +105,62 @@ def minimum_norm_attack(
         z = net.preactivations(x)
         index = np.flatnonzero(~question.adversarial(net.readout(z), y) & in_range(net, x))
         if len(index) > 0:
-            found = _searches(question, space, x[index], y[index], z[index], rng)
-            x_adv[index] = _attained(question, space, found, x[index], y[index])
+            x_adv[index] = _near(question, space, x[index], y[index], z[index], rng)
+    return x_adv
+
+
+def _near(
+    question: Question, space: Space, x: Array, y: IntArray, z: Array, rng: np.random.Generator
+) -> Array:
+    """Find near adversarial points (n,d) of samples that are classified correctly."""
+    walks = Walks(space, question.net, question.decision, x, y, z)
+    pieces = walks.around(*(_FEW_WALKS if walks.at_once else _WALKS), rng)
+    x_adv, left = x.copy(), np.ones(len(x), np.bool_)
+    if walks.at_once:
+        found = nearest(walks, pieces)
+        for again in (True, False):
+            some = found.pieces.sample
+            perturbation = -found.q @ question.net.W if space.plain else found.c
+            guard = walks.noise(some, found.pieces.target, found.distance).max(axis=1)
+            ends = _pushed(question, space, perturbation, x[some], y[some], guard)
+            x_adv[some], left[some] = ends
+            if not again or not left[some].any():
+                break
+            found = polish(walks, found.pieces.take(ends[1]), np.full(len(x), np.inf))
+            found = found.take(np.isfinite(found.distance))
+    rest = np.flatnonzero(left)
+    if len(rest) > 0:
+        incumbents = _searches(question, walks, pieces, rest, y)
+        x_adv[rest] = _attained(question, space, incumbents, x[rest], y[rest])
     return x_adv
 
 
 def _searches(
-    question: Question, space: Space, x: Array, y: IntArray, z: Array, rng: np.random.Generator
+    question: Question, walks: Walks, pieces: Pieces, rest: IntArray, y: IntArray
 ) -> list[Incumbent]:
-    """Find near adversarial points of samples that are classified correctly."""
-    net = question.net
-    targets, aims = _targets(net, y, question.decision)
-    walks = Walks(space, targets, aims, x, z)
-    pieces = walks.around(_STARTS, rng)
-    nearest, found = walks.nearest_met(pieces), []
-    for k, aim in enumerate(aims):
-        of_it = pieces.take(np.flatnonzero(pieces.sample == k))
-        of_it = of_it._replace(target=of_it.target - aim[0])
-        ball = space.around(x[k], z[k], np.abs(net.W) @ np.abs(x[k]) + space.geometry.bias)
-        its_targets = [targets[t] for t in aim]
-        if k in nearest:
-            piece, c = nearest[k]
+    """Polish the pieces of some samples, one sample after the other, in any norm."""
+    targets = {
+        label: targets_of(question.net, label, question.decision) for label in set(y[rest].tolist())
+    }
+    met, c = walks.nearest_met(pieces)
+    found = []
+    for k in rest.tolist():
+        of_it = pieces.take(pieces.sample == k)
+        of_it = of_it._replace(target=of_it.target - walks.aims[k, 0])
+        size = np.abs(question.net.W) @ np.abs(walks.x[k]) + walks.space.geometry.bias
+        ball = walks.space.around(walks.x[k], walks.z[k], size)
+        its_targets = targets[int(y[k])]
+        at = np.flatnonzero(met.sample == k)
+        if len(at) > 0:
+            piece = met.take(at)
             ball.resize(2 * float(piece.bound[0]))
             incumbent = Incumbent(ball, its_targets, "adversarial", None)
-            _offer(incumbent, piece._replace(target=piece.target - aim[0]), c)
+            _offer(incumbent, piece._replace(target=piece.target - walks.aims[k, 0]), c[at[0]])
             _polish(incumbent, of_it)
         else:
-            incumbent = _search(ball, its_targets, float(np.linalg.norm(x[k])), of_it)
+            incumbent = _search(ball, its_targets, float(np.linalg.norm(walks.x[k])), of_it)
         found.append(incumbent)
     return found
-
-
-def _targets(
-    net: TwoLayerReLU, y: IntArray, decision: Decision
-) -> tuple[list[Target], list[list[int]]]:
-    """Targets of all labels, and the indices of those of each sample."""
-    targets: list[Target] = []
-    of_label: dict[int, list[int]] = {}
-    for label in np.unique(y).tolist():
-        found = targets_of(net, label, decision)
-        of_label[label] = list(range(len(targets), len(targets) + len(found)))
-        targets += found
-    return targets, [of_label[label] for label in y.tolist()]
 
 
 def _search(ball: Ball, targets: list[Target], x_norm: float, pieces: Pieces) -> Incumbent:
@@ -173,45 +192,51 @@ def _offer(incumbent: Incumbent, piece: Pieces, c: Array) -> None:
     incumbent.visited.add((index, on[problem.target.branching].tobytes()))
 
 
+def _pushed(
+    question: Question, space: Space, perturbation: Array, x: Array, y: IntArray, guard: Array
+) -> tuple[Array, Flags]:
+    """Points (n,d) that the network finds adversarial, a little beyond, and which are not.
+
+    By more than rounding can lose, so that another order of the sums finds the same. Where ties
+    alone are adversarial that is not so, and ties are taken that are ties in truth.
+    """
+    x_adv, left = x.copy(), np.ones(len(x), np.bool_)
+    known: dict[tuple[bytes, int], bool] = {}
+    for tie in (False, True):
+        for beyond in sorted(_BEYOND, reverse=tie):
+            rows = np.flatnonzero(left)
+            if len(rows) == 0:
+                break
+            ends = space.end(x[rows], (1 + beyond) * perturbation[rows])[0]
+            margin = 0.0 if tie else guard[rows]
+            hit = question.adversarial(question.net.outputs(ends), y[rows], margin)
+            if tie:
+                for k in np.flatnonzero(hit).tolist():
+                    key = ends[k].tobytes(), int(y[rows[k]])  # of many samples, a corner
+                    if key not in known:
+                        known[key] = ties.is_beside(question, ends[k], key[1])
+                    hit[k] = known[key]
+            x_adv[rows[hit]], left[rows[hit]] = ends[hit], False
+    return x_adv, left
+
+
 def _attained(
     question: Question, space: Space, found: list[Incumbent], x: Array, y: IntArray
 ) -> Array:
-    """Points (n,d) that the network finds adversarial: a little beyond those that were found.
-
-    By more than rounding can lose, so that another order of the sums finds the same. Where ties
-    alone are adversarial that is not so, and points beside them are tried.
-    """
+    """Points (n,d) of incumbents that the network finds adversarial."""
     some = [k for k, incumbent in enumerate(found) if incumbent.points]
     x_adv, W = x.copy(), question.net.W
     if not some:
         return x_adv
     perturbation = np.array([found[k].ball.perturbation(found[k].points[-1].v, W) for k in some])
     guard = np.array([_noise(found[k]) for k in some])
-    left = np.ones(len(some), np.bool_)
-    rows = np.array(some)
-    for beyond in _BEYOND:
-        ends = space.end(x[rows], (1 + beyond) * perturbation)[0]
-        hit = left & question.adversarial(question.net.outputs(ends), y[rows], guard)
-        x_adv[rows[hit]] = ends[hit]
-        left &= ~hit
-    for k, p in zip(rows[left].tolist(), perturbation[left], strict=True):
-        end = _tie(question, space, p, x[k], int(y[k]))
-        if end is None:
-            points = found[k].points[: -_POINTS - 1 : -1]
-            attained = attain(question, space, found[k], points, x[k], int(y[k]))
-            end = x[k] if attained is None else space.end(x[k], attained[1][None])[0][0]
-        x_adv[k] = end
+    x_adv[some], left = _pushed(question, space, perturbation, x[some], y[some], guard)
+    for k in np.array(some)[left].tolist():
+        points = found[k].points[: -_POINTS - 1 : -1]
+        attained = attain(question, space, found[k], points, x[k], int(y[k]))
+        if attained is not None:
+            x_adv[k] = space.end(x[k], attained[1][None])[0][0]
     return x_adv
-
-
-def _tie(question: Question, space: Space, p: Array, x: Array, y: int) -> Array | None:
-    """Point (d,) on sides of the box that is a tie, if one lies at the end of a perturbation."""
-    for beyond in _BEYOND if space.box is not None else ():
-        end = space.end(x, (1 + beyond) * p[None])[0]
-        tied = question.adversarial(question.net.outputs(end), np.array([y]))[0]
-        if tied and ties.is_beside(question, end[0], y):
-            return np.asarray(end[0])
-    return None
 
 
 def _noise(incumbent: Incumbent) -> float:

@@ -13,16 +13,20 @@ Walks are named by hashes: of two that have the same by chance one would be lost
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from refimpl import decisions
 from refimpl._arrays import Array, IntArray
-from refimpl.radius.geometry import Flags, Target
+from refimpl.decisions import Decision
+from refimpl.network import TwoLayerReLU
+from refimpl.radius.geometry import FLOOR, Flags
 from refimpl.radius.region import Space
 from refimpl.radius.support import nearest_on
 
-_STEPS = 10  # of a walk
+_HOPE = 1.5  # times the nearest point known: how far a target may be that more walks look for
 _SCATTER = (-1.0, 4.0)  # logarithms to base 2 of how far starts are, in first steps
 
 
@@ -30,7 +34,7 @@ class Pieces(NamedTuple):
     """Pieces (S,): of which sample and target, neurons on (S,M), bound, and whether it is met.
 
     `met` says that the point of that norm lies in the piece, and so is adversarial; `row` is the
-    constraint that bounds the piece.
+    constraint that bounds the piece, and `kink` has neurons that are known to be at their kinks.
     """
 
     sample: IntArray
@@ -39,6 +43,13 @@ class Pieces(NamedTuple):
     bound: Array
     met: Flags
     row: IntArray
+    kink: Flags
+
+    @staticmethod
+    def join(parts: list[Pieces]) -> Pieces:
+        """Return them in one."""
+        fields: list[Any] = [np.concatenate(each) for each in zip(*parts, strict=True)]
+        return Pieces(*fields)
 
     def take(self, index: IntArray | Flags) -> Pieces:
         """Return some of them."""
@@ -46,71 +57,115 @@ class Pieces(NamedTuple):
         return Pieces(*fields)
 
 
+def names(sample: IntArray, target: IntArray, on: Flags) -> IntArray:
+    """Hashes (S,) of pieces."""
+    bits = np.packbits(on, axis=1)
+    factors = np.random.default_rng(0).integers(2**63, size=bits.shape[1] + 2)
+    return np.asarray(
+        bits.astype(np.int64) @ factors[2:] + sample * factors[0] + target * factors[1]
+    )
+
+
+def nearest_of_each(sample: IntArray, distance: Array) -> IntArray:
+    """Index of the least distance of each sample that is there."""
+    order = np.argsort(distance, kind="stable")
+    return np.asarray(order[np.unique(sample[order], return_index=True)[1]])
+
+
 class Walks:
     """All targets that some samples have, as arrays, and the steps to them.
 
-    Samples x (n,d) have preactivations z (n,M) and `aims`, the targets of each, which `targets`
-    lists. Constraints (T,I) are padded with copies of the last one.
+    Samples x (n,d) have labels y (n,) and preactivations z (n,M). `aims` (n,2) are the first of the
+    targets of each sample's label, and the one after the last. Constraints alpha (T,I,M) and beta
+    (T,I) are padded with copies of the last one.
     """
 
     def __init__(
-        self, space: Space, targets: list[Target], aims: list[list[int]], x: Array, z: Array
+        self, space: Space, net: TwoLayerReLU, decision: Decision, x: Array, y: IntArray, z: Array
     ) -> None:
         self.space, self.x, self.z = space, x, z
-        most = max(len(target.beta) for target in targets)
-        rows = [np.minimum(np.arange(most), len(target.beta) - 1) for target in targets]
-        self.alpha = np.array([t.alpha[row] for t, row in zip(targets, rows, strict=True)])
-        self.beta = np.array([t.beta[row] for t, row in zip(targets, rows, strict=True)])
+        labels, of_sample = np.unique(y, return_inverse=True)
+        matrices = [decisions.targets(label, decision, net.n_outputs) for label in labels.tolist()]
+        most = max(D.shape[1] for D in matrices)
+        D = np.concatenate([D[:, np.minimum(np.arange(most), D.shape[1] - 1)] for D in matrices])
+        self.alpha, self.beta = D @ net.A, D @ net.c  # (E30)
         self.used: Flags = np.any(self.alpha != 0, axis=1)
         self.branching: Flags = np.any(self.alpha < 0, axis=1)
-        self.norms = space.geometry.norms
-        self.sample = np.repeat(np.arange(len(x)), [len(each) for each in aims])
-        self.target = np.concatenate([np.array(each, np.int64) for each in aims])
+        # Whether pieces can be solved at once: in l2, where no neuron helps one constraint of a
+        # target and harms another, as with several classes in a group it can.
+        mixed = self.branching & np.any(self.alpha > 0, axis=1)
+        self.at_once = space.norm == 2 and not mixed.any()
+        self.sizes = np.abs(D) @ np.abs(net.A), np.abs(D) @ np.abs(net.c)
+        geometry = space.geometry
+        self.norms, self.U = geometry.norms, geometry.U
+        self.reach = np.linalg.norm(x, axis=1)[:, None] * self.norms + geometry.bias
+        self.through_gram = space.plain and len(self.U) <= 2 * self.U.shape[1]
+        ends = np.cumsum([len(D) for D in matrices])
+        self.aims = np.column_stack((ends - [len(D) for D in matrices], ends))[of_sample]
+        counts = self.aims[:, 1] - self.aims[:, 0]
+        self.sample = np.repeat(np.arange(len(x)), counts)
+        first = np.cumsum(counts) - counts
+        self.target = np.arange(len(self.sample)) + (self.aims[:, 0] - first)[self.sample]
 
-    def around(self, count: int, rng: np.random.Generator) -> Pieces:
-        """Pieces that walks visit which start around each sample, from about `count` pieces.
+    def around(self, count: int, steps: int, rng: np.random.Generator) -> Pieces:
+        """Pieces that walks visit of that many steps, from about `count` pieces for each sample.
 
         These are the sample's own, its neighbours behind the nearest kinks, and those of random
-        points, as many again.
+        points, as many again. A target that is far from the sample's own piece has no others.
         """
-        each = max(1, math.ceil(count * len(self.x) / len(self.sample) / 2))
+        limit = np.full(len(self.x), math.inf)
         own = np.arange(len(self.sample))
-        beside, on = self._beside(each)
-        around = np.repeat(own, each)
-        on = np.concatenate((self._on(own), on, self._scattered(around, rng)))
-        index = np.concatenate((own, beside, around))
-        unknown = np.full(len(index), math.nan)
-        rows = np.zeros(len(index), np.int64)
+        found = self.walk(self._starts(own, self._on(own)), steps, limit, np.zeros(0, np.int64))
+        near = np.full((len(self.x), len(self.beta)), False)
+        hope = found.bound <= _HOPE * limit[found.sample]
+        near[found.sample[hope], found.target[hope]] = True
+        aims = np.flatnonzero(near[self.sample, self.target])
+        each = max(1, math.ceil(count * len(self.x) / max(len(aims), 1) / 2))
+        beside, on = self._beside(aims, each)
+        around = np.repeat(aims, each)
+        on = np.concatenate((on, self._scattered(around, rng)))
+        index = np.concatenate((beside, around))
+        walks, seen = self._starts(index, on), names(found.sample, found.target, found.on)
+        return Pieces.join([found, self.walk(walks, steps, limit, seen)])
+
+    def _starts(self, index: IntArray, on: Flags) -> Pieces:
+        """Pieces of some aims, of which nothing is known."""
+        unknown, rows = np.full(len(index), math.nan), np.zeros(len(index), np.int64)
         sample, target = self.sample[index], self.target[index]
-        return self.walk(Pieces(sample, target, on, unknown, rows > 0, rows))
+        return Pieces(sample, target, on, unknown, rows > 0, rows, np.zeros_like(on))
 
     def _on(self, index: IntArray) -> Flags:
         """Neurons on at the samples of some aims."""
         on: Flags = self.z[self.sample[index]] > 0
         return on
 
-    def _beside(self, count: int) -> tuple[IntArray, Flags]:
-        """For each aim, the pieces of its sample with one of the nearest kinks crossed."""
+    def _beside(self, aims: IntArray, count: int) -> tuple[IntArray, Flags]:
+        """For some aims, the pieces of its sample with one of the nearest kinks crossed."""
         far = np.abs(self.z) / np.where(self.norms > 0, self.norms, math.inf)
-        counts = np.asarray(self.branching[self.target])
-        order = np.argsort(np.where(counts, far[self.sample], math.inf), axis=1)[:, :count]
-        index, rank = np.nonzero(np.take_along_axis(counts, order, 1))
+        counts = np.asarray(self.branching[self.target[aims]])
+        order = np.argsort(np.where(counts, far[self.sample[aims]], math.inf), axis=1)[:, :count]
+        row, rank = np.nonzero(np.take_along_axis(counts, order, 1))
+        index, neuron = aims[row], order[row, rank]
         on = self._on(index)
-        neuron = order[index, rank]
         on[np.arange(len(index)), neuron] ^= True
         return index, on
 
     def _scattered(self, index: IntArray, rng: np.random.Generator) -> Flags:
         """Neurons on at random points, along random combinations of the neurons' weights."""
-        sample, U = self.sample[index], self.space.geometry.U
-        z = self.z[sample]
-        direction = rng.standard_normal(z.shape) @ U
+        sample, U = self.sample[index], self.U
+        z, weights = self.z[sample], rng.standard_normal((len(index), len(U)))
+        far = np.abs(self.z) / np.where(self.norms > 0, self.norms, math.inf)
+        far = np.median(far, axis=1)[sample] * 2.0 ** rng.uniform(*_SCATTER, len(z))
+        if self.through_gram:
+            across = weights @ self.space.geometry.gram
+            length = np.sqrt(np.maximum(np.einsum("ij,ij->i", weights, across), 0.0))
+            on: Flags = z + (far / np.where(length > 0, length, 1.0))[:, None] * across > 0
+            return on
+        direction = weights @ U
         length = np.linalg.norm(direction, axis=1)
-        far = np.median(np.abs(z) / np.where(self.norms > 0, self.norms, math.inf), axis=1)
-        far *= 2.0 ** rng.uniform(*_SCATTER, len(z)) / np.where(length > 0, length, 1.0)
-        c = self.within(sample, far[:, None] * direction)
-        on: Flags = z + c @ U.T > 0
-        return on
+        far /= np.where(length > 0, length, 1.0)
+        on = z + self.within(sample, far[:, None] * direction) @ U.T > 0
+        return np.asarray(on)
 
     def within(self, sample: IntArray, c: Array) -> Array:
         """Clip perturbations to the box."""
@@ -119,59 +174,107 @@ class Walks:
         lo, hi = self.space.box
         return np.clip(c, lo - self.x[sample], hi - self.x[sample])
 
-    def walk(self, walks: Pieces) -> Pieces:
-        """Go from piece to piece, to none twice: all pieces that are visited."""
-        names = np.random.default_rng(0).integers(2**63, size=walks.on.shape[1] + 2)
-        seen, visited = np.zeros(0, np.int64), []
-        for _ in range(_STEPS):
-            keys = np.column_stack((walks.on.astype(np.int64), walks.sample, walks.target)) @ names
-            keys, first = np.unique(keys, return_index=True)
+    def walk(self, walks: Pieces, steps: int, limit: Array, seen: IntArray) -> Pieces:
+        """Go from piece to piece, to none twice nor to those `seen`: all pieces that are visited.
+
+        Where pieces are solved at once, walks end where they are as far as `limit` (n,), which gets
+        the nearest points that are met.
+        """
+        visited = []
+        for _ in range(steps):
+            keys, first = np.unique(names(walks.sample, walks.target, walks.on), return_index=True)
             new = ~np.isin(keys, seen)
             if not new.any():
                 break
             seen, walks = np.append(seen, keys[new]), walks.take(first[new])
-            c, bound, row = self.step(walks)
-            on = self.z[walks.sample] + c @ self.space.geometry.U.T > 0
-            met = np.isfinite(bound) & ~(self.used[walks.target] & (on != walks.on)).any(axis=1)
+            z, bound, row = self._preactivations(walks, limit)
+            on = z > 0
+            elsewhere = self.used[walks.target] & (on != walks.on) & (z != 0)
+            met = np.isfinite(bound) & ~elsewhere.any(axis=1)
             visited.append(walks._replace(bound=bound, met=met, row=row))
-            walks = visited[-1]._replace(on=on).take(np.isfinite(bound) & ~met)
-        fields: list[Any] = [np.concatenate(parts) for parts in zip(*visited, strict=True)]
-        return Pieces(*fields)
+            if self.at_once:  # where pieces are polished that walks have not seen
+                np.minimum.at(limit, walks.sample[met], bound[met])
+            walks = visited[-1]._replace(on=on).take(~met & (bound < limit[walks.sample]))
+        return Pieces.join([*visited, walks.take(np.zeros(0, np.int64))])
 
-    def step(self, pieces: Pieces) -> tuple[Array, Array, IntArray]:
-        """Nearest points (S,p) of the zeros of pieces' affine functions, and their distances.
+    @np.errstate(all="ignore")  # a piece that overflows, or whose neurons cancel, has no point
+    def _preactivations(self, pieces: Pieces, limit: Array) -> tuple[Array, Array, IntArray]:
+        """Preactivations (S,M) of what `step` finds, and the rest of it."""
+        z = self.z[pieces.sample]
+        if not self.through_gram:
+            c, bound, row = self.step(pieces, limit)
+            return z + c @ self.U.T, bound, row
+        best, ends = np.full(len(z), -math.inf), np.zeros_like(z)
+        rows = np.zeros(len(z), np.int64)
+        for i, q, level in self._planes(pieces, z):
+            across = q @ self.space.geometry.gram
+            square = np.einsum("ij,ij->i", q, across)
+            step = np.where(level > 0, level / np.where(square > 0, square, 0.0), 0.0)
+            distance = step * np.sqrt(square)
+            farther = distance > best
+            best[farther], rows[farther] = distance[farther], i
+            ends[farther] = (z - step[:, None] * across)[farther]
+        return ends, best, rows
 
-        Of several constraints the farthest, whose index is the last result, counts. inf: there are
-        no zeros in the box.
-        """
-        z, U = self.z[pieces.sample], self.space.geometry.U
-        best, c = np.full(len(z), -math.inf), np.zeros((len(z), U.shape[1]))
-        row = np.zeros(len(z), np.int64)
+    def _planes(self, pieces: Pieces, z: Array) -> Iterator[tuple[int, Array, Array]]:
+        """Affine functions of pieces' constraints: index, q (S,M), and value at the sample (S,)."""
         for i in range(self.beta.shape[1]):
             q = self.alpha[pieces.target, i] * pieces.on
             level = np.einsum("ij,ij->i", q, z) + self.beta[pieces.target, i]
-            point, distance = self._nearest(pieces.sample, q @ U, np.maximum(level, 0.0))
+            yield i, q, np.maximum(level, 0.0)
+
+    @np.errstate(all="ignore")
+    def step(self, pieces: Pieces, limit: Array | None = None) -> tuple[Array, Array, IntArray]:
+        """Nearest points (S,p) of the zeros of pieces' affine functions, and their distances.
+
+        Of several constraints the farthest, whose index is the last result, counts. inf: there are
+        no zeros in the box. In l2, those that are beyond `limit` (n,) are not looked for.
+        """
+        z = self.z[pieces.sample]
+        best, c = np.full(len(z), -math.inf), np.zeros((len(z), self.U.shape[1]))
+        row = np.zeros(len(z), np.int64)
+        for i, q, level in self._planes(pieces, z):
+            point, distance = self._nearest(pieces.sample, q @ self.U, level, limit)
             farther = distance > best
             best[farther], c[farther], row[farther] = distance[farther], point[farther], i
         return c, best, row
 
-    def nearest_met(self, pieces: Pieces) -> dict[int, tuple[Pieces, Array]]:
+    def nearest_met(self, pieces: Pieces) -> tuple[Pieces, Array]:
         """For samples that have one, the nearest piece that is met, and its point (p,)."""
-        met = np.flatnonzero(pieces.met)
-        met = met[np.argsort(-pieces.bound[met])]
-        last = {int(pieces.sample[k]): k for k in met.tolist()}
-        found = pieces.take(np.array(list(last.values()), np.int64))
-        c = self.step(found)[0]
-        return {i: (found.take(np.array([k])), c[k]) for k, i in enumerate(last)}
+        found = pieces.take(pieces.met)
+        found = found.take(nearest_of_each(found.sample, found.bound))
+        return found, self.step(found)[0]
 
-    def _nearest(self, sample: IntArray, g: Array, level: Array) -> tuple[Array, Array]:
+    def noise(self, sample: IntArray, target: IntArray, distance: Array) -> Array:
+        """Bound the rounding error of constraints (S,I) that far from samples."""
+        reach = self.reach[sample] + distance[:, None] * self.norms
+        size, constant = self.sizes
+        error = np.einsum("bim,bm->bi", size[target], reach) + constant[target]
+        return self.space.geometry.rounding * error + FLOOR
+
+    def values(self, target: IntArray, z: Array) -> Array:
+        """Constraints (S,I) at preactivations z (S,M)."""
+        relu = np.maximum(z, 0.0)
+        return np.einsum("bim,bm->bi", self.alpha[target], relu) + self.beta[target]
+
+    def _nearest(
+        self, sample: IntArray, g: Array, level: Array, limit: Array | None
+    ) -> tuple[Array, Array]:
         """Nearest c (S,p) with level + <g, c> <= 0, and its length."""
-        with np.errstate(all="ignore"):
-            if self.space.plain:
-                square = np.einsum("ij,ij->i", g, g)
-                step = np.where(level > 0, level / square, 0.0)
-                return -step[:, None] * g, step * np.sqrt(square)
-            lo, hi = self.space.box or (-math.inf, math.inf)
-            cap = np.where(g > 0, self.x[sample] - lo, hi - self.x[sample])
-            size, distance = nearest_on(self.space.norm, level, np.abs(g), cap)
+        if self.space.norm != 2:
+            return self._nearest_in_box(sample, g, level)
+        square = np.einsum("ij,ij->i", g, g)
+        step = np.where(level > 0, level / square, 0.0)
+        distance = step * np.sqrt(square)
+        if self.space.box is None:
+            return -step[:, None] * g, distance
+        near = np.full(len(g), True) if limit is None else distance < limit[sample]
+        c = np.zeros_like(g)
+        c[near], distance[near] = self._nearest_in_box(sample[near], g[near], level[near])
+        return c, distance
+
+    def _nearest_in_box(self, sample: IntArray, g: Array, level: Array) -> tuple[Array, Array]:
+        lo, hi = self.space.box or (-math.inf, math.inf)
+        cap = np.where(g > 0, self.x[sample] - lo, hi - self.x[sample])
+        size, distance = nearest_on(self.space.norm, level, np.abs(g), cap)
         return -np.copysign(size, g), distance

@@ -1,0 +1,87 @@
+"""Which linear pieces are polished, in l2: those that may be nearest, and pieces beside these."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from refimpl._arrays import IntArray
+from refimpl.pivots import Polished, polish, unclipped
+from refimpl.walks import Pieces, Walks, names, nearest_of_each
+
+_COUNTS = (4, 3, 2)  # pieces of a sample that are polished, round by round
+_BESIDE = 4  # pieces beside a nearest one that are looked at
+_CLOSE = 1e-9  # relative: a point nearer by less is not looked for
+
+
+def nearest(walks: Walks, pieces: Pieces) -> Polished:
+    """Find the nearest adversarial points of samples that have one: in pieces, and beside these."""
+    best, seen = _met(walks, pieces), np.zeros(0, np.int64)
+    pieces = Pieces.join([pieces, _beside(walks, best)])
+    for count in _COUNTS:
+        limit = np.full(len(walks.x), np.inf)
+        limit[best.pieces.sample] = best.distance * (1 - _CLOSE)
+        pieces = pieces.take(pieces.bound < limit[pieces.sample])
+        keys = names(pieces.sample, pieces.target, pieces.on & walks.branching[pieces.target])
+        chosen = _chosen(pieces, keys, seen, count)
+        if len(chosen) == 0:
+            break
+        seen = np.append(seen, keys[chosen])
+        found = polish(walks, pieces.take(chosen), limit)
+        found = found.take(found.distance < limit[found.pieces.sample])
+        found = found.take(nearest_of_each(found.pieces.sample, found.distance))
+        pieces = Pieces.join([pieces, _beside(walks, found)])
+        old = best.take(~np.isin(best.pieces.sample, found.pieces.sample))
+        best = Polished.join([old, found])
+    return best
+
+
+def _met(walks: Walks, pieces: Pieces) -> Polished:
+    """Return the nearest pieces that are met, as polishing finds them."""
+    met, c = walks.nearest_met(pieces)
+    weights = (np.arange(walks.beta.shape[1]) == met.row[:, None]).astype(np.float64)
+    q = np.einsum("bi,bim->bm", weights, walks.alpha[met.target]) * met.on
+    length = np.linalg.norm(q @ walks.U, axis=1)
+    scale = met.bound / np.where(length > 0, length, 1.0)
+    return Polished(met, c, scale[:, None] * q, scale[:, None] * weights, met.bound)
+
+
+def _chosen(pieces: Pieces, keys: IntArray, seen: IntArray, count: int) -> IntArray:
+    """Pieces not seen yet, of each sample those with the least bounds; of a piece, the largest."""
+    order = np.argsort(-pieces.bound, kind="stable")
+    order = order[np.unique(keys[order], return_index=True)[1]]
+    order = order[~np.isin(keys[order], seen)]
+    order = order[np.lexsort((pieces.bound[order], pieces.sample[order]))]
+    sample = pieces.sample[order]
+    rank = np.arange(len(order)) - np.searchsorted(sample, sample)
+    return np.asarray(order[rank < count])
+
+
+@np.errstate(all="ignore")  # no zeros, where neurons cancel
+def _beside(walks: Walks, found: Polished) -> Pieces:
+    """Pieces one branching neuron away, with about the bounds that the multipliers prove."""
+    pieces, c, q, weights, _ = found
+    z, U, on = walks.z[pieces.sample], walks.U, pieces.on
+    gamma = np.einsum("bi,bim->bm", weights, walks.alpha[pieces.target])
+    step = np.where(on, -gamma, gamma)
+    held, squares = np.zeros((len(c), 1)), walks.space.geometry.squares
+    if walks.through_gram:
+        across = q @ walks.space.geometry.gram
+        square = np.einsum("bm,bm->b", q, across)[:, None]
+    else:
+        g = q @ U
+        if walks.space.box is not None:  # what is at a side stays there
+            free = unclipped(g, c)
+            side = np.where(free, 0.0, c)
+            z, held = z + side @ U.T, np.square(side).sum(axis=1)[:, None]
+            g, squares = g * free, free.astype(np.float64) @ np.square(U).T
+        across, square = g @ U.T, np.einsum("bp,bp->b", g, g)[:, None]
+    level = np.einsum("bm,bm->b", q, z) + np.einsum("bi,bi->b", weights, walks.beta[pieces.target])
+    level = np.maximum(level[:, None] + step * z, 0.0)
+    square = square + 2 * step * across + np.square(step) * squares
+    bound = np.sqrt(held + np.square(level) / square)
+    bound[~(gamma < 0) | np.isnan(bound)] = np.inf
+    order = np.argsort(bound, axis=1)[:, :_BESIDE]
+    row, neuron = np.repeat(np.arange(len(c)), order.shape[1]), order.ravel()
+    on = on[row]
+    on[np.arange(len(row)), neuron] ^= True
+    return pieces.take(row)._replace(on=on, bound=bound[row, neuron])
