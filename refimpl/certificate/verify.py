@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from refimpl import _validation as check
-from refimpl.certificate import floats, rationals
+from refimpl.certificate import fixed, floats, rationals
 from refimpl.certificate.form import Certificate, CertificateError, Reading, form, read, targets
 from refimpl.certificate.region import Region
 from refimpl.decisions import TIES, Decision, check_decision, check_labels
@@ -103,9 +103,7 @@ def verify_certificate(
         raise CertificateError(f"radius: expected a positive number or inf, got {R}")
     reading = read(certificate, targets(y, decision, net.n_outputs), net.n_hidden)
     _refuse(reading, region)
-    proved = np.zeros(len(reading), dtype=bool)
-    if not exact and not (everywhere and region.box is None):
-        proved = floats.proved(reading, net, region)
+    proved = (fixed if exact else floats).proved(reading, net, region)
     if proved.all():
         return
     sample = rationals.Sample(net, region)

@@ -1,0 +1,295 @@
+"""Rows of a certificate in integers, rounded to the safe side: the first step of exact mode.
+
+No float is trusted here. Floats only choose numbers that may be chosen freely, and hold integers
+below 2^53, whose sums and products they get right. What this leaves open, `rationals` decides.
+
+One row
+-------
+A leaf asks for sum_i w_i g_i > 0 on its part of the region, a cut for mu sum_i w_i g_i
++ side (bound - z_r) >= 0. With mu = 1 and side = 0 at a leaf, both sums are
+
+    mu <v, c> + side bound + sum_s f_s(z_s(delta)),  f_s(t) = mu gamma_s max(t, 0) - side [s = r] t.
+
+For every q in R^M, each f_s(t) is at least q_s t + least_s on the interval at hand of z_s, path
+included, where least_s is the least value of f_s(t) - q_s t there: f_s has one kink, so it is that
+at an end, or at 0 if that lies inside. So lines, chords, tau and nu need no case of their own: q
+says all, and nothing is divided. The sum is at least l0 + <W^T q, delta>,
+
+    l0 = mu <v, c> + side bound + sum_s (least_s + q_s z_s(0)),
+
+and the row is proved if l0 > H_R(-W^T q), for a cut >=. The q of the certificate, as floats work it
+out, is as good as any: it is exact from there on.
+
+Rounding
+--------
+z(0), gamma, least and l0 are exact, in Python's integers. Three things are not.
+
+- Caps are rounded up; so are R ||u|| and the bounds of z.
+- W and q_i are cut to three digits of base 2^B each, as parts of 2^E and 2^E_i that no entry
+  reaches, and of their products the two lowest places are left out: of M products of numbers below
+  1 in size, each loses less than 5 2^-3B. The three places that are left, sums of at most 3 M
+  products below 2^2B, are integers below 2^53. They are rounded down to a number of T bits, in
+  units of 2^e_i, by less than 3 units.
+- So W^T q is off by at most 3 2^e_i + 5 M 2^(E + E_i - 3B) in each coordinate, and H_R, which is
+  subadditive, by that times the largest sum of |delta_j|: the sum of caps, or sqrt(d) R.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from refimpl._arrays import Array, IntArray
+from refimpl.certificate import integers as exact
+from refimpl.certificate.form import Cuts, Numbers, Reading, Rows
+from refimpl.certificate.integers import Integers
+from refimpl.certificate.minorant import Lines, intervals, minorant
+from refimpl.certificate.region import Region, last_filled, root, water_level
+from refimpl.network import TwoLayerReLU
+
+_ROWS_AT_ONCE = 256
+_PLACES = 3  # digits of W and q
+
+
+def proved(reading: Reading, net: TwoLayerReLU, region: Region) -> Numbers:
+    """Which rows are proved; parabolas never are, nor anything at R = inf."""
+    result = np.zeros(len(reading), dtype=bool)
+    if math.isinf(region.R):
+        return result
+    with np.errstate(all="ignore"):  # of the numbers that floats choose
+        sample = _Sample(net, region)
+        for start in range(0, len(reading), _ROWS_AT_ONCE):
+            part = np.arange(start, min(start + _ROWS_AT_ONCE, len(reading)))
+            rows, cuts = reading.rows(part), reading.cuts_of(part)
+            is_step = reading.is_step[part]
+            leaves = np.flatnonzero(~is_step)
+            result[part[leaves]] = _hold(_leaves(rows, leaves), rows, sample)
+            every = np.ones(len(part), dtype=bool)
+            for first in range(0, len(cuts.row), _ROWS_AT_ONCE):
+                some = cuts.take(slice(first, first + _ROWS_AT_ONCE))
+                np.logical_and.at(every, some.row, _hold(some, rows, sample))
+            result[part[is_step]] = every[is_step]
+    return result
+
+
+def _leaves(rows: Rows, index: Numbers) -> Cuts:
+    """Return leaves as cuts of no side."""
+    none = np.zeros(len(index), dtype=np.int64)
+    return Cuts(index, none, none, np.zeros(len(index)), np.ones(len(index)))
+
+
+class _Sample:
+    """Integers of one sample: z = W x + b and its bounds, all times 2^shift."""
+
+    def __init__(self, net: TwoLayerReLU, region: Region) -> None:
+        self.net, self.omega = net, _Omega(region)
+        W, w = exact.weights(net)
+        x, e = exact.of_floats(region.x)
+        b, f = exact.of_floats(net.bias)
+        self.shift = max(w + e, f) + 64 + max(0, -math.frexp(region.R)[1])
+        self.z = (W @ x << (self.shift - w - e)) + (b << (self.shift - f))
+        tops = np.frexp(np.abs(net.W).max(axis=1))[1].astype(np.int64)
+        bits = self.omega.bits
+        v = np.ldexp(net.W, (bits - tops)[:, None]).astype(np.int64)  # off by less than 1
+        units = tops - bits
+        down, up = (self._reach(sign * v, units) for sign in (-1, 1))
+        self.lo, self.up = self.z - down, self.z + up
+        self.near = tuple(
+            exact.as_floats(end, self.shift).astype(np.float64) for end in (self.lo, self.up)
+        )
+        self.top = math.frexp(np.abs(net.W).max(initial=0.0))[1]
+        self.digit = (51 - max(net.n_hidden - 1, 1).bit_length()) // 2
+        self.W = _digits(np.ldexp(net.W, -self.top), self.digit)
+
+    def _reach(self, v: IntArray, units: IntArray) -> Integers:
+        """H_R of rows that v 2^units is off by less than one unit in each entry, rounded up."""
+        rest, norm2 = self.omega.support(v, units)
+        total = []
+        for r, s, unit in zip(rest, norm2, units.tolist(), strict=True):
+            bound = r + self.omega.width * _power(unit)
+            total.append(_ceil(bound, self.shift) + _root_up(s, self.shift))
+        return np.array(total, dtype=object)
+
+    def slopes(self, q: Array) -> tuple[IntArray, IntArray, list[Fraction]]:
+        """V, e and errors with W^T q_i = V_i 2^e_i up to error_i in each coordinate."""
+        tops = np.frexp(np.abs(q).max(axis=1))[1].astype(np.int64)
+        digits = _digits(np.ldexp(q, -tops[:, None]), self.digit)
+        places = [
+            sum(digits[i] @ self.W[k - i] for i in range(k + 1)) for k in range(_PLACES)
+        ]
+        largest = [
+            np.ldexp(np.abs(place).max(axis=1, initial=0.0), -self.digit * (k + 2))
+            for k, place in enumerate(places)
+        ]
+        units = np.frexp(np.max(largest, axis=0))[1].astype(np.int64) + 2 - self.omega.bits
+        V = sum(
+            _moved(place.astype(np.int64), -self.digit * (k + 2) - units)
+            for k, place in enumerate(places)
+        )
+        lost = 5 * self.net.n_hidden * _power(-_PLACES * self.digit)
+        scales = (tops + self.top).tolist()
+        errors = [
+            _power(scale) * (3 * _power(unit) + lost)
+            for scale, unit in zip(scales, units.tolist(), strict=True)
+        ]
+        return V, units + tops + self.top, errors
+
+
+def _hold(cuts: Cuts, rows: Rows, sample: _Sample) -> Numbers:
+    """Whether each cut holds, or, if its side is 0, the leaf of its row is proved."""
+    i, r, side = cuts.row, cuts.neuron, cuts.side
+    if len(i) == 0:
+        return np.zeros(0, dtype=bool)
+    m = minorant(rows, sample.net.A, sample.net.c, _lines(rows, sample))
+    q = cuts.mu[:, None] * m.q[i]
+    q[np.arange(len(i)), r] -= side
+    fit = np.isfinite(q).all(axis=1) & ~m.parabola.any(axis=1)[i]
+    q[~fit] = 0.0
+    l0, shift = _levels(cuts, q, rows, sample)
+    V, units, errors = sample.slopes(q)
+    rest, norm2 = sample.omega.support(-V, units)
+    result = np.zeros(len(i), dtype=bool)
+    for k in np.flatnonzero(fit):
+        level = Fraction(l0[k], 1 << shift) - rest[k] - errors[k] * sample.omega.width
+        positive = level > 0 or (level == 0 and side[k] != 0)
+        square = level * level
+        result[k] = positive and (square > norm2[k] or (square == norm2[k] and side[k] != 0))
+    return result  # (E33, E38, E41)
+
+
+def _lines(rows: Rows, sample: _Sample) -> Lines:
+    """Lines near those of the certificate, in floats."""
+    lo, up, empty = intervals(rows, *sample.near)
+    slope = np.where(lo >= 0, 1.0, np.where(up <= 0, 0.0, 1 / (1 - lo / up)))
+    bent = (lo < 0) & (up > 0)
+    return Lines(slope, np.where(bent, -slope * lo, 0.0), np.array(True), bent, empty)
+
+
+def _levels(cuts: Cuts, q: Array, rows: Rows, sample: _Sample) -> tuple[Integers, int]:
+    """l0 (n,) as integers / 2^shift."""
+    net, i = sample.net, cuts.row
+    weights, a = exact.of_floats(rows.weights)
+    A, b = exact.of_floats(net.A)
+    c, d = exact.of_floats(net.c)
+    mu, e = exact.of_floats(cuts.mu)
+    bound, f = exact.of_floats(cuts.bound)
+    Q, g = exact.of_floats(q)
+    v = (weights[:, None] @ rows.D.astype(np.int64).astype(object))[:, 0]
+    slope = max(a + b + e, g)
+    gamma = mu[:, None] * (v @ A)[i] << (slope - a - b - e)
+    Q = Q << (slope - g)
+    line = Q.copy()
+    line[np.arange(len(i)), cuts.neuron] += cuts.side.astype(object) << slope
+    lo, up = _ends(rows, sample)
+    at_lo, at_up = (gamma * np.maximum(t[i], 0) - line * t[i] for t in (lo, up))
+    inside = (lo[i] < 0) & (up[i] > 0)
+    least = np.minimum(at_lo, at_up)
+    least = np.where(inside, np.minimum(least, 0), least)
+    sums = (least + Q * sample.z).sum(axis=1)
+    total = max(slope + sample.shift, a + e + d, f)
+    fixed = (mu * (v @ c)[i] << (total - a - e - d)) + (cuts.side * bound << (total - f))
+    return (sums << (total - slope - sample.shift)) + fixed, total
+
+
+def _ends(rows: Rows, sample: _Sample) -> tuple[Integers, Integers]:
+    """Intervals at hand (n,M), path included, rounded outwards, times 2^shift."""
+    lo, up = (np.tile(end, (len(rows.phase), 1)) for end in (sample.lo, sample.up))
+    for end, cut, take, sign in ((lo, rows.lo, np.maximum, 1), (up, rows.up, np.minimum, -1)):
+        there = np.isfinite(cut)
+        bound, s = exact.of_floats(sign * cut[there])
+        left, right = max(sample.shift - s, 0), max(s - sample.shift, 0)
+        end[there] = take(end[there], sign * (bound << left >> right))
+    lo[rows.phase > 0] = np.maximum(lo[rows.phase > 0], 0)
+    up[rows.phase < 0] = np.minimum(up[rows.phase < 0], 0)
+    return lo, up
+
+
+class _Omega:
+    """The region: caps as integers of `bits` bits times 2^unit, rounded up."""
+
+    def __init__(self, region: Region) -> None:
+        d = len(region.x)
+        self.R, self.norm, self.plain = Fraction(region.R), region.norm, region.plain
+        self.half = (61 - d.bit_length()) // 2  # bits of digits: 2 d products of two are < 2^62
+        self.bits = 2 * self.half
+        if self.plain:
+            self.width = root(d) * self.R
+            return
+        a, b = region.caps()
+        unit = math.frexp(max(a.max(), b.max()))[1] - self.bits
+        self.unit = unit
+        self.a, self.b = (np.ceil(np.ldexp(cap, -unit)).astype(np.int64) for cap in (a, b))
+        self.width = int(np.maximum(self.a, self.b).sum()) * _power(unit)
+        self.near = float(np.ldexp(region.R, -unit))
+
+    def support(self, v: IntArray, units: IntArray) -> tuple[list[Fraction], list[Fraction]]:
+        """Return s and t with H_R(v_i 2^units_i) <= s_i + sqrt(t_i)."""
+        powers = [_power(unit) for unit in units.tolist()]
+        if self.plain:
+            squares = zip(self._dot(v, v), powers, strict=True)
+            return [Fraction(0)] * len(v), [self.R**2 * s * p**2 for s, p in squares]
+        size, cap = np.abs(v), np.where(v > 0, self.b, self.a)
+        u = self._split(size, cap)
+        unit = _power(self.unit)
+        rest = [s * p * unit for s, p in zip(self._dot(size - u, cap), powers, strict=True)]
+        if self.norm == 1:
+            tops = zip(rest, u.max(axis=1).tolist(), powers, strict=True)
+            return [r + self.R * top * p for r, top, p in tops], [Fraction(0)] * len(v)
+        squares = zip(self._dot(u, u), powers, strict=True)
+        return rest, [self.R**2 * s * p**2 for s, p in squares]  # (E38)
+
+    def _split(self, size: IntArray, cap: IntArray) -> IntArray:
+        """Sizes u (n,d) of a good split, 0 <= u <= size."""
+        if self.norm == math.inf:
+            return np.zeros_like(size)
+        sizes, caps = size.astype(np.float64), cap.astype(np.float64)
+        if self.norm == 1:
+            last = last_filled(sizes, caps, self.near)
+            s = np.where(last < 0, 0, size[np.arange(len(size)), last])
+            return np.minimum(size, s[:, None])
+        level = water_level(sizes, caps, self.near)
+        ceiling = np.minimum(level[:, None] * caps, 2.0**62).astype(np.int64)
+        return np.minimum(size, ceiling)
+
+    def _dot(self, X: IntArray, Y: IntArray) -> list[int]:
+        """Products <X_i, Y_i> of rows of integers from 0 to 2^bits in size."""
+        h, mask = self.half, (1 << self.half) - 1
+        X1, X0, Y1, Y0 = X >> h, X & mask, Y >> h, Y & mask
+        high, low = (np.einsum("ij,ij->i", A, B).tolist() for A, B in ((X1, Y1), (X0, Y0)))
+        cross = (np.einsum("ij,ij->i", X1, Y0) + np.einsum("ij,ij->i", X0, Y1)).tolist()
+        return [
+            (a << 2 * h) + (b << h) + c for a, b, c in zip(high, cross, low, strict=True)
+        ]
+
+
+def _digits(array: Array, bits: int) -> list[Array]:
+    """Digits of numbers below 1 in size, with their sign, the most significant first."""
+    found = []
+    for _ in range(_PLACES):
+        array = np.ldexp(array, bits)
+        found.append(np.trunc(array))
+        array = array - found[-1]
+    return found
+
+
+def _moved(array: IntArray, by: IntArray) -> IntArray:
+    """Rows times 2^by, rounded down."""
+    left, right = np.clip(by, 0, 62), np.clip(-by, 0, 63)
+    return (array << left[:, None]) >> right[:, None]
+
+
+def _power(exponent: int) -> Fraction:
+    return Fraction(1 << exponent) if exponent >= 0 else Fraction(1, 1 << -exponent)
+
+
+def _ceil(value: Fraction, shift: int) -> int:
+    """Value times 2^shift, rounded up."""
+    return -((-value.numerator << shift) // value.denominator)
+
+
+def _root_up(square: Fraction, shift: int) -> int:
+    """Root times 2^shift, rounded up."""
+    return math.isqrt(_ceil(square, 2 * shift) - 1) + 1 if square else 0
