@@ -11,9 +11,9 @@ A leaf asks for sum_i w_i g_i > 0 on its part of the region, a cut for mu sum_i 
     mu <v, c> + side bound + sum_s f_s(z_s(delta)),  f_s(t) = mu gamma_s max(t, 0) - side [s = r] t.
 
 For every q in R^M, each f_s(t) is at least q_s t + least_s on the interval at hand of z_s, path
-included, where least_s is the least value of f_s(t) - q_s t there: f_s has one kink, so it is that
-at an end, or at 0 if that lies inside. So lines, chords, tau and nu need no case of their own: q
-says all, and nothing is divided. The sum is at least l0 + <W^T q, delta>,
+included, where least_s is the least of 0 and of the values of f_s(t) - q_s t at the ends: f_s has
+one kink, at 0. So lines, chords, tau and nu need no case of their own: q says all, and nothing is
+divided. The sum is at least l0 + <W^T q, delta>,
 
     l0 = mu <v, c> + side bound + sum_s (least_s + q_s z_s(0)),
 
@@ -31,7 +31,7 @@ z(0), gamma, least and l0 are exact, in Python's integers. Three things are not.
   products below 2^2B, are integers below 2^53. They are rounded down to a number of T bits, in
   units of 2^e_i, by less than 3 units.
 - So W^T q is off by at most 3 2^e_i + 5 M 2^(E + E_i - 3B) in each coordinate, and H_R, which is
-  subadditive, by that times the largest sum of |delta_j|: the sum of caps, or sqrt(d) R.
+  subadditive, by that times the largest sum of |delta_j|: the sum of caps, or d^(1 - 1/p) R.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from refimpl.certificate import integers as exact
 from refimpl.certificate.form import Cuts, Numbers, Reading, Rows
 from refimpl.certificate.integers import Integers
 from refimpl.certificate.minorant import Lines, intervals, minorant
-from refimpl.certificate.region import Region, last_filled, root, water_level
+from refimpl.certificate.region import Region, facing, last_filled, root, water_level
 from refimpl.network import TwoLayerReLU
 
 _ROWS_AT_ONCE = 256
@@ -63,22 +63,22 @@ def proved(reading: Reading, net: TwoLayerReLU, region: Region) -> Numbers:
         sample = _Sample(net, region)
         for start in range(0, len(reading), _ROWS_AT_ONCE):
             part = np.arange(start, min(start + _ROWS_AT_ONCE, len(reading)))
-            rows, cuts = reading.rows(part), reading.cuts_of(part)
-            is_step = reading.is_step[part]
-            leaves = np.flatnonzero(~is_step)
-            result[part[leaves]] = _hold(_leaves(rows, leaves), rows, sample)
-            every = np.ones(len(part), dtype=bool)
-            for first in range(0, len(cuts.row), _ROWS_AT_ONCE):
-                some = cuts.take(slice(first, first + _ROWS_AT_ONCE))
-                np.logical_and.at(every, some.row, _hold(some, rows, sample))
-            result[part[is_step]] = every[is_step]
+            is_leaf = ~reading.is_step[part]
+            result[part] = _proved_rows(reading.rows(part), reading.cuts_of(part), is_leaf, sample)
     return result
 
 
-def _leaves(rows: Rows, index: Numbers) -> Cuts:
-    """Return leaves as cuts of no side."""
-    none = np.zeros(len(index), dtype=np.int64)
-    return Cuts(index, none, none, np.zeros(len(index)), np.ones(len(index)))
+def _proved_rows(rows: Rows, cuts: Cuts, is_leaf: Numbers, sample: _Sample) -> Numbers:
+    lo, up, empty = _ends(rows, sample)
+    leaves = np.flatnonzero(is_leaf & ~empty)
+    none = np.zeros(len(leaves), dtype=np.int64)
+    all_ = (leaves, none, none, np.zeros(len(leaves)), np.ones(len(leaves)))  # cuts of no side
+    asked = [np.concatenate(pair) for pair in zip(all_, cuts, strict=True)]
+    result = np.ones(len(is_leaf), dtype=bool)
+    for start in range(0, len(asked[0]), _ROWS_AT_ONCE):
+        some = Cuts(*asked).take(slice(start, start + _ROWS_AT_ONCE))
+        np.logical_and.at(result, some.row, _hold(some, rows, lo, up, sample))
+    return result | empty
 
 
 class _Sample:
@@ -109,7 +109,7 @@ class _Sample:
         rest, norm2 = self.omega.support(v, units)
         total = []
         for r, s, unit in zip(rest, norm2, units.tolist(), strict=True):
-            bound = r + self.omega.width * _power(unit)
+            bound = r + self.omega.width * _scaled(1, unit)
             total.append(_ceil(bound, self.shift) + _root_up(s, self.shift))
         return np.array(total, dtype=object)
 
@@ -117,9 +117,7 @@ class _Sample:
         """V, e and errors with W^T q_i = V_i 2^e_i up to error_i in each coordinate."""
         tops = np.frexp(np.abs(q).max(axis=1))[1].astype(np.int64)
         digits = _digits(np.ldexp(q, -tops[:, None]), self.digit)
-        places = [
-            sum(digits[i] @ self.W[k - i] for i in range(k + 1)) for k in range(_PLACES)
-        ]
+        places = [sum(digits[i] @ self.W[k - i] for i in range(k + 1)) for k in range(_PLACES)]
         largest = [
             np.ldexp(np.abs(place).max(axis=1, initial=0.0), -self.digit * (k + 2))
             for k, place in enumerate(places)
@@ -129,26 +127,24 @@ class _Sample:
             _moved(place.astype(np.int64), -self.digit * (k + 2) - units)
             for k, place in enumerate(places)
         )
-        lost = 5 * self.net.n_hidden * _power(-_PLACES * self.digit)
+        lost = 5 * self.net.n_hidden * _scaled(1, -_PLACES * self.digit)
         scales = (tops + self.top).tolist()
         errors = [
-            _power(scale) * (3 * _power(unit) + lost)
+            _scaled(1, scale) * (3 * _scaled(1, unit) + lost)
             for scale, unit in zip(scales, units.tolist(), strict=True)
         ]
         return V, units + tops + self.top, errors
 
 
-def _hold(cuts: Cuts, rows: Rows, sample: _Sample) -> Numbers:
+def _hold(cuts: Cuts, rows: Rows, lo: Integers, up: Integers, sample: _Sample) -> Numbers:
     """Whether each cut holds, or, if its side is 0, the leaf of its row is proved."""
     i, r, side = cuts.row, cuts.neuron, cuts.side
-    if len(i) == 0:
-        return np.zeros(0, dtype=bool)
     m = minorant(rows, sample.net.A, sample.net.c, _lines(rows, sample))
     q = cuts.mu[:, None] * m.q[i]
     q[np.arange(len(i)), r] -= side
     fit = np.isfinite(q).all(axis=1) & ~m.parabola.any(axis=1)[i]
     q[~fit] = 0.0
-    l0, shift = _levels(cuts, q, rows, sample)
+    l0, shift = _levels(cuts, q, rows, lo[i], up[i], sample)
     V, units, errors = sample.slopes(q)
     rest, norm2 = sample.omega.support(-V, units)
     result = np.zeros(len(i), dtype=bool)
@@ -168,7 +164,9 @@ def _lines(rows: Rows, sample: _Sample) -> Lines:
     return Lines(slope, np.where(bent, -slope * lo, 0.0), np.array(True), bent, empty)
 
 
-def _levels(cuts: Cuts, q: Array, rows: Rows, sample: _Sample) -> tuple[Integers, int]:
+def _levels(
+    cuts: Cuts, q: Array, rows: Rows, lo: Integers, up: Integers, sample: _Sample
+) -> tuple[Integers, int]:
     """l0 (n,) as integers / 2^shift."""
     net, i = sample.net, cuts.row
     weights, a = exact.of_floats(rows.weights)
@@ -183,19 +181,16 @@ def _levels(cuts: Cuts, q: Array, rows: Rows, sample: _Sample) -> tuple[Integers
     Q = Q << (slope - g)
     line = Q.copy()
     line[np.arange(len(i)), cuts.neuron] += cuts.side.astype(object) << slope
-    lo, up = _ends(rows, sample)
-    at_lo, at_up = (gamma * np.maximum(t[i], 0) - line * t[i] for t in (lo, up))
-    inside = (lo[i] < 0) & (up[i] > 0)
-    least = np.minimum(at_lo, at_up)
-    least = np.where(inside, np.minimum(least, 0), least)
+    at_lo, at_up = (gamma * np.maximum(t, 0) - line * t for t in (lo, up))
+    least = np.minimum(np.minimum(at_lo, at_up), 0)
     sums = (least + Q * sample.z).sum(axis=1)
     total = max(slope + sample.shift, a + e + d, f)
     fixed = (mu * (v @ c)[i] << (total - a - e - d)) + (cuts.side * bound << (total - f))
     return (sums << (total - slope - sample.shift)) + fixed, total
 
 
-def _ends(rows: Rows, sample: _Sample) -> tuple[Integers, Integers]:
-    """Intervals at hand (n,M), path included, rounded outwards, times 2^shift."""
+def _ends(rows: Rows, sample: _Sample) -> tuple[Integers, Integers, Numbers]:
+    """Intervals at hand (n,M), path included, times 2^shift, and which rows (n,) are empty."""
     lo, up = (np.tile(end, (len(rows.phase), 1)) for end in (sample.lo, sample.up))
     for end, cut, take, sign in ((lo, rows.lo, np.maximum, 1), (up, rows.up, np.minimum, -1)):
         there = np.isfinite(cut)
@@ -204,7 +199,8 @@ def _ends(rows: Rows, sample: _Sample) -> tuple[Integers, Integers]:
         end[there] = take(end[there], sign * (bound << left >> right))
     lo[rows.phase > 0] = np.maximum(lo[rows.phase > 0], 0)
     up[rows.phase < 0] = np.minimum(up[rows.phase < 0], 0)
-    return lo, up
+    cut = np.isfinite(rows.lo) | np.isfinite(rows.up)
+    return lo, up, np.any(cut & (lo > up), axis=1)
 
 
 class _Omega:
@@ -222,24 +218,29 @@ class _Omega:
         unit = math.frexp(max(a.max(), b.max()))[1] - self.bits
         self.unit = unit
         self.a, self.b = (np.ceil(np.ldexp(cap, -unit)).astype(np.int64) for cap in (a, b))
-        self.width = int(np.maximum(self.a, self.b).sum()) * _power(unit)
+        most = {1.0: 1, 2.0: root(d), math.inf: d}[self.norm] * self.R
+        self.width = min(most, _scaled(int(np.maximum(self.a, self.b).sum()), unit))
         self.near = float(np.ldexp(region.R, -unit))
 
     def support(self, v: IntArray, units: IntArray) -> tuple[list[Fraction], list[Fraction]]:
         """Return s and t with H_R(v_i 2^units_i) <= s_i + sqrt(t_i)."""
-        powers = [_power(unit) for unit in units.tolist()]
+        exponents = units.tolist()
         if self.plain:
-            squares = zip(self._dot(v, v), powers, strict=True)
-            return [Fraction(0)] * len(v), [self.R**2 * s * p**2 for s, p in squares]
-        size, cap = np.abs(v), np.where(v > 0, self.b, self.a)
+            return [Fraction(0)] * len(v), self._squares(v, exponents)
+        size, cap = facing(v, self.a, self.b)
         u = self._split(size, cap)
-        unit = _power(self.unit)
-        rest = [s * p * unit for s, p in zip(self._dot(size - u, cap), powers, strict=True)]
+        sums = zip(self._dot(size - u, cap), exponents, strict=True)
+        rest = [_scaled(s, e + self.unit) for s, e in sums]
         if self.norm == 1:
-            tops = zip(rest, u.max(axis=1).tolist(), powers, strict=True)
-            return [r + self.R * top * p for r, top, p in tops], [Fraction(0)] * len(v)
-        squares = zip(self._dot(u, u), powers, strict=True)
-        return rest, [self.R**2 * s * p**2 for s, p in squares]  # (E38)
+            tops = zip(rest, u.max(axis=1).tolist(), exponents, strict=True)
+            return [r + self.R * _scaled(top, e) for r, top, e in tops], [Fraction(0)] * len(v)
+        return rest, self._squares(u, exponents)  # (E38)
+
+    def _squares(self, u: IntArray, exponents: list[int]) -> list[Fraction]:
+        """R^2 ||u_i 2^e_i||^2."""
+        n, d = self.R.as_integer_ratio()
+        sums, shift = self._dot(u, u), 2 * d.bit_length() - 2
+        return [_scaled(n * n * s, 2 * e - shift) for s, e in zip(sums, exponents, strict=True)]
 
     def _split(self, size: IntArray, cap: IntArray) -> IntArray:
         """Sizes u (n,d) of a good split, 0 <= u <= size."""
@@ -281,8 +282,11 @@ def _moved(array: IntArray, by: IntArray) -> IntArray:
     return (array << left[:, None]) >> right[:, None]
 
 
-def _power(exponent: int) -> Fraction:
-    return Fraction(1 << exponent) if exponent >= 0 else Fraction(1, 1 << -exponent)
+def _scaled(integer: int, exponent: int) -> Fraction:
+    """integer 2^exponent."""
+    if exponent >= 0:
+        return Fraction(integer << exponent)
+    return Fraction(integer, 1 << -exponent)
 
 
 def _ceil(value: Fraction, shift: int) -> int:
