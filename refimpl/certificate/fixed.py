@@ -37,8 +37,8 @@ z(0), gamma, least and l0 are exact, in Python's integers. Three things are not.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
-from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,11 +47,12 @@ from refimpl.certificate import integers as exact
 from refimpl.certificate.form import Cuts, Numbers, Reading, Rows
 from refimpl.certificate.integers import Integers
 from refimpl.certificate.minorant import Lines, intervals, minorant
-from refimpl.certificate.region import Region, facing, last_filled, root, water_level
+from refimpl.certificate.region import Region, directions, facing, last_filled, root, water_level
 from refimpl.network import TwoLayerReLU
 
 _ROWS_AT_ONCE = 256
 _PLACES = 3  # digits of W and q
+_Support = Callable[[IntArray, IntArray], tuple[list[Fraction], list[Fraction]]]
 
 
 def proved(reading: Reading, net: TwoLayerReLU, region: Region) -> Numbers:
@@ -95,8 +96,13 @@ class _Sample:
         bits = self.omega.bits
         v = np.ldexp(net.W, (bits - tops)[:, None]).astype(np.int64)  # off by less than 1
         units = tops - bits
-        down, up = (self._reach(sign * v, units) for sign in (-1, 1))
-        self.lo, self.up = self.z - down, self.z + up
+        self.lo = self.z - self._reach(self.omega.rough, -v, units)
+        self.up = self.z + self._reach(self.omega.rough, v, units)
+        bent = np.flatnonzero((self.lo < 0) & (self.up > 0))
+        if not self.omega.plain:  # a second look at neurons that the first does not show stable
+            v, units = v[bent], units[bent]
+            self.lo[bent] = self.z[bent] - self._reach(self.omega.support, -v, units)
+            self.up[bent] = self.z[bent] + self._reach(self.omega.support, v, units)
         self.near = tuple(
             exact.as_floats(end, self.shift).astype(np.float64) for end in (self.lo, self.up)
         )
@@ -104,9 +110,9 @@ class _Sample:
         self.digit = (51 - max(net.n_hidden - 1, 1).bit_length()) // 2
         self.W = _digits(np.ldexp(net.W, -self.top), self.digit)
 
-    def _reach(self, v: IntArray, units: IntArray) -> Integers:
+    def _reach(self, support: _Support, v: IntArray, units: IntArray) -> Integers:
         """H_R of rows that v 2^units is off by less than one unit in each entry, rounded up."""
-        rest, norm2 = self.omega.support(v, units)
+        rest, norm2 = support(v, units)
         total = []
         for r, s, unit in zip(rest, norm2, units.tolist(), strict=True):
             bound = r + self.omega.width * _scaled(1, unit)
@@ -117,23 +123,26 @@ class _Sample:
         """V, e and errors with W^T q_i = V_i 2^e_i up to error_i in each coordinate."""
         tops = np.frexp(np.abs(q).max(axis=1))[1].astype(np.int64)
         digits = _digits(np.ldexp(q, -tops[:, None]), self.digit)
-        places = [sum(digits[i] @ self.W[k - i] for i in range(k + 1)) for k in range(_PLACES)]
+        places = [
+            np.sum([digits[i] @ self.W[k - i] for i in range(k + 1)], axis=0)
+            for k in range(_PLACES)
+        ]
         largest = [
             np.ldexp(np.abs(place).max(axis=1, initial=0.0), -self.digit * (k + 2))
             for k, place in enumerate(places)
         ]
         units = np.frexp(np.max(largest, axis=0))[1].astype(np.int64) + 2 - self.omega.bits
-        V = sum(
+        moved = [
             _moved(place.astype(np.int64), -self.digit * (k + 2) - units)
             for k, place in enumerate(places)
-        )
+        ]
         lost = 5 * self.net.n_hidden * _scaled(1, -_PLACES * self.digit)
         scales = (tops + self.top).tolist()
         errors = [
             _scaled(1, scale) * (3 * _scaled(1, unit) + lost)
             for scale, unit in zip(scales, units.tolist(), strict=True)
         ]
-        return V, units + tops + self.top, errors
+        return np.sum(moved, axis=0), units + tops + self.top, errors
 
 
 def _hold(cuts: Cuts, rows: Rows, lo: Integers, up: Integers, sample: _Sample) -> Numbers:
@@ -146,13 +155,19 @@ def _hold(cuts: Cuts, rows: Rows, lo: Integers, up: Integers, sample: _Sample) -
     q[~fit] = 0.0
     l0, shift = _levels(cuts, q, rows, lo[i], up[i], sample)
     V, units, errors = sample.slopes(q)
-    rest, norm2 = sample.omega.support(-V, units)
+    levels = [
+        Fraction(each, 1 << shift) - error * sample.omega.width
+        for each, error in zip(l0, errors, strict=True)
+    ]
     result = np.zeros(len(i), dtype=bool)
-    for k in np.flatnonzero(fit):
-        level = Fraction(l0[k], 1 << shift) - rest[k] - errors[k] * sample.omega.width
-        positive = level > 0 or (level == 0 and side[k] != 0)
-        square = level * level
-        result[k] = positive and (square > norm2[k] or (square == norm2[k] and side[k] != 0))
+    every = np.ones(len(i), dtype=bool)
+    for support, asked in ((sample.omega.rough, side == 0), (sample.omega.support, every)):
+        open_ = np.flatnonzero(fit & asked & ~result)
+        found = zip(open_, *support(-V[open_], units[open_]), strict=True)
+        for k, rest, square in found:
+            level = levels[k] - rest
+            equal = side[k] != 0 and level >= 0 and level**2 == square
+            result[k] = equal or (level > 0 and level**2 > square)
     return result  # (E33, E38, E41)
 
 
@@ -218,9 +233,21 @@ class _Omega:
         unit = math.frexp(max(a.max(), b.max()))[1] - self.bits
         self.unit = unit
         self.a, self.b = (np.ceil(np.ldexp(cap, -unit)).astype(np.int64) for cap in (a, b))
+        self.low, self.high = directions(a, b)
         most = {1.0: 1, 2.0: root(d), math.inf: d}[self.norm] * self.R
         self.width = min(most, _scaled(int(np.maximum(self.a, self.b).sum()), unit))
         self.near = float(np.ldexp(region.R, -unit))
+
+    def rough(self, v: IntArray, units: IntArray) -> tuple[list[Fraction], list[Fraction]]:
+        """Like `support`, as if a cap that is not 0 were none."""
+        if self.plain or self.norm == math.inf:
+            return self.support(v, units)
+        u = np.abs(np.where((v > self.low) & (v < self.high), v, 0))
+        exponents = units.tolist()
+        if self.norm == 2:
+            return [Fraction(0)] * len(v), self._squares(u, exponents)
+        tops = zip(u.max(axis=1).tolist(), exponents, strict=True)
+        return [self.R * _scaled(top, e) for top, e in tops], [Fraction(0)] * len(v)  # (E38)
 
     def support(self, v: IntArray, units: IntArray) -> tuple[list[Fraction], list[Fraction]]:
         """Return s and t with H_R(v_i 2^units_i) <= s_i + sqrt(t_i)."""
@@ -261,9 +288,7 @@ class _Omega:
         X1, X0, Y1, Y0 = X >> h, X & mask, Y >> h, Y & mask
         high, low = (np.einsum("ij,ij->i", A, B).tolist() for A, B in ((X1, Y1), (X0, Y0)))
         cross = (np.einsum("ij,ij->i", X1, Y0) + np.einsum("ij,ij->i", X0, Y1)).tolist()
-        return [
-            (a << 2 * h) + (b << h) + c for a, b, c in zip(high, cross, low, strict=True)
-        ]
+        return [(a << 2 * h) + (b << h) + c for a, b, c in zip(high, cross, low, strict=True)]
 
 
 def _digits(array: Array, bits: int) -> list[Array]:

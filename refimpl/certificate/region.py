@@ -17,8 +17,9 @@ maximiser does. What u is decides how good the bound is, and not whether it hold
 - p = 2: u_j = min(|v_j|, cap_j / t). It is H_R(v) where the delta_j = min(t |v_j|, cap_j) have the
   norm R, or 1 / t = 0 if the caps are shorter than R.
 
-So floats find s and 1 / t for both arithmetics. At R = inf, u = 0: H_R(v) is infinite where a cap
-is, but for v_j = 0, and otherwise no adversarial point is in the box at all.
+So floats find s and 1 / t for both arithmetics. First u_j = |v_j| is tried, or 0 where the cap is:
+most leaves need no more to be proved, and most neurons to be stable. At R = inf, u = 0: H_R(v) is
+infinite where a cap is, but for v_j = 0, and otherwise no adversarial point is in the box at all.
 
 Rounding
 --------
@@ -94,6 +95,15 @@ class FloatRegion:
         else:
             self.a, self.b = region.caps()
             self.width = float(np.maximum(self.a, self.b).sum() * (1 + 2 * eps))
+            self.low, self.high = directions(self.a, self.b)
+
+    def rough(self, v: Array) -> Array:
+        """H_R of the rows (n,d), rounded up, as if a cap that is not 0 were none."""
+        if self.plain or self.norm == math.inf or math.isinf(self.R):
+            return self.support(v)
+        v = np.minimum(np.maximum(v, self.low), self.high)
+        dual = np.abs(v).max(axis=1) if self.norm == 1 else rounded_norms(v, self.eps)
+        return self.R * dual * (1 + 2 * self.eps) + v.shape[1] * FLOOR  # (E38)
 
     def support(self, v: Array) -> Array:
         """H_R of the rows (n,d), rounded up."""
@@ -225,11 +235,13 @@ def _roughly(size: Integers) -> tuple[Array, int]:
     return np.ldexp(leading.astype(np.int64).astype(np.float64), -62), top
 
 
-def facing(v: Numbers, a: Numbers, b: Numbers) -> tuple[Numbers, Numbers]:
-    """|v_j| (n,d) and finite caps in the direction of v; both are 0 where either is.
+def directions(a: Numbers, b: Numbers) -> tuple[Array, Array]:
+    """Limits (d,) of v: H_R does not see v where it points to a side of the box that x lies on."""
+    return np.where(a > 0, -math.inf, 0.0), np.where(b > 0, math.inf, 0.0)
 
-    H_R does not see v where it points to a side of the box that x lies on.
-    """
+
+def facing(v: Numbers, a: Numbers, b: Numbers) -> tuple[Numbers, Numbers]:
+    """|v_j| (n,d) and finite caps in the direction of v; both are 0 where either is."""
     sign = np.minimum(np.maximum(np.sign(v), -np.sign(a)), np.sign(b))
     return v * sign, np.maximum(sign * b, sign * -a)
 
@@ -242,9 +254,9 @@ def water_level(size: Array, cap: Array, R: float) -> Array:
     """
     n, d = size.shape
     with np.errstate(all="ignore"):
-        level, floor = np.sqrt(np.einsum("ij,ij->i", size, size)) / R, np.full(n, math.nan)
-        for _ in range(_STEPS):
-            if not (level >= floor).all():
+        level = floor = np.sqrt(np.einsum("ij,ij->i", size, size)) / R
+        for step in range(_STEPS):
+            if step == 0 or (level < floor).any():
                 floor = level / _FAR
                 near = np.flatnonzero(size > floor[:, None] * cap)
                 row, sizes, caps = near // d, size.ravel()[near], cap.ravel()[near]

@@ -53,10 +53,11 @@ def verify_certificate(
     box : (lo, hi), optional
         Limits of x + delta, numbers or (d,) arrays, which may be infinite.
     exact : bool
-        True: rational arithmetic, or integers that are rounded to the safe side where these are
-        enough. False: float64 with a proven error bound, and rational arithmetic only for the rows
-        that this cannot decide. Both prove; without parabolas their verdicts are the same. A row with parabolas that needs a matrix of an order above 60 is
-        refused where floats cannot decide it: the message says to pass ``exact=True``.
+        True: rational arithmetic, after integers that are rounded to the safe side. False: float64
+        with a proven error bound, and rational arithmetic only for the rows that this cannot
+        decide. Both prove; without parabolas their verdicts are the same. A row with parabolas that
+        needs a matrix of an order above 60 is refused where floats cannot decide it: the message
+        says to pass ``exact=True``.
 
     Raises
     ------
