@@ -58,12 +58,13 @@ _Support = Callable[[IntArray, IntArray], tuple[list[Fraction], list[Fraction]]]
 def proved(reading: Reading, net: TwoLayerReLU, region: Region) -> Numbers:
     """Which rows are proved; parabolas never are, nor anything at R = inf."""
     result = np.zeros(len(reading), dtype=bool)
-    if math.isinf(region.R):
+    straight = np.flatnonzero(~reading.arrays["kappa"].any(axis=1))
+    if math.isinf(region.R) or len(straight) == 0:
         return result
     with np.errstate(all="ignore"):  # of the numbers that floats choose
         sample = _Sample(net, region)
-        for start in range(0, len(reading), _ROWS_AT_ONCE):
-            part = np.arange(start, min(start + _ROWS_AT_ONCE, len(reading)))
+        for start in range(0, len(straight), _ROWS_AT_ONCE):
+            part = straight[start : start + _ROWS_AT_ONCE]
             is_leaf = ~reading.is_step[part]
             result[part] = _proved_rows(reading.rows(part), reading.cuts_of(part), is_leaf, sample)
     return result
@@ -151,7 +152,7 @@ def _hold(cuts: Cuts, rows: Rows, lo: Integers, up: Integers, sample: _Sample) -
     m = minorant(rows, sample.net.A, sample.net.c, _lines(rows, sample))
     q = cuts.mu[:, None] * m.q[i]
     q[np.arange(len(i)), r] -= side
-    fit = np.isfinite(q).all(axis=1) & ~m.parabola.any(axis=1)[i]
+    fit = np.isfinite(q).all(axis=1)
     q[~fit] = 0.0
     l0, shift = _levels(cuts, q, rows, lo[i], up[i], sample)
     V, units, errors = sample.slopes(q)
@@ -160,9 +161,8 @@ def _hold(cuts: Cuts, rows: Rows, lo: Integers, up: Integers, sample: _Sample) -
         for each, error in zip(l0, errors, strict=True)
     ]
     result = np.zeros(len(i), dtype=bool)
-    every = np.ones(len(i), dtype=bool)
-    for support, asked in ((sample.omega.rough, side == 0), (sample.omega.support, every)):
-        open_ = np.flatnonzero(fit & asked & ~result)
+    for support, asked in ((sample.omega.rough, fit & (side == 0)), (sample.omega.support, fit)):
+        open_ = np.flatnonzero(asked & ~result)
         found = zip(open_, *support(-V[open_], units[open_]), strict=True)
         for k, rest, square in found:
             level = levels[k] - rest
