@@ -231,7 +231,14 @@ EQUATIONS: dict[str, Equation] = {
         "leaf of a certificate that r > R: sum_i w_i g_i >= l(delta) = l0 + <l1, delta> on the "
         "leaf for ||delta|| <= R, and l0 > R ||l1||",
         "derived",
-        _at("certificate.fixed", "certificate.minorant", "certificate.rationals", "radius.empty", "radius.leaf", "radius.raised"),
+        _at(
+            "certificate.fixed",
+            "certificate.minorant",
+            "certificate.rationals",
+            "radius.empty",
+            "radius.leaf",
+            "radius.raised",
+        ),
     ),
     # Parabolas in place of chords.
     "E34": Equation(
@@ -288,7 +295,13 @@ EQUATIONS: dict[str, Equation] = {
     "E41": Equation(
         "where l0 + <v, delta> <= 0: z_r <= z_r(0) - mu l0 + H_R(w_r - mu v) for every mu >= 0",
         "derived",
-        _at("certificate.fixed", "certificate.floats", "certificate.rationals", "radius.ball", "radius.region"),
+        _at(
+            "certificate.fixed",
+            "certificate.floats",
+            "certificate.rationals",
+            "radius.ball",
+            "radius.region",
+        ),
     ),
     "E42": Equation(
         "where Q <= 0, F = inf Q at delta*: |z_r - z_r(delta*)| <= sqrt(-F w_r^T H^-1 w_r), "
