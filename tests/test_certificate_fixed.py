@@ -23,7 +23,7 @@ from exact import dot, matrix, vector
 from refimpl import Certificate, TwoLayerReLU, robust_radius
 from refimpl.certificate import Cuts, fixed, rationals
 from refimpl.certificate.form import Reading, read, targets
-from refimpl.certificate.region import Region, water_level
+from refimpl.certificate.region import FloatRegion, Region, water_level
 
 NORMS = (1.0, 2.0, math.inf)
 
@@ -157,6 +157,17 @@ def mutant(old: str, new: str) -> ModuleType:
 @pytest.mark.thorough
 def test_e38_the_claims_hold_in_fractions() -> None:
     assert broken(fixed, share(300), seed=0) == set()
+
+
+def test_e38_floats_bound_the_region_too_at_first_and_at_second_look() -> None:
+    for seed in range(share(200)):
+        rng = np.random.default_rng([2, seed])
+        net, region = draw(rng, NORMS[seed % 3])
+        omega = FloatRegion(region, 100 * 2.0**-53)
+        looks = omega.rough(net.W), omega.support(net.W)
+        for r, row in enumerate(matrix(net.W)):
+            assert all(Fraction(float(look[r])) >= reached(region, row) for look in looks)
+        assert (looks[1] <= looks[0] * (1 + 1e-12)).all()
 
 
 @pytest.mark.slow
