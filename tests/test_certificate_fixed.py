@@ -127,9 +127,11 @@ def _broken_cut(
     """mu g + bound - z_0 has a least value of 0 at `limit`, where g = sum gamma_r z_r."""
     region = Region(region.x, float(2.0 ** rng.integers(3)), math.inf)  # no cap is rounded
     spread = np.abs(net.W) @ (np.abs(region.x) + region.R)
-    A = rng.integers(1, 8, size=net.A.shape) / 8
+    A, mu = rng.integers(1, 8, size=net.A.shape) / 8, 0.5  # floats get q right
+    if rng.random() < 0.5:
+        A, mu = np.abs(net.A), float(rng.random())
     net = TwoLayerReLU(net.W, 1 + 2 * spread, A)  # all neurons are on
-    mu, W, x = 0.5, matrix(net.W), vector(region.x)
+    W, x = matrix(net.W), vector(region.x)
     z = [dot(row, x) + Fraction(float(b)) for row, b in zip(W, net.bias, strict=True)]
     q = [Fraction(mu) * a for a in vector(A[0])]
     q[0] -= 1
