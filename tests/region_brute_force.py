@@ -15,9 +15,10 @@ import quadprog
 from exact_radius import constraint_rows
 from scipy.optimize import linprog
 
-from refimpl import TwoLayerReLU
+from refimpl import GroupMax, GroupSum, TwoLayerReLU, decisions
 
 ROOM = 1e-7  # of strictly adversarial points, in units of outputs
+CLOSE = 1e-6  # HiGHS and quadprog meet constraints to 1e-7
 
 
 def polyhedron(net: TwoLayerReLU, x: Any, rows: Any, phase: Any) -> tuple[Any, Any, int]:
@@ -81,3 +82,28 @@ def radius(
             if ties == "adversarial" or holds_strictly(a, k, n, lo, hi):
                 found = min(found, distance(a, k, lo, hi, norm))
     return found
+
+
+def random_network(rng: Any, d: int, M: int, K: int, whole: bool) -> TwoLayerReLU:
+    """Small integers as weights where `whole`, so that ties and kinks coincide."""
+    if whole:
+        return TwoLayerReLU(*(rng.integers(-2, 3, s) * 1.0 for s in ((M, d), M, (K, M), K)))
+    return TwoLayerReLU(*(rng.normal(size=s) for s in ((M, d), M, (K, M), K)))
+
+
+def random_problem(rng: np.random.Generator) -> Any:
+    """Network, sample, a label that is right where one is, decision and box."""
+    whole = bool(rng.integers(2))
+    kind = rng.choice(["sign", "argmax", "max", "sum"])
+    d, M = int(rng.integers(1, 5)), int(rng.integers(1, 5))
+    K = 1 if kind == "sign" else int(rng.integers(2, 4))
+    net = random_network(rng, d, M, K, whole)
+    x = rng.integers(-2, 3, d) / 2 if whole else rng.normal(size=d)
+    labels = np.where(np.arange(K) % 2, 1, -1)
+    decision: Any = {"max": GroupMax, "sum": GroupSum}.get(kind, lambda _: str(kind))(labels)
+    order = rng.permutation(K) if kind == "argmax" else rng.permutation([-1, 1])
+    outputs = np.repeat(net.outputs(x[None]), len(order), axis=0)
+    y = int(order[np.argmin(decisions.adversarial(outputs, order, decision, "adversarial"))])
+    lo, hi = (x + side * rng.choice([0.0, 0.5, 1.0, 3.0, math.inf], d) for side in (-1, 1))
+    box = [None, (lo, hi), (float(x.min()), float(x.max()) + 1), (lo, math.inf)][rng.integers(4)]
+    return net, x, y, decision, box

@@ -407,7 +407,7 @@ def test_a_tol_of_0_leaves_samples_bounded_but_as_tight_as_rounding_allows() -> 
 @TIES
 @DECISIONS
 def test_max_nodes_leaves_proved_bounds(name: str, ties: str) -> None:
-    hard = case(name, M=26, d=12, n=6)
+    hard = case(name, M=40, d=16, n=4)
     truth = hard.radius(ties=ties)
     assert (truth.status == "exact").all()
     found = hard.radius(ties=ties, max_nodes=1)
@@ -418,7 +418,7 @@ def test_max_nodes_leaves_proved_bounds(name: str, ties: str) -> None:
 
 
 def test_time_limit_leaves_proved_bounds() -> None:
-    hard = case("sign", M=24, d=12, n=4)
+    hard = case("sign", M=40, d=16, n=4)
     truth, found = hard.radius(), hard.radius(time_limit=0)
     assert "bounded" in found.status
     assert (found.lower <= truth.upper).all()
@@ -491,7 +491,7 @@ def test_executors_give_the_same_results_in_the_same_order(name: str) -> None:
     alone = hard.radius(certificates=True)
     assert (alone.nodes > 0).any()  # else no search was sent to the executor
     with ThreadPoolExecutor(2) as threads:
-        equal(alone, hard.radius(executor=threads))
+        equal(alone, hard.radius(executor=threads, certificates=True))
     if name == "sign":
         with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as processes:
             found = hard.radius(executor=processes, certificates=True)

@@ -11,11 +11,10 @@ import pytest
 import region_brute_force
 from effort import examples
 from hypothesis import given, strategies
+from region_brute_force import random_network, random_problem
 
 from refimpl import (
     CertificateError,
-    GroupMax,
-    GroupSum,
     TwoLayerReLU,
     pgd_attack,
     robust_radius,
@@ -23,33 +22,9 @@ from refimpl import (
 )
 
 NORMS = (1, 2, math.inf)
-CLOSE = 1e-6  # HiGHS and quadprog meet constraints to 1e-7
+CLOSE = region_brute_force.CLOSE
 
 seeds = strategies.integers(0, 2**32)
-
-
-def network(rng: Any, d: int, M: int, K: int, whole: bool) -> TwoLayerReLU:
-    """Small integers as weights where `whole`, so that ties and kinks coincide."""
-    if whole:
-        return TwoLayerReLU(*(rng.integers(-2, 3, s) * 1.0 for s in ((M, d), M, (K, M), K)))
-    return TwoLayerReLU(*(rng.normal(size=s) for s in ((M, d), M, (K, M), K)))
-
-
-def case(seed: int) -> Any:
-    """Network, sample, label, decision and box of one seed."""
-    rng = np.random.default_rng(seed)
-    whole = bool(rng.integers(2))
-    kind = rng.choice(["sign", "argmax", "max", "sum"])
-    d, M = int(rng.integers(1, 5)), int(rng.integers(1, 5))
-    K = 1 if kind == "sign" else int(rng.integers(2, 4))
-    net = network(rng, d, M, K, whole)
-    x = rng.integers(-2, 3, d) / 2 if whole else rng.normal(size=d)
-    labels = np.where(np.arange(K) % 2, 1, -1)
-    decision: Any = {"max": GroupMax, "sum": GroupSum}.get(kind, lambda _: str(kind))(labels)
-    y = int(rng.integers(K)) if kind == "argmax" else int(rng.choice([-1, 1]))
-    lo, hi = (x + side * rng.choice([0.0, 0.5, 1.0, 3.0, math.inf], d) for side in (-1, 1))
-    box = [None, (lo, hi), (float(x.min()), float(x.max()) + 1), (lo, math.inf)][rng.integers(4)]
-    return net, x, y, decision, box
 
 
 @pytest.mark.slow
@@ -58,7 +33,7 @@ def case(seed: int) -> Any:
 @given(seed=seeds)
 @examples(60)
 def test_radius_is_that_of_the_nearest_piece(norm: float, ties: str, seed: int) -> None:
-    net, x, y, decision, box = case(seed)
+    net, x, y, decision, box = random_problem(np.random.default_rng(seed))
     options: Any = {"decision": decision, "ties": ties, "norm": norm, "box": box}
     found = robust_radius(net, x[None], [y], **options)
     lower, upper, p = found.lower[0], found.upper[0], found.perturbation[0]
@@ -79,7 +54,7 @@ def test_radius_is_that_of_the_nearest_piece(norm: float, ties: str, seed: int) 
 def sample(seed: int, d: int = 12, M: int = 9, n: int = 6) -> Any:
     """A network of one output that is right on its samples in [0, 1]."""
     rng = np.random.default_rng(seed)
-    net = network(rng, d, M, 1, whole=False)
+    net = random_network(rng, d, M, 1, whole=False)
     x = rng.random((n, d))
     return net, x, np.where(net.outputs(x)[:, 0] > 0, 1, -1)
 
@@ -91,7 +66,7 @@ def sample(seed: int, d: int = 12, M: int = 9, n: int = 6) -> Any:
 def test_lower_bounds_pass_the_checker_with_their_certificates(
     norm: float, exact: bool, seed: int
 ) -> None:
-    net, x, y, decision, box = case(seed)
+    net, x, y, decision, box = random_problem(np.random.default_rng(seed))
     options: Any = {"decision": decision, "norm": norm, "box": box}
     found = robust_radius(net, x[None], [y], certificates=True, **options)
     assert found.certificates is not None
@@ -216,3 +191,40 @@ def test_a_sample_at_a_corner_is_led_along_the_sides() -> None:
     # In [3/4, 1]^2 the sum is at least 3/2: nothing is reached.
     far = robust_radius(net, [[1.0, 1.0]], [1], norm=1, box=(0.75, 1))
     assert far.status[0] == "unreachable"
+
+
+@pytest.mark.parametrize(
+    ("net", "x", "y", "options"),
+    [
+        (
+            TwoLayerReLU(
+                [[1.0, 2.0], [-2.0, -2.0], [2.0, -1.0]],
+                [2.0, -1.0, 0.0],
+                [[0.0, -1.0, 1.0], [2.0, 2.0, 1.0]],
+                [2.0, -1.0],
+            ),
+            [-0.5, 1.0],
+            1,
+            {"decision": "argmax", "norm": 1, "box": (-0.5, 2.0)},
+        ),
+        (
+            TwoLayerReLU(
+                [[-1.0, 1.0, -1.0, -1.0], [-2.0, -2.0, 0.0, -2.0]],
+                [-1.0, -1.0],
+                [[1.0, -2.0]],
+                [-2.0],
+            ),
+            [-1.0, 0.5, 0.5, -1.0],
+            -1,
+            {"norm": math.inf, "box": ([-2.0, 0.5, 0.5, -math.inf], math.inf)},
+        ),
+    ],
+    ids=["l1", "linf"],
+)
+def test_strict_points_are_found_where_a_solver_stops_within_its_tolerance(
+    net: TwoLayerReLU, x: Any, y: int, options: Any
+) -> None:
+    found = robust_radius(net, [x], [y], ties="robust", **options)
+    assert found.status.tolist() == ["exact"]
+    assert abs(found.upper[0] - 1) <= CLOSE
+    assert found.lower[0] <= 1

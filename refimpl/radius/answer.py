@@ -226,21 +226,15 @@ def attain(
     targets = [problem.target for problem in incumbent.problems]
     guard = max(float(t.noise(ball.geometry, ball.reach).max()) for t in targets)
     for point in points:
-        for safety in (1.5, 16.0, 256.0):
-            if (inner := incumbent.within(point, safety)) is not None:
-                ends, perturbation = space.end(x, ball.perturbation(inner.v, net.W)[None])
-                if question.adversarial(net.outputs(ends), label, guard)[0]:
-                    return float(space.length(perturbation)[0]), perturbation[0]
+        for inner in incumbent.inside(point):
+            ends, perturbation = space.end(x, ball.perturbation(inner.v, net.W)[None])
+            if question.adversarial(net.outputs(ends), label, guard)[0]:
+                return float(space.length(perturbation)[0]), perturbation[0]
         near = ties.neighbours(net, x, ball.perturbation(point.v, net.W)) - x
         ends, perturbations = space.end(x, near)
-        together = net.outputs(ends)
         lengths = space.length(perturbations)
-        for i in np.argsort(lengths):
-            # A matrix product may round one row otherwise than it does many.
-            alone = net.outputs(ends[i : i + 1])
-            both = np.stack((together[i], alone[0]))
-            if question.adversarial(both, np.repeat(label, 2)).all() and ties.is_beside(
-                question, x + perturbations[i], int(y)
-            ):
-                return float(lengths[i]), perturbations[i]
+        order = np.argsort(lengths)
+        for i in question.evaluated(ends[order], int(y)):
+            if ties.is_beside(question, ends[order[i]], int(y)):
+                return float(lengths[order[i]]), perturbations[order[i]]
     return None

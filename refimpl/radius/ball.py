@@ -37,6 +37,14 @@ class Least(NamedTuple):
     point: Array | None
 
 
+class Split(NamedTuple):
+    """Rows v = inner + q (B,p), with sum |q_j| cap_j and ||inner||^2 (B,); q = 0 without a box."""
+
+    inner: Array
+    rest: Array
+    squares: Array
+
+
 class Ball:
     """One sample seen from inside ||c|| <= radius, where lo <= z(c) <= up.
 
@@ -45,6 +53,7 @@ class Ball:
     """
 
     euclidean = True  # whether it is an l2 ball without a box
+    norm = 2.0
     is_whole = False  # whether it is all of a box
     per_l2 = 1.0, 1.0  # how long at least and at most a perturbation of l2 norm 1 is
 
@@ -127,6 +136,10 @@ class Ball:
         square = g @ g + 2 * step * (U @ g) + np.square(step) * self.geometry.squares
         with np.errstate(all="ignore"):
             return np.asarray(level / np.sqrt(square))
+
+    def split(self, v: Array, level: Array | None = None) -> Split:
+        """Split rows (B,p) into a part for the norm and one for the box: see `Region`."""
+        return Split(v, np.zeros(len(v)), np.square(v).sum(axis=1))
 
     def stretch(self, target: Target, w: Array, q: Array, constant: Array, nu: Array) -> Any:
         """How many times its l2 distance a half-space is away, about (B,)."""

@@ -183,7 +183,8 @@ def _narrow(
         cut = narrowing.affine(ball, target, lines, lo, up, *found[1:4])
         before = narrowing.losses(target, lo, up, lines.phase)
         after = narrowing.losses(target, cut.lo, cut.up, ball.nodes(signs, *cut[:2]).phase)
-        pays = (after < _PAYS * before) | narrowing.contradictory(*cut[:2])
+        pays = after.sum(axis=1) < _PAYS * before.sum(axis=1)
+        pays |= narrowing.contradictory(*cut[:2])
     rests = {}
     for b, node in enumerate(nodes):
         halves = tuple(excluded[b].values())

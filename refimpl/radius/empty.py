@@ -9,13 +9,13 @@ bound decides the rest, by linear equations that are solved here exactly.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from refimpl._arrays import Array, IntArray
+from refimpl._rational import Fractions, fractions
 from refimpl.network import TwoLayerReLU
 from refimpl.radius.leaf import Multipliers
 
@@ -23,8 +23,6 @@ _SMALL = 1e-9  # relative: a multiplier that the solver means to be 0, or at its
 _LARGEST = 2000  # coefficients of equations that are worth solving in fractions
 
 Box = tuple[Array, Array]
-Fractions = np.ndarray[Any, Any]
-_fractions: Callable[[Any], Fractions] = np.frompyfunc(Fraction, 1, 1)
 
 
 def prove_empty(
@@ -71,8 +69,8 @@ def _prove(
 
     Only entries where the box does not end are solved for.
     """
-    W, b = _fractions(net.W), _fractions(net.bias)
-    alpha, beta = _fractions(D) @ _fractions(net.A), _fractions(D) @ _fractions(net.c)
+    W, b = fractions(net.W), fractions(net.bias)
+    alpha, beta = fractions(D) @ fractions(net.A), fractions(D) @ fractions(net.c)
     # Some neurons have one phase in all of the box, those without weights that of their bias.
     on = np.array([_least(row, box) + bias >= 0 for row, bias in zip(W, b, strict=True)])
     off = np.array([_least(-row, box) - bias >= 0 for row, bias in zip(W, b, strict=True)])
@@ -85,7 +83,7 @@ def _prove(
 
     # q = P u, of the unknowns u: w_i, then t_r = tau_r gamma_r, then nu_r.
     n = len(used), len(used) + len(inner), len(used) + len(inner) + len(split)
-    P = _fractions(np.zeros((len(W), n[2]), np.int64))
+    P = fractions(np.zeros((len(W), n[2]), np.int64))
     P[:, : n[0]] = alpha[used].T * full[:, None]
     P[inner, np.arange(n[0], n[1])] += 1
     P[split, np.arange(n[1], n[2])] -= signs[split]
@@ -93,7 +91,7 @@ def _prove(
     rough = P.astype(np.float64) @ guess
     v, terms = rough @ net.W, np.abs(rough) @ np.abs(net.W)
     ends = np.isfinite(np.where(v > 0, *box)) & (np.abs(v) > _SMALL * terms)
-    u = solve(W.T[~ends & ~np.isfinite(box).all(axis=0)] @ P, _fractions(guess))
+    u = solve(W.T[~ends & ~np.isfinite(box).all(axis=0)] @ P, fractions(guess))
 
     w, t, nu = np.split(u, n[:2])
     gamma, q = w @ alpha[used], P @ u

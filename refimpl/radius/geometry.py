@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, wraps
 from typing import TypeVar
 from weakref import WeakKeyDictionary
@@ -72,23 +72,10 @@ class Geometry:
     @staticmethod
     @once
     def of(net: TwoLayerReLU) -> Geometry:
-        """Factorise W^T = Q R; U = R^T."""
-        Q, R = np.linalg.qr(net.W.T)
-        U = R.T
-        norms = np.linalg.norm(net.W, axis=1) * (1 + net.dim * UNIT)
-        residual = np.linalg.norm(net.W - U @ Q.T, axis=1)
-        backward = np.max(residual / np.where(norms > 0, norms, 1.0))
-        defect = np.linalg.norm(Q.T @ Q - np.eye(Q.shape[1]))
-        measuring = net.dim * UNIT * math.sqrt(Q.shape[1])
-        size = net.n_hidden + 2 * net.n_outputs + 8
-        return Geometry(
-            U,
-            np.square(U).sum(axis=1),
-            norms,
-            np.abs(net.bias),
-            rounding=(net.dim + size) * UNIT,
-            factor=size * UNIT + 2 * float(backward + defect) + measuring,
-        )
+        """W = U Q^T."""
+        full = Geometry.full(net)
+        U, error = _factorised(net.W, full.norms)
+        return replace(full, U=U, squares=np.square(U).sum(axis=1), factor=full.factor + error)
 
     @staticmethod
     @once
@@ -106,16 +93,9 @@ class Geometry:
         """
         rows = np.concatenate((self.U[kept], affine @ self.U))
         norms = np.concatenate((self.norms[kept], norms))
-        factor = self.factor
-        if len(rows) < rows.shape[1]:
-            Q, R = np.linalg.qr(rows.T)
-            residual = np.linalg.norm(rows - R.T @ Q.T, axis=1)
-            backward = np.max(residual / np.where(norms > 0, norms, 1.0))
-            defect = np.linalg.norm(Q.T @ Q - np.eye(Q.shape[1]))
-            factor += 2 * float(backward + defect) + rows.shape[1] * UNIT * math.sqrt(len(rows))
-            rows = R.T
+        rows, error = _factorised(rows, norms) if len(rows) < rows.shape[1] else (rows, 0.0)
         squares, bias = np.square(rows).sum(axis=1), np.zeros(len(rows))
-        return Geometry(rows, squares, norms, bias, self.rounding, factor)
+        return Geometry(rows, squares, norms, bias, self.rounding, self.factor + error)
 
     @cached_property
     def spectral(self) -> float:
@@ -131,23 +111,47 @@ class Geometry:
         return self.U @ self.U.T
 
 
+def _factorised(rows: Array, norms: Array) -> tuple[Array, float]:
+    """U of rows = U Q^T, and the error of lengths ||U^T q|| per |q| norms, ||row|| <= norms."""
+    Q, R = np.linalg.qr(rows.T)
+    residual = np.linalg.norm(rows - R.T @ Q.T, axis=1)
+    backward = np.max(residual / np.where(norms > 0, norms, 1.0))
+    defect = np.linalg.norm(Q.T @ Q - np.eye(Q.shape[1]))
+    return R.T, 2 * float(backward + defect) + rows.shape[1] * UNIT * math.sqrt(Q.shape[1])
+
+
 @dataclass(frozen=True, eq=False)
 class Target:
     """One part {g_i <= 0 for all i} of the adversarial set of one label.
 
     g_i = sum_r alpha_ir ReLU(z_r) + beta_i for i < I, alpha = D A and beta = D c; `size` (I,M) and
     `constant` (I,) are |D| |A| and |D| |c|, relative to which alpha and beta were rounded.
-    `positive` and `negative` are alpha's parts, `branching` the neurons where some alpha_ir < 0.
     """
 
     alpha: Array
     beta: Array
     size: Array
     constant: Array
-    positive: Array
-    negative: Array
-    is_branching: Flags
-    branching: IntArray
+
+    @cached_property
+    def positive(self) -> Array:
+        """alpha's positive part."""
+        return np.maximum(self.alpha, 0.0)
+
+    @cached_property
+    def negative(self) -> Array:
+        """alpha's negative part."""
+        return np.minimum(self.alpha, 0.0)
+
+    @cached_property
+    def is_branching(self) -> Flags:
+        """Whether some alpha_ir < 0 (M,)."""
+        return np.asarray(np.any(self.alpha < 0, axis=0))
+
+    @cached_property
+    def branching(self) -> IntArray:
+        """The neurons where some alpha_ir < 0."""
+        return np.flatnonzero(self.is_branching)
 
     @classmethod
     def of(cls, net: TwoLayerReLU, D: Array) -> Target:
@@ -155,12 +159,7 @@ class Target:
         # Correctly rounded sums: the signs of alpha and beta are exact.
         alpha = np.array([[math.fsum(terms) for terms in (row * net.A.T).tolist()] for row in D])
         beta = np.array([math.fsum((row * net.c).tolist()) for row in D])  # (E30)
-        size, constant = np.abs(D) @ np.abs(net.A), np.abs(D) @ np.abs(net.c)
-        positive, negative = np.maximum(alpha, 0.0), np.minimum(alpha, 0.0)
-        branching = np.any(alpha < 0, axis=0)
-        return cls(
-            alpha, beta, size, constant, positive, negative, branching, np.flatnonzero(branching)
-        )
+        return cls(alpha, beta, np.abs(D) @ np.abs(net.A), np.abs(D) @ np.abs(net.c))
 
     def noise(self, geometry: Geometry, reach: Array) -> Array:
         """Bound the rounding error of g (...,I) at |z| <= reach (...,M)."""

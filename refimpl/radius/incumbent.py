@@ -9,7 +9,7 @@ least as near.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +24,7 @@ from refimpl.radius.relaxation import Relaxations, relax
 _POLISHES = 8  # pieces visited one after the other
 _NEIGHBOURS = 4  # pieces visited at once that differ in one neuron
 _ROUNDS = 12  # of neighbours
+_SAFETIES = (1.5, 16.0, 256.0)  # rounding errors by which a point is strictly adversarial
 
 
 class Point(NamedTuple):
@@ -76,15 +77,19 @@ class Incumbent:
         if not found.feasible[b]:
             return None
         point = Point(found.v[b], problem, lines.take([b]), found.planes[b])
-        return point if self.ties == "adversarial" else self.within(point, 1.5)
+        return point if self.ties == "adversarial" else next(self.inside(point), None)
 
-    def within(self, point: Point, safety: float) -> Point | None:
-        """Point beside another where every constraint is negative, by a multiple of its noise."""
+    def inside(self, point: Point) -> Iterator[Point]:
+        """Points beside another where every constraint is negative, by more and more of its noise.
+
+        Solvers meet constraints but for some 1e-12, which may be more than the least of these.
+        """
         target, pool = point.problem.target, point.problem.pool
-        shift = safety * target.noise(self.ball.geometry, self.ball.reach)
-        found = relax(self.ball, target, point.lines, pool, [point.planes], math.inf, shift)
-        inside = (target.values(found.z[0]) < 0).all()
-        return point._replace(v=found.v[0]) if inside else None
+        for safety in _SAFETIES:
+            shift = safety * target.noise(self.ball.geometry, self.ball.reach)
+            found = relax(self.ball, target, point.lines, pool, [point.planes], math.inf, shift)
+            if (target.values(found.z[0]) < 0).all():
+                yield point._replace(v=found.v[0])
 
     def start(self, start: Array) -> None:
         """Polish a point for the target that it is nearest to meeting, and go on from there."""

@@ -45,23 +45,18 @@ def nearest(
 def _first(question: Question, deltas: Array, x: Array, y: int) -> tuple[float, Array] | None:
     """Take the first point that is adversarial in floats, alone or not, and in rationals."""
     ends = x + deltas
-    deltas, labels = ends - x, np.full(len(deltas), y)
-    good = question.adversarial(question.net.outputs(ends), labels)
-    for i in np.flatnonzero(good):
-        alone = question.net.outputs(ends[i : i + 1])
-        if question.adversarial(alone, labels[:1])[0] and question.truly_adversarial(ends[i], y):
-            return float(length(deltas[i : i + 1])[0]), deltas[i]
+    for i in question.evaluated(ends, y):
+        if question.truly_adversarial(ends[i], y):
+            delta = ends[i] - x
+            return float(length(delta[None])[0]), delta
     return None
 
 
 def _closest(space: Search, part: Node, W: Array) -> Array:
     """Nearest point of the part, that its multipliers point to."""
-    target, lines = (
-        part.problem.target,
-        space.ball.nodes(part.signs[None], part.lo[None], part.up[None]),
-    )
+    lines = space.ball.nodes(part.signs[None], part.lo[None], part.up[None])
     rows = (row[None] for row in part.multipliers[:3])
-    direction = minorant(space.ball, target, lines, *rows)[0][0] @ W
+    direction = minorant(space.ball, part.problem.target, lines, *rows)[0][0] @ W
     size = float(np.linalg.norm(direction))
     return -direction * (part.lower / size if size > 0 else 0.0)
 

@@ -11,7 +11,7 @@ since mu l(c) + cut - z_r >= 0 on the whole ball, and likewise from below.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,10 +32,6 @@ class Intervals(NamedTuple):
     up: Array
     mu_lo: Array
     mu_up: Array
-
-    def take(self, index: Any) -> Intervals:
-        """Return some of the nodes."""
-        return Intervals(*(array[index] for array in self))
 
 
 class Narrowing(NamedTuple):
@@ -58,7 +54,7 @@ def affine(
     noise = ball.slack(target, w, w @ target.size + nu, g)[:, None]
     free = (lo < 0) & (up > 0)
     if not ball.euclidean:  # where a cut has no closed form, it is for chords that lose much
-        lost = _losses(target, lo, up, lines.phase)
+        lost = losses(target, lo, up, lines.phase)
         free &= lost > _MUCH * lost.sum(axis=1, keepdims=True)
     top, bottom = ball.extremes(g, q @ ball.z + constant, free)
     pad = _PADS * (geometry.rounding * ball.reach + radius * geometry.factor * geometry.norms)
@@ -95,12 +91,7 @@ def step(
 
 
 def losses(target: Target, lo: Array, up: Array, phase: IntArray) -> Array:
-    """How far the chords of the free branching neurons lie above ReLU, in all (B,)."""
-    return np.asarray(_losses(target, lo, up, phase).sum(axis=-1))
-
-
-def _losses(target: Target, lo: Array, up: Array, phase: IntArray) -> Array:
-    """How far the chord of each neuron lies above ReLU, times its weight (B,M)."""
+    """How far the chord of each free branching neuron lies above ReLU, times its weight (B,M)."""
     weight = np.where(target.is_branching & (phase == 0), -target.negative.min(axis=0), 0.0)
     with np.errstate(all="ignore"):
         height = np.where(weight > 0, -lo * up / (up - lo), 0.0)

@@ -17,12 +17,11 @@ import numpy as np
 
 from refimpl._arrays import Array, IntArray
 from refimpl.radius.ball import Ball
-from refimpl.radius.fast import subsets
+from refimpl.radius.fast import FEW, subsets
 from refimpl.radius.geometry import ROOT_FLOOR, UNIT, Flags, Target
 from refimpl.radius.incumbent import Incumbent
 from refimpl.radius.leaf import Multipliers
 from refimpl.radius.problem import Problem
-from refimpl.radius.region import Region
 
 _MANY = {2: 13, math.inf: 8, 1: 8}  # neurons whose pieces are all bounded, by the norm
 _ROUNDS = 60  # pieces that others are bounded from
@@ -39,12 +38,12 @@ def bound(
 ) -> float | None:
     """Bound a whole target by its pieces, or None; nearer points found go to the incumbent.
 
-    Other regions than the l2 ball alone have such bounds, for few `unsettled` neurons (k,).
+    There are such bounds for few `unsettled` neurons (k,).
     """
     ball, target = incumbent.ball, problem.target
-    if not isinstance(ball, Region):
-        return None
     branching = target.is_branching & (ball.stable == 0)
+    if ball.euclidean and len(neurons) <= FEW:
+        return None  # chords are quicker
     if len(neurons) > _MANY[ball.norm] or branching.sum() > len(neurons):
         return None
     on = np.where(ball.stable == 0, incumbent.near(problem) > 0, ball.stable > 0)
@@ -89,7 +88,7 @@ class _Family:
     """The pieces that differ from `on` (M,) in some neurons, for given multipliers."""
 
     def __init__(
-        self, ball: Region, target: Target, multipliers: Multipliers, neurons: IntArray, on: Flags
+        self, ball: Ball, target: Target, multipliers: Multipliers, neurons: IntArray, on: Flags
     ) -> None:
         w, tau, *_ = multipliers
         gamma, absolute = w @ target.alpha, w @ target.size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,16 @@ class Question(NamedTuple):
         margin = decisions.margin(outputs, y, self.decision)
         strict = margin < 0 if self.ties == "robust" else margin <= 0
         return strict & (margin <= -np.asarray(guard))
+
+    def evaluated(self, ends: Array, y: int) -> Iterator[int]:
+        """Yield the indices of points (s,d) that are adversarial in floats, together and alone.
+
+        A matrix product may round one row otherwise than it does many.
+        """
+        labels = np.full(len(ends), y)
+        for i in np.flatnonzero(self.adversarial(self.net.outputs(ends), labels)).tolist():
+            if self.adversarial(self.net.outputs(ends[i : i + 1]), labels[:1])[0]:
+                yield i
 
     def truly_adversarial(self, x: _rational.Fractions | Array, y: int) -> bool:
         """Tell whether one point x (d,), floats or fractions, is adversarial in rationals."""

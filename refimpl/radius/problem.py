@@ -130,18 +130,11 @@ def reduce(
         ball.radius,
     )
     ones = np.eye(len(raised))
-    alpha = np.hstack((target.alpha[:, kept], ones))
-    negative = np.minimum(alpha, 0.0)
-    branching = np.flatnonzero((negative < 0).any(axis=0))
     small_target = replace(
         target,
-        alpha=alpha,
+        alpha=np.hstack((target.alpha[:, kept], ones)),
         beta=target.beta - raised,
         size=np.hstack((target.size[:, kept], ones)),
-        positive=np.maximum(alpha, 0.0),
-        negative=negative,
-        is_branching=np.isin(np.arange(alpha.shape[1]), branching),
-        branching=branching,
     )
     small = Problem.of(whole.index, small_target, small_ball, Small(whole, kept, phase, lo, up))
     signs, lo, up = small.take(signs), small.take(lo), small.take(up)

@@ -16,15 +16,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from refimpl._arrays import Array
 from refimpl.network import TwoLayerReLU
-from refimpl.radius.ball import Ball, Least
+from refimpl.radius.ball import Ball, Least, Split
 from refimpl.radius.geometry import FLOOR, UNIT, Flags, Geometry, Target
 from refimpl.radius.nearest import nearest
+from refimpl.radius.points import length
 from refimpl.radius.support import Pull, distance, dual_norm, fill, multiple, reach, support
 
 _WHOLE = 4.0  # times the farthest corner of a box: a radius of all of it
@@ -88,18 +89,7 @@ class Space:
             return np.asarray(size.max(axis=1))
         if self.norm == 1:
             return np.asarray(size.sum(axis=1) * (1 + (size.shape[1] + 4) * UNIT))
-        largest = size.max(axis=1)
-        scale = np.exp2(np.floor(np.log2(np.where(largest > 0, largest, 1.0))))[:, None]
-        squares = np.square(perturbation / scale).sum(axis=1)
-        return np.asarray(scale[:, 0] * np.sqrt(squares) * (1 + (size.shape[1] + 4) * UNIT))
-
-
-class Split(NamedTuple):
-    """Rows v = inner + q (B,p), with sum |q_j| cap_j and ||inner||^2 (B,)."""
-
-    inner: Array
-    rest: Array
-    squares: Array
+        return length(perturbation)
 
 
 class Region(Ball):

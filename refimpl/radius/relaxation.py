@@ -96,7 +96,7 @@ def relax(
     goal : float
         Stop on a node as soon as its bound reaches it.
     shift : (I,) array or float
-        The minimiser is to have g_i <= -shift_i; the bound is that of shift 0 all the same.
+        The minimiser is to have g_i <= -shift_i. Bounds are not evaluated then, and are 0.
     """
     noise = target.noise(ball.geometry, ball.reach)
     limit = np.where(shift == 0.0, _NOISES * noise, noise - shift)
@@ -169,23 +169,22 @@ def _solve(
     np.add.at(w, (owner, row), u)
     combined = np.add.reduceat(u[:, None] * normals, starts)
     v = step[:, None] * (combined - lines.signs * nu) if points[0] is None else np.array(points)
-    lower, tau = _prove(ball, target, lines, w, nu, combined)
+    tau = _lines(ball, w @ target.alpha, combined)
+    lower = np.zeros(n_nodes)
+    if np.all(shift == 0.0):
+        lower = prove(ball, target, lines, w, tau, nu)
     return Relaxations(lower, w, tau, nu, v, ball.at(v), np.zeros(n_nodes, np.bool_), planes)
 
 
-def _prove(
-    ball: Ball, target: Target, lines: Lines, w: Array, nu: Array, combined: Array
-) -> tuple[Array, Array]:
-    """Complete multipliers by tau, and evaluate what they prove.
+def _lines(ball: Ball, gamma: Array, combined: Array) -> Array:
+    """Complete multipliers by tau: the line tau_r gamma_r z_r for gamma_r > 0.
 
-    The line tau_r gamma_r z_r, its slope that of the combined planes clipped to what is valid, is
-    at least as good on the ball as the combined planes themselves.
+    Its slope is that of the combined planes clipped to what is valid, and so it is at least as good
+    on the ball as the combined planes themselves.
     """
-    gamma = w @ target.alpha
     tau = np.where(gamma > 0, combined, 0.0) / np.where(gamma > 0, gamma, 1.0)
     tau = np.minimum(np.maximum(tau, 0.0), 1.0)
-    tau = np.where(ball.stable > 0, 1.0, tau)
-    return prove(ball, target, lines, w, tau, nu), tau
+    return np.where(ball.stable > 0, 1.0, tau)
 
 
 def _unit_normals(gradients: Array, values: Array) -> tuple[Array, Array]:

@@ -212,7 +212,7 @@ class _Draft:
             for i in np.flatnonzero(wrong & ~fits & ~question.adversarial(net.readout(z), y, TINY)):
                 wrong[i] = question.truly_adversarial(x[i], int(y[i]))
             self.x_norm = np.sqrt(np.einsum("nd,nd->n", x, x))
-            self.geometry = space.geometry if space.plain else Geometry.of(net)
+            self.geometry = Geometry.of(net)
         self.samples = Samples(x, y, z, np.zeros_like(z))
         self.open = ~wrong & fits
         self.lost = ~wrong & ~self.open

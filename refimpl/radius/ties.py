@@ -17,6 +17,8 @@ rational arithmetic too.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -76,55 +78,57 @@ def _solution(W: Array, b: Array, end: Array) -> Fractions | None:
     """Point p with W p + b = 0 exactly that differs from `end` in one coordinate a row, or None."""
     if not 0 < W.size * len(W) <= _LARGEST * _MANY:
         return None
-    rows = [fractions(row) for row in np.column_stack([W, -b])]
-    point, pivots = fractions(end), []
-    for i in range(len(rows)):
-        row = rows[i]
-        sizes = np.abs(row[:-1])
-        if not sizes.any():
-            if row[-1]:
-                return None  # the kinks do not meet
-            continue
-        pivot = int(np.argmax(sizes))
-        rows[i] = row / row[pivot]
-        pivots.append((i, pivot))
-        for k in range(len(rows)):
-            if k != i and rows[k][pivot]:
-                rows[k] = rows[k] - rows[k][pivot] * rows[i]
-    free = np.ones(len(end), np.bool_)
-    free[[pivot for _, pivot in pivots]] = False
-    for i, pivot in pivots:
-        point[pivot] = rows[i][-1] - rows[i][:-1][free] @ point[free]
-    return point
+    rows, meet = _eliminate(W, b, lambda row: int(np.argmax(np.abs(row))))
+    return _on(rows, fractions(end)) if meet else None
 
 
 def _onto_kinks(W: Array, b: Array, end: Array, grid: Fraction) -> Array | None:
     """Point on the grid, but for one coordinate a row, with W x + b = 0 exactly."""
     if not 0 < W.size <= _LARGEST or not all(_is_short(row) for row in W):
         return None
-    rows = [[Fraction(v) for v in (*row, -offset)] for row, offset in zip(W, b, strict=True)]
-    pivots: list[int] = []
-    for i, row in enumerate(rows):
-        columns = [j for j, v in enumerate(row[:-1]) if v]
-        if not columns:
+
+    def choose(row: Fractions) -> int:  # a power of two divides without a remainder
+        odd = [(_odd(value.numerator), abs(value), j) for j, value in enumerate(row) if value]
+        return min(odd)[-1]
+
+    rows, _ = _eliminate(W, b, choose)
+    denominators = [_odd(value.denominator) for row in rows.values() for value in row]
+    step = grid * math.lcm(*denominators)
+    rounded = [round(Fraction(value) / step) * step for value in end]
+    return _on(rows, np.array(rounded, dtype=object)).astype(np.float64)
+
+
+def _eliminate(
+    W: Array, b: Array, choose: Callable[[Fractions], int]
+) -> tuple[dict[int, Fractions], bool]:
+    """Solve W p = -b for one chosen coordinate a row; tell whether the other rows agree.
+
+    The rows (d + 1,) that are left have 1 there, and 0 where others were solved.
+    """
+    rows = [fractions(row) for row in np.column_stack([W, -b])]
+    pivots: dict[int, int] = {}
+    meet = True
+    for i in range(len(rows)):
+        if not rows[i][:-1].any():
+            meet &= not rows[i][-1]
             continue
-        # A power of two divides without a remainder.
-        pivot = min(columns, key=lambda j: (_odd(row[j].numerator), abs(row[j])))
-        rows[i] = [v / row[pivot] for v in row]
-        pivots.append(pivot)
-        for k, other in enumerate(rows):
-            if k != i and other[pivot]:
-                rows[k] = [v - other[pivot] * w for v, w in zip(other, rows[i], strict=True)]
-    kept = [row for row in rows if any(row[:-1])]
-    step = grid * int(
-        np.lcm.reduce([_odd(v.denominator) for row in kept for v in row], dtype=object)
-    )
-    point = [round(Fraction(value) / step) * step for value in end]
-    for row, pivot in zip(kept, pivots, strict=True):
-        point[pivot] = row[-1] - sum(
-            v * point[j] for j, v in enumerate(row[:-1]) if v and j not in pivots
-        )
-    return np.array([float(value) for value in point])
+        pivot = choose(rows[i][:-1])
+        rows[i] = rows[i] / rows[i][pivot]
+        pivots[pivot] = i
+        for k in range(len(rows)):
+            if k != i and rows[k][pivot]:
+                rows[k] = rows[k] - rows[k][pivot] * rows[i]
+    return {pivot: rows[i] for pivot, i in pivots.items()}, meet
+
+
+def _on(rows: dict[int, Fractions], point: Fractions) -> Fractions:
+    """Move the solved coordinates of a point so that it solves all rows."""
+    free = np.ones(len(point), np.bool_)
+    free[list(rows)] = False
+    moved = point.copy()
+    for pivot, row in rows.items():
+        moved[pivot] = row[-1] - row[:-1][free] @ point[free]
+    return moved
 
 
 def _odd(number: int) -> int:
