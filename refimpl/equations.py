@@ -232,6 +232,7 @@ EQUATIONS: dict[str, Equation] = {
         "leaf for ||delta|| <= R, and l0 > R ||l1||",
         "derived",
         _at(
+            "certificate.fixed",
             "certificate.minorant",
             "certificate.rationals",
             "radius.empty",
@@ -275,7 +276,7 @@ EQUATIONS: dict[str, Equation] = {
         "s R + sum (|v_j| - s)_+ cap_j; p = 2: min over v = u + q, q between 0 and v, of "
         "R ||u|| + sum |q_j| cap_j",
         "derived",
-        _at("certificate.rationals", "certificate.region", "radius.support"),
+        _at("certificate.fixed", "certificate.rationals", "certificate.region", "radius.support"),
     ),
     "E39": Equation(
         "distance of {l0 + <v, delta> <= 0} in the box: the R with l0 = H_R(-v), "
@@ -294,7 +295,13 @@ EQUATIONS: dict[str, Equation] = {
     "E41": Equation(
         "where l0 + <v, delta> <= 0: z_r <= z_r(0) - mu l0 + H_R(w_r - mu v) for every mu >= 0",
         "derived",
-        _at("certificate.floats", "certificate.rationals", "radius.ball", "radius.region"),
+        _at(
+            "certificate.fixed",
+            "certificate.floats",
+            "certificate.rationals",
+            "radius.ball",
+            "radius.region",
+        ),
     ),
     "E42": Equation(
         "where Q <= 0, F = inf Q at delta*: |z_r - z_r(delta*)| <= sqrt(-F w_r^T H^-1 w_r), "

@@ -169,12 +169,13 @@ def _ball(net: TwoLayerReLU, region: Region, n_constraints: int) -> _Ball:
     z = dots(W, region.x) + net.bias
     size = np.abs(W) @ np.abs(region.x) + np.abs(net.bias) + omega.spread(W)
     size += FLOOR * (1 + omega.width)
-    down = up = omega.support(W)
-    if not omega.plain:
-        down = omega.support(-W)
     norms = rounded_norms(W, eps)
-    lo, hi = z - (down + 2 * eps * size), z + (up + 2 * eps * size)
-    return _Ball(omega, region.R, eps, z, size, norms, lo, hi)
+    lo, up = z - (omega.rough(-W) + 2 * eps * size), z + (omega.rough(W) + 2 * eps * size)
+    bent = np.flatnonzero((lo < 0) & (up > 0))
+    if not omega.plain:  # a second look at neurons that the first does not show to be stable
+        lo[bent] = z[bent] - (omega.support(-W[bent]) + 2 * eps * size[bent])
+        up[bent] = z[bent] + (omega.support(W[bent]) + 2 * eps * size[bent])
+    return _Ball(omega, region.R, eps, z, size, norms, lo, up)
 
 
 def _proved_rows(
@@ -187,13 +188,15 @@ def _proved_rows(
     B = v @ np.abs(net.A) + FLOOR
     S = v @ np.abs(net.c) + (B + rows.nu) @ ball.size
     S += FLOOR * (1 + ball.region.width)
-    l0 = m.constant + m.q @ ball.z
+    l0, l1 = m.constant + m.q @ ball.z, m.q @ net.W
     flat = ~m.parabola.any(axis=1)
     holds = np.ones(len(cuts.row), dtype=bool)
     for start in range(0, len(holds), _ROWS_AT_ONCE):
         part = slice(start, start + _ROWS_AT_ONCE)
-        holds[part] = _affine_cuts(cuts.take(part), net, ball, l0, m.q, S)
-    leaf = np.isfinite(l0) & (l0 - ball.region.support(-m.q @ net.W) > 4 * ball.eps * S)
+        holds[part] = _affine_cuts(cuts.take(part), net, ball, l0, l1, S)
+    leaf = np.isfinite(l0) & (l0 - ball.region.rough(-l1) > 4 * ball.eps * S)
+    open_ = np.flatnonzero(~leaf & ~is_step & np.isfinite(l0))
+    leaf[open_] = l0[open_] - ball.region.support(-l1[open_]) > 4 * ball.eps * S[open_]
     for i in np.flatnonzero(~flat & ~empty):
         here = cuts.row == i
         bowl = _bowl_of(net, ball, m, i, rows, (v[i] @ np.abs(net.c), B[i]))
@@ -213,11 +216,11 @@ def _lines(lo: Array, up: Array, empty: Numbers) -> Lines:
 
 
 def _affine_cuts(
-    cuts: Cuts, net: TwoLayerReLU, ball: _Ball, l0: Array, q: Array, S: Array
+    cuts: Cuts, net: TwoLayerReLU, ball: _Ball, l0: Array, l1: Array, S: Array
 ) -> Numbers:
     """Which cuts (n,) an affine minorant proves: mu l + side (bound - z_r) >= 0 on the ball."""
     row, r, side = cuts.row, cuts.neuron, cuts.side
-    down = side[:, None] * net.W[r] - cuts.mu[:, None] * (q @ net.W)[row]
+    down = side[:, None] * net.W[r] - cuts.mu[:, None] * l1[row]
     level = cuts.mu * l0[row] + side * (cuts.bound - ball.z[r])
     size = cuts.mu * S[row] + ball.size[r] + np.abs(cuts.bound)
     gap = level - ball.region.support(down)

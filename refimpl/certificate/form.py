@@ -171,7 +171,7 @@ def read(certificate: Certificate, D: Numbers, M: int) -> Reading:
         raise CertificateError(f"certificate: expected a Certificate, got {got}")
     splits = form("splits", certificate.splits, ("nodes",))
     cuts = _cuts(certificate.cuts, M)
-    rows = int(np.isin(splits, (LEAF, STEP)).sum())
+    rows = int(((splits == LEAF) | (splits == STEP)).sum())
     # The walk needs M bytes for each row: it stops where the certificate has no more rows.
     given = len(certificate.weights) if np.ndim(certificate.weights) else 0
     walk = _walk(splits, len(D), M, cuts, limit=given)
@@ -233,9 +233,10 @@ def _cuts(cuts: Any, M: int) -> Cuts:
         form(name, value, (n,)) for name, value in zip(names, cuts, strict=True)
     )
     ascending = np.diff(row, prepend=0.0) >= 0
+    is_index = (neuron >= 0) & (neuron < M) & (neuron == np.floor(neuron))
     for name, values, good, rule in (
         ("row", row, (row == np.floor(row)) & ascending, "integers of at least 0, ascending"),
-        ("neuron", neuron, np.isin(neuron, np.arange(M)), f"integers from 0 to {M - 1}"),
+        ("neuron", neuron, is_index, f"integers from 0 to {M - 1}"),
         ("side", side, np.abs(side) == 1, "-1 or 1"),
         ("mu", mu, mu >= 0, "numbers of at least 0"),
     ):
@@ -265,18 +266,18 @@ class _Node(NamedTuple):
         """Children off and on."""
         on, off = self.phase.copy(), self.phase.copy()
         on[r], off[r] = 1, -1
-        return [self._replace(phase=off), self._replace(phase=on)]
+        return [_Node(self.target, phase, self.lo, self.up) for phase in (off, on)]
 
     def narrow(self, cuts: Cuts, row: int) -> _Node:
         """Child of the narrowing step that has this row."""
         start, stop = np.searchsorted(cuts.row, [row, row + 1])
         if start == stop:
             return self
-        below, above = (start + np.flatnonzero(cuts.side[start:stop] == side) for side in (-1, 1))
-        lo, up = self.lo.copy(), self.up.copy()
-        np.maximum.at(lo, cuts.neuron[below], cuts.bound[below])
+        cuts = cuts.take(slice(start, stop))
+        lo, up, above = self.lo.copy(), self.up.copy(), cuts.side > 0
+        np.maximum.at(lo, cuts.neuron[~above], cuts.bound[~above])
         np.minimum.at(up, cuts.neuron[above], cuts.bound[above])
-        return self._replace(lo=lo, up=up)
+        return _Node(self.target, self.phase, lo, up)
 
 
 def _walk(splits: Array, n_targets: int, M: int, cuts: Cuts, limit: int) -> _Walk:

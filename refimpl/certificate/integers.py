@@ -10,16 +10,19 @@ import math
 from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from refimpl._arrays import Array
+from refimpl.network import TwoLayerReLU
 
 Integers = np.ndarray[Any, Any]  # objects: int
 
 _MOST_DIGITS = 24  # beyond it, Python's own products are faster
 _SMALL = 4096  # of products, below which they are too
 _FRACTION_BITS = 52  # of the factor's entries
+_WEIGHTS: WeakKeyDictionary[TwoLayerReLU, tuple[Integers, int]] = WeakKeyDictionary()
 
 
 def of_floats(array: Array) -> tuple[Integers, int]:
@@ -28,6 +31,13 @@ def of_floats(array: Array) -> tuple[Integers, int]:
     shift = max(0, 53 - int(exponent.min(initial=53)))
     integers = (mantissa * 2.0**53).astype(np.int64).astype(object)
     return shifted(integers, (exponent - 53 + shift).astype(object)), shift
+
+
+def weights(net: TwoLayerReLU) -> tuple[Integers, int]:
+    """W in integers, worked out once for each network."""
+    if net not in _WEIGHTS:
+        _WEIGHTS[net] = of_floats(net.W)
+    return _WEIGHTS[net]
 
 
 def of_dyadic(fractions: Iterable[Fraction]) -> tuple[Integers, int]:
@@ -46,7 +56,7 @@ def as_float(integer: int, shift: int) -> float:
         return math.inf
 
 
-_as_floats = np.frompyfunc(as_float, 2, 1)
+as_floats = np.frompyfunc(as_float, 2, 1)
 
 
 def shifted(integers: Any, shift: Any) -> Any:
@@ -131,7 +141,7 @@ def _unit_diagonal(matrices: Bordered) -> tuple[Array, Integers, int, Integers] 
     shifts = exponents[:, None] + exponents
     place = max(0, -int(shifts.min())) + scale
     integers = block << (shifts + (place - scale))
-    approximate = _as_floats(integers, place).astype(np.float64)
+    approximate = as_floats(integers, place).astype(np.float64)
     return (approximate, integers, place, exponents) if (np.abs(approximate) < 4).all() else None
 
 
@@ -192,7 +202,7 @@ def _signs_by_residuals(
 def _solutions(approximate: Array, sides: Integers, shift: int) -> tuple[Integers, int]:
     """About C^-1 h for each row h of sides / 2^shift, as integers / 2^fraction."""
     length = [max(int(size).bit_length(), 1) for size in np.abs(sides).max(axis=1)]
-    near = np.array([_as_floats(row, bits) for row, bits in zip(sides, length, strict=True)])
+    near = np.array([as_floats(row, bits) for row, bits in zip(sides, length, strict=True)])
     Y = np.linalg.solve(approximate, near.astype(np.float64).T).T
     _, tops = np.frexp(np.abs(Y).max(axis=1))
     mantissas = np.rint(np.ldexp(Y, _FRACTION_BITS - tops[:, None])).astype(np.int64)

@@ -43,7 +43,6 @@ from refimpl.network import TwoLayerReLU
 
 _ROUNDING = 256  # bits that k keeps beyond those of the other numbers
 _fractions: Callable[[Numbers], Numbers] = np.frompyfunc(Fraction, 1, 1)
-_WEIGHTS: WeakKeyDictionary[TwoLayerReLU, tuple[Integers, int]] = WeakKeyDictionary()
 _GRAMS: WeakKeyDictionary[TwoLayerReLU, Integers] = WeakKeyDictionary()
 
 
@@ -63,9 +62,7 @@ class Sample:
 
     def __init__(self, net: TwoLayerReLU, region: Region) -> None:
         self.net, self.region, self.R = net, ExactRegion(region), region.R
-        if net not in _WEIGHTS:
-            _WEIGHTS[net] = exact.of_floats(net.W)
-        self.W, self.shift = _WEIGHTS[net]
+        self.W, self.shift = exact.weights(net)
         self.squares = (self.W * self.W).sum(axis=1)  # of 2^shift ||w_r||
         x_integers, x_shift = exact.of_floats(region.x)
         self.z = _over(self.W @ x_integers, self.shift + x_shift) + _fractions(net.bias)

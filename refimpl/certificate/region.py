@@ -17,8 +17,9 @@ maximiser does. What u is decides how good the bound is, and not whether it hold
 - p = 2: u_j = min(|v_j|, cap_j / t). It is H_R(v) where the delta_j = min(t |v_j|, cap_j) have the
   norm R, or 1 / t = 0 if the caps are shorter than R.
 
-So floats find s and 1 / t for both arithmetics. At R = inf, u = 0: H_R(v) is infinite where a cap
-is, but for v_j = 0, and otherwise no adversarial point is in the box at all.
+So floats find s and 1 / t for both arithmetics. First u_j = |v_j| is tried, or 0 where the cap is:
+most leaves need no more to be proved, and most neurons to be stable. At R = inf, u = 0: H_R(v) is
+infinite where a cap is, but for v_j = 0, and otherwise no adversarial point is in the box at all.
 
 Rounding
 --------
@@ -44,6 +45,8 @@ from refimpl.certificate.integers import Integers
 
 UNIT = 2.0**-53
 FLOOR = 2.0**-960  # added to every magnitude: pays for underflow
+_AT_ONCE = 15_000  # numbers: larger arrays cost more to get from the system than to fill
+_FAR = 4.0  # times below the level at hand: where coordinates are looked at
 _STEPS = 60  # of the search for 1 / t; most take three
 _BITS = 64  # that u keeps at least
 
@@ -92,35 +95,52 @@ class FloatRegion:
         else:
             self.a, self.b = region.caps()
             self.width = float(np.maximum(self.a, self.b).sum() * (1 + 2 * eps))
+            self.low, self.high = directions(self.a, self.b)
+
+    def rough(self, v: Array) -> Array:
+        """H_R of the rows (n,d), rounded up, as if a cap that is not 0 were none."""
+        if self.plain or self.norm == math.inf or math.isinf(self.R):
+            return self.support(v)
+        v = np.minimum(np.maximum(v, self.low), self.high)
+        dual = np.abs(v).max(axis=1) if self.norm == 1 else rounded_norms(v, self.eps)
+        return self.R * dual * (1 + 2 * self.eps) + v.shape[1] * FLOOR  # (E38)
 
     def support(self, v: Array) -> Array:
         """H_R of the rows (n,d), rounded up."""
         if self.plain:
             return self.R * rounded_norms(v, self.eps)
-        size, cap = np.abs(v), np.where(v > 0, self.b, self.a)
-        u = self._split(size, cap)
-        q = size - u
-        rest = sums(np.where(q == 0, 0.0, q * cap))  # NaN stays NaN
-        if self.norm == math.inf or math.isinf(self.R):
-            first = np.zeros(len(v))
+        few = max(1, _AT_ONCE // v.shape[1])
+        parts = [self._supports(v[i : i + few]) for i in range(0, len(v), few)]
+        return np.concatenate([np.zeros(0), *parts])
+
+    def _supports(self, v: Array) -> Array:
+        if math.isinf(self.R):
+            total = sums(np.where(v == 0, 0.0, np.abs(v) * np.where(v > 0, self.b, self.a)))
         else:
-            first = self.R * (u.max(axis=1) if self.norm == 1 else rounded_norms(u, self.eps))
-        return (first + rest) * (1 + 2 * self.eps) + v.shape[1] * FLOOR  # (E38)
+            size, cap = facing(v, self.a, self.b)
+            u = self._split(size, cap)
+            total = sums((size - u) * cap)
+            if self.norm < math.inf:
+                dual = u.max(axis=1) if self.norm == 1 else rounded_norms(u, self.eps)
+                total += self.R * dual
+        return total * (1 + 2 * self.eps) + v.shape[1] * FLOOR  # (E38)
 
     def spread(self, W: Array) -> Array:
         """Bound sum_j |W_rj delta_j| (M,) in the region."""
         if self.plain:
             return self.R * rounded_norms(W, self.eps)
         size, cap = np.abs(W), np.maximum(self.a, self.b)
-        whole = sums(np.where(size > 0, size * cap, 0.0))
-        if self.norm == math.inf or math.isinf(self.R):
+        if math.isinf(self.R):
+            return sums(np.where(size > 0, size * cap, 0.0))
+        whole = size @ cap
+        if self.norm == math.inf:
             return whole
         dual = size.max(axis=1) if self.norm == 1 else rounded_norms(W, self.eps)
         return np.minimum(whole, self.R * dual)
 
     def _split(self, size: Array, cap: Array) -> Array:
         """Sizes u (n,d) of a good split."""
-        if self.norm == math.inf or math.isinf(self.R):
+        if self.norm == math.inf:
             return np.zeros_like(size)
         if self.norm == 1:
             last = last_filled(size, cap, self.R)
@@ -131,7 +151,7 @@ class FloatRegion:
         unit, e = np.ldexp(1.0, tops)[:, None], min(max(math.frexp(self.R)[1], -1000), 1000)
         cap = cap * 2.0**-e
         level = water_level(size / unit, cap, math.ldexp(self.R, -e))
-        return np.fmin(size, level[:, None] * unit * cap)
+        return np.fmin(size, (level[:, None] * unit) * cap)
 
 
 class ExactRegion:
@@ -196,6 +216,7 @@ class ExactRegion:
         guard = max(_BITS - max(size).bit_length(), 0)
         size, scale = size << guard, scale << guard
         approximate, top = _roughly(size)
+        approximate[near == 0] = 0.0
         R = math.ldexp(self.region.R, -self.e)
         level = water_level(approximate[None], np.ldexp(near, -self.e)[None], R)[0]
         mantissa, power = float(level).as_integer_ratio()
@@ -214,15 +235,37 @@ def _roughly(size: Integers) -> tuple[Array, int]:
     return np.ldexp(leading.astype(np.int64).astype(np.float64), -62), top
 
 
+def directions(a: Numbers, b: Numbers) -> tuple[Array, Array]:
+    """Limits (d,) of v: H_R does not see v where it points to a side of the box that x lies on."""
+    return np.where(a > 0, -math.inf, 0.0), np.where(b > 0, math.inf, 0.0)
+
+
+def facing(v: Numbers, a: Numbers, b: Numbers) -> tuple[Numbers, Numbers]:
+    """|v_j| (n,d) and finite caps in the direction of v; both are 0 where either is."""
+    sign = np.minimum(np.maximum(np.sign(v), -np.sign(a)), np.sign(b))
+    return v * sign, np.maximum(sign * b, sign * -a)
+
+
 def water_level(size: Array, cap: Array, R: float) -> Array:
-    """About 1 / t (n,), where min(t size, cap) (n,d) has the norm R; 0 where it is shorter."""
+    """About 1 / t (n,), where min(t size, cap) (n,d) has the norm R; 0 where it is shorter.
+
+    size is 0 where cap is. Newton's method from above: only coordinates that a level not far below
+    the one at hand caps are looked at, until it has fallen farther.
+    """
+    n, d = size.shape
     with np.errstate(all="ignore"):
-        squares, caps = size * size, cap * cap
-        level = np.sqrt(squares.sum(axis=1)) / R
-        for _ in range(_STEPS):
-            capped = (size > level[:, None] * cap).astype(np.float64)
-            rest = R**2 - np.einsum("ij,ij->i", caps, capped)
-            new = np.sqrt(np.einsum("ij,ij->i", squares, 1 - capped) / rest)
+        level = floor = np.sqrt(np.einsum("ij,ij->i", size, size)) / R
+        for step in range(_STEPS):
+            if step == 0 or (level < floor).any():
+                floor = level / _FAR
+                near = np.flatnonzero(size > floor[:, None] * cap)
+                row, sizes, caps = near // d, size.ravel()[near], cap.ravel()[near]
+                far = size.copy()
+                far.ravel()[near] = 0.0
+                outside = np.einsum("ij,ij->i", far, far)
+            capped = sizes > level[row] * caps
+            rest = R**2 - np.bincount(row, caps**2 * capped, n)
+            new = np.sqrt((outside + np.bincount(row, sizes**2 * ~capped, n)) / rest)
             if not (new < level).any():
                 break
             level = np.where(new < level, new, level)

@@ -1,4 +1,4 @@
-"""Verify a certificate: read it, try floats, then exact arithmetic for the rows that are left."""
+"""Verify a certificate: read it, try the fast arithmetic of the mode, then rationals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from refimpl import _validation as check
-from refimpl.certificate import floats, rationals
+from refimpl.certificate import fixed, floats, rationals
 from refimpl.certificate.form import Certificate, CertificateError, Reading, form, read, targets
 from refimpl.certificate.region import Region
 from refimpl.decisions import TIES, Decision, check_decision, check_labels
@@ -53,10 +53,11 @@ def verify_certificate(
     box : (lo, hi), optional
         Limits of x + delta, numbers or (d,) arrays, which may be infinite.
     exact : bool
-        True: rational arithmetic throughout. False: float64 with a proven error bound, and rational
-        arithmetic only for the rows that this cannot decide. Both prove; without parabolas their
-        verdicts are the same. A row with parabolas that needs a matrix of an order above 60 is
-        refused where floats cannot decide it: the message says to pass ``exact=True``.
+        True: rational arithmetic, after integers that are rounded to the safe side. False: float64
+        with a proven error bound, and rational arithmetic only for the rows that this cannot
+        decide. Both prove; without parabolas their verdicts are the same. A row with parabolas that
+        needs a matrix of an order above 60 is refused where floats cannot decide it: the message
+        says to pass ``exact=True``.
 
     Raises
     ------
@@ -104,8 +105,8 @@ def verify_certificate(
     reading = read(certificate, targets(y, decision, net.n_outputs), net.n_hidden)
     _refuse(reading, region)
     proved = np.zeros(len(reading), dtype=bool)
-    if not exact and not (everywhere and region.box is None):
-        proved = floats.proved(reading, net, region)
+    if not (everywhere and region.box is None):
+        proved = (fixed if exact else floats).proved(reading, net, region)
     if proved.all():
         return
     sample = rationals.Sample(net, region)

@@ -1,9 +1,10 @@
 """What parabolas would give in a box and in l_inf, on networks that Adam trained (E40).
 
 For the target that the nearest adversarial point is in, at the root of branch and bound: the
-largest R, as a share of the radius, that chords prove free of adversarial points, and that chords
+largest R, as a share of the radius, that chords prove free of adversarial points, and that lines
 for stable neurons and parabolas for all others prove, with multipliers of the box beside those of
-the ball. Both are the package's problem without narrowing and without branching. Run as
+the ball: linear ones of its sides alone (l2), and quadratic ones too (eta of E40). All are the
+package's problem without narrowing and without branching. Run as
 
   REFIMPL_DATA=... python tests/benchmarks/box_parabolas.py DIRECTORY [images] [M ...]
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,8 +83,11 @@ class Quadratic(NamedTuple):
         slopes = (ds, own, sides, [ball], delta - self.b, -delta - self.a)
         return -float(Q), -np.concatenate(slopes)
 
-    def proved(self, delta: Array) -> bool:
-        """Whether some multipliers have inf Q > 0, climbing from those that fit a point."""
+    def proved(self, delta: Array, *, bends: bool) -> bool:
+        """Whether some multipliers have inf Q > 0, climbing from those that fit a point.
+
+        The box's quadratic multipliers eta are 0 without `bends`.
+        """
         d, sizes = len(self.v), np.linalg.norm(self.W, axis=1)
         s = np.maximum(np.abs(self.z + self.W @ delta), 0.05 * sizes * np.linalg.norm(delta))
         root = np.sqrt(self.weight / (4 * s))[:, None] * self.W
@@ -90,7 +95,8 @@ class Quadratic(NamedTuple):
         lam, eta = (start, np.zeros(d)) if self.norm == 2 else (0.0, np.full(d, start))
         tau = (self.levels + self.own @ delta > 0) * 1.0
         t = np.concatenate((s, tau, eta, [lam], np.zeros(2 * d)))
-        limits: list[Any] = [(1e-6, None)] * len(s) + [(0.0, 1.0)] * len(tau) + [(0.0, None)] * d
+        limits: list[Any] = [(1e-6, None)] * len(s) + [(0.0, 1.0)] * len(tau)
+        limits += [(0.0, None if bends else 0.0)] * d
         limits += [(1e-9, None) if self.norm == 2 else (0.0, 0.0)] + [(0.0, None)] * (2 * d)
         options = {"maxiter": STEPS, "maxfun": 2 * STEPS}
         found: Any = minimize(
@@ -99,8 +105,11 @@ class Quadratic(NamedTuple):
         return bool(found.fun < 0)
 
 
-def shares(net: TwoLayerReLU, x: Array, y: int, norm: float) -> tuple[float, float]:
-    """Shares of the radius that chords and that parabolas prove at the root."""
+def shares(net: TwoLayerReLU, x: Array, y: int, norm: float) -> tuple[float, float, float]:
+    """Shares of the radius that chords and parabolas prove at the root, these without eta and with.
+
+    In l_inf parabolas need eta.
+    """
     box = np.zeros(net.dim), np.ones(net.dim)
     found = robust_radius(net, x[None], [y], decision="argmax", norm=norm, box=(0, 1))
     radius, delta = float(found.upper[0]), found.perturbation[0]
@@ -119,11 +128,12 @@ def shares(net: TwoLayerReLU, x: Array, y: int, norm: float) -> tuple[float, flo
         least = relax(region, problem.target, lines, problem.pool, [problem.planes], math.inf)
         return bool(least.lower[0] >= R * (1 - 1e-9))
 
-    def parabolas(R: float) -> bool:
+    def parabolas(R: float, *, bends: bool) -> bool:
         region.resize(R)
-        return quadratic(net, region, targets[index]).proved(delta * R / radius)
+        return quadratic(net, region, targets[index]).proved(delta * R / radius, bends=bends)
 
-    return largest(chords, radius), largest(parabolas, radius)
+    straight = largest(partial(parabolas, bends=False), radius) if norm == 2 else math.nan
+    return largest(chords, radius), straight, largest(partial(parabolas, bends=True), radius)
 
 
 def quadratic(net: TwoLayerReLU, region: Region, target: Any) -> Quadratic:
@@ -158,10 +168,11 @@ def main() -> None:
         right = np.flatnonzero(net.predict(x[:200], "argmax") == y[:200])[:images]
         for norm in (2, math.inf):
             found = np.array([shares(net, x[i], int(y[i]), norm) for i in right])
-            chords, parabolas = np.median(found, axis=0)
+            chords, straight, parabolas = np.median(found, axis=0)
+            without = "" if norm != 2 else f"{straight:.2f} with parabolas without eta, "
             print(f"784-{M}-10, l{norm} in [0, 1], {images} images: the root proves "
-                  f"{chords:.2f} of the radius with chords, {parabolas:.2f} with parabolas "
-                  f"(medians)", flush=True)  # fmt: skip
+                  f"{chords:.2f} of the radius with chords, {without}{parabolas:.2f} with "
+                  f"parabolas (medians)", flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":
