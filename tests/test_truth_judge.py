@@ -78,7 +78,7 @@ def test_rows_are_told_what_rule_they_break():
     assert verdict.excess == pytest.approx(20.0)
     text = "\n".join(report.lines([verdict]))
     assert "row 0: outside the box, by 0.5" in text
-    assert "2 of 20 samples are returned as they were. Likely cause: Every other" in text
+    assert "Returned as they were: 1 of 20 samples. Likely cause: Every other" in text
 
 
 def test_points_beyond_the_budget_do_not_count():

@@ -30,6 +30,7 @@ from typing import Any
 from refimpl._files import output_directory, write_json
 from refimpl.cli import options
 from refimpl.cli.check import imported
+from refimpl.datasets.locate import ENVIRONMENT
 
 
 def add_parser(subparsers: Any) -> None:
@@ -52,7 +53,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """List the problems, or judge and fail if the attack does."""
-    from refimpl.truth import judge, report
+    from refimpl.truth import absent, judge, report
 
     if args.list:
         return _list()
@@ -60,9 +61,11 @@ def run(args: argparse.Namespace) -> int:
     with options.json_results(args.json) as write:
         chosen = list(dict.fromkeys(args.problem)) if args.problem else None
         verdicts = judge(attack, chosen, budget=args.budget, rng=args.seed, progress=True)
-        print("\n".join(report.lines(verdicts)))
+        print("\n".join(report.lines(verdicts, [] if chosen else absent())))
         if args.json is None:
-            write = partial(write_json, output_directory(args.out) / "judge.json")
+            path = output_directory(args.out) / "judge.json"
+            write = partial(write_json, path)
+            print(f"\nwritten to {path}")
         write(report.as_json(verdicts))
         _draw(args, verdicts)
     return int(any(each.complaint or each.complaints or each.failed for each in verdicts))
@@ -74,7 +77,7 @@ def _list() -> int:
     for name in names():
         print(f"{name:<14} {problem(name).summary}")
     for name in absent():
-        print(f"{name:<14} (its data is not there)")
+        print(f"{name:<14} (${ENVIRONMENT} names no folder with its data)")
     return 0
 
 

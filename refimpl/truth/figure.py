@@ -38,9 +38,10 @@ _REACH = 2.2  # largest norm that is shown, as a multiple of the largest radius
 def draw(path: Path, attacks: Mapping[str, Sequence[Verdict]]) -> None:
     """Draw the curves of attacks, by name, on the problems of the first one."""
     first = next(iter(attacks.values()))
-    rows = math.ceil(len(first) / _COLUMNS)
-    figure = new_figure(2.6 * _COLUMNS, 2.1 * rows + 0.4)
-    axes = figure.subplots(rows, _COLUMNS, squeeze=False, sharey=True).ravel()
+    columns = min(_COLUMNS, len(first))
+    rows = math.ceil(len(first) / columns)
+    figure = new_figure(max(2.6 * columns, 4.0), 2.1 * rows + 0.7)
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     for ax, each in zip(axes, first, strict=False):
         last = _draw_truth(ax, each)
         for (name, verdicts), look in zip(attacks.items(), _cycled(len(attacks)), strict=True):
@@ -55,9 +56,10 @@ def draw(path: Path, attacks: Mapping[str, Sequence[Verdict]]) -> None:
         ax.axis("off")
     handles = dict(zip(*reversed(axes[0].get_legend_handles_labels()), strict=True))
     figure.legend(
-        handles.values(), handles.keys(), loc="outside lower center", ncols=6, frameon=False
+        handles.values(), handles.keys(), loc="outside upper center", ncols=6, frameon=False
     )
-    figure.supylabel("robust accuracy", fontsize=9)
+    figure.supylabel("robust accuracy, %", fontsize=9)
+    figure.supxlabel("radius, in the norm and within the box of the problem", fontsize=9)
     save(figure, path)
 
 
@@ -73,7 +75,7 @@ def _draw_truth(ax: Any, each: Verdict) -> float:
 def _curve(norms: Array, last: float) -> tuple[Array, Array]:
     """Share of samples with a norm above epsilon, where it changes between 0 and `last`."""
     grid = np.unique(np.clip(np.append(norms, [0.0, last]), 0, last))
-    return grid, (norms > grid[:, None]).mean(axis=1)
+    return grid, 100 * (norms > grid[:, None]).mean(axis=1)
 
 
 def _cycled(count: int) -> list[dict[str, Any]]:
@@ -84,17 +86,22 @@ def draw_ratios(path: Path, attacks: Sequence[str], problems: Sequence[str], rat
     """Draw ratios (attacks, problems) to the truth as a table; NaN: no result, inf: no points."""
     figure = new_figure(1.8 + 0.62 * len(problems), 1.2 + 0.24 * len(attacks))
     ax = figure.subplots()
-    shade = np.log10(np.clip(np.where(np.isnan(ratios), 1.0, ratios), 1.0, 10.0))
+    shade = np.log10(np.clip(ratios, 1.0, 10.0))  # NaN: the axes' own colour
     ax.imshow(shade, cmap="Oranges", vmin=0.0, vmax=1.3, aspect="auto")
+    ax.set_facecolor("lightgray")
     for (i, j), value in np.ndenumerate(ratios):
         if not np.isnan(value):
-            text = "none" if np.isinf(value) else f"{value:.3f}" if value < 10 else f"{value:.0f}"
+            text = "inf" if np.isinf(value) else f"{value:.3f}" if value < 10 else f"{value:.0f}"
             weight = "bold" if value <= 1.0005 else "normal"
-            ax.text(j, i, text, ha="center", va="center", fontsize=7, fontweight=weight)
+            color = "white" if value > 5 else "black"
+            style: Any = {"fontsize": 7, "fontweight": weight, "color": color}
+            ax.text(j, i, text, ha="center", va="center", **style)
     ax.set_xticks(range(len(problems)), problems, rotation=40, ha="right", fontsize=8)
     ax.set_yticks(range(len(attacks)), attacks, fontsize=8)
     title = "Median norm of the attack's points over the exact radius"
     ax.set_title(
-        f"{title}\n(none: fewer than half of the samples flipped; blank: no result)", fontsize=9
+        f"{title}\n(bold: the optimum; inf: fewer than half of the samples flipped; "
+        "gray: not run, or no result)",
+        fontsize=9,
     )
     save(figure, path)

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from refimpl.datasets.locate import ENVIRONMENT
 from refimpl.experiments.report import number, table
 from refimpl.experiments.robustness import finite
-from refimpl.truth.suite import absent
 from refimpl.truth.verdict import Verdict
 
 _WIDTH = 100
@@ -20,17 +20,18 @@ HEAD = ("problem", "norm", "flips", "median", "largest", "above", "at", "ms")
 LEGEND = """\
 flips: share of samples with an adversarial point; median, largest: its norm over the exact radius,
 1 is the optimum; above: points of robust accuracy above the truth, at the radius where that is
-most; ms: processor time a sample."""
+most, which `at` names; ms: processor time a sample."""
 
 
-def lines(verdicts: Sequence[Verdict]) -> list[str]:
-    """Table, complaints and likely causes, as lines."""
+def lines(verdicts: Sequence[Verdict], left_out: Sequence[str] = ()) -> list[str]:
+    """Table, complaints and likely causes, as lines; and which problems have no data here."""
     rows = [HEAD, *(_row(each) for each in verdicts)]
     result = [*table(rows).splitlines(), "", *LEGEND.splitlines()]
     for each in verdicts:
         result += explain(each)
-    if missing := absent():
-        result += ["", f"left out, since their data is not there: {', '.join(missing)}"]
+    if left_out:
+        text = f"left out, since ${ENVIRONMENT} names no folder with their data: "
+        result += ["", text + ", ".join(left_out)]
     return result
 
 
@@ -79,7 +80,7 @@ def explain(each: Verdict) -> list[str]:
 
 def _causes(each: Verdict) -> list[str]:
     still = int((~each.moved).sum())
-    told = [f"{still} of {len(each.moved)} samples are returned as they were."] if still else []
+    told = [f"Returned as they were: {still} of {len(each.moved)} samples."] if still else []
     text = " ".join([*told, "Likely cause:", each.problem.cause])
     return textwrap.wrap(text, _WIDTH - 2, initial_indent="  ", subsequent_indent="  ")
 

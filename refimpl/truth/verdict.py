@@ -171,7 +171,8 @@ def _excess(each: Problem, norm: Array, epsilons: Array | None) -> tuple[float, 
     upper = each.radii.upper
     grid = np.unique(upper[np.isfinite(upper)]) if epsilons is None else epsilons
     reach = grid[:, None] * (1 + SLACK)
-    points = 100 * ((norm > reach).mean(axis=1) - (upper > reach).mean(axis=1))
+    above = (norm > reach).sum(axis=1) - (upper > reach).sum(axis=1)
+    points = 100 * above / len(norm)
     best = int(points.argmax())
     return float(points[best]), float(grid[best])
 
@@ -228,7 +229,7 @@ def _take(record: _Record, points: Array, epsilon: float | None) -> None:
     points = np.where(finite[:, None], points, each.x)
     gap = attack_gap(each.radii, each.net, each.x, each.y, points, **each.options)
     moved: Flags = np.any(points != each.x, axis=1)
-    record.moved |= moved
+    record.moved |= moved | ~finite
     lo, hi = (-np.inf, np.inf) if box is None else box
     outside = np.maximum(lo - points, points - hi).max(axis=1)
     # A computed norm of d entries is off by at most d / 2 + 2 roundings.
