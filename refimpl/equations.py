@@ -212,6 +212,7 @@ EQUATIONS: dict[str, Equation] = {
             "radius.raised",
             "rational_step",
             "smallest_step",
+            "walks",
         ),
     ),
     "E31": Equation(

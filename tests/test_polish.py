@@ -21,7 +21,10 @@ def random(seed, n_hidden, d, outputs):
 
 
 @pytest.mark.parametrize("box", [None, (-1.0, 1.0)])
-@pytest.mark.parametrize(("n_hidden", "d", "outputs"), [(12, 8, 1), (20, 12, 3), (30, 4, 1)])
+@pytest.mark.parametrize(
+    ("n_hidden", "d", "outputs"),
+    [(12, 8, 1), pytest.param(20, 12, 3, marks=pytest.mark.slow), (30, 4, 1)],
+)
 def test_it_is_as_near_as_the_search_of_each_sample(n_hidden, d, outputs, box):
     net, x = random(n_hidden, n_hidden, d, outputs)
     decision = check_decision("sign" if outputs == 1 else "argmax", outputs)
