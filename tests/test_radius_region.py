@@ -15,6 +15,7 @@ from region_brute_force import random_network, random_problem
 
 from refimpl import (
     CertificateError,
+    GroupSum,
     TwoLayerReLU,
     pgd_attack,
     robust_radius,
@@ -218,13 +219,23 @@ def test_a_sample_at_a_corner_is_led_along_the_sides() -> None:
             -1,
             {"norm": math.inf, "box": ([-2.0, 0.5, 0.5, -math.inf], math.inf)},
         ),
+        (
+            TwoLayerReLU([[1.0, 2.0]], [0.0], [[-1.0], [0.0]], [1.0, -1.0]),
+            [0.0, -0.5],
+            -1,
+            {"decision": GroupSum([-1, 1]), "norm": 1, "box": (-0.5, 1.0)},
+        ),
     ],
-    ids=["l1", "linf"],
+    ids=["l1", "linf", "group_sum"],
 )
 def test_strict_points_are_found_where_a_solver_stops_within_its_tolerance(
     net: TwoLayerReLU, x: Any, y: int, options: Any
 ) -> None:
     found = robust_radius(net, [x], [y], ties="robust", **options)
     assert found.status.tolist() == ["exact"]
-    assert abs(found.upper[0] - 1) <= CLOSE
-    assert found.lower[0] <= 1
+    truth = region_brute_force.radius(
+        *(net, np.array(x), y, options.get("decision", "sign"), "robust", options["norm"]),
+        [np.array(side) for side in options["box"]],
+    )
+    assert abs(found.upper[0] - truth) <= CLOSE
+    assert found.lower[0] <= truth + CLOSE

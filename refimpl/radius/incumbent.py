@@ -24,7 +24,7 @@ from refimpl.radius.relaxation import Relaxations, relax
 _POLISHES = 8  # pieces visited one after the other
 _NEIGHBOURS = 4  # pieces visited at once that differ in one neuron
 _ROUNDS = 12  # of neighbours
-_SAFETIES = (1.5, 16.0, 256.0)  # rounding errors by which a point is strictly adversarial
+_SAFETIES = (1.5, 16.0, 256.0, 4096.0)  # rounding errors by which a point is strictly adversarial
 
 
 class Point(NamedTuple):
