@@ -21,7 +21,7 @@ from refimpl.experiments.figures import (
     new_figure,
     save,
 )
-from refimpl.experiments.report import number
+from refimpl.experiments.report import counted, number
 from refimpl.experiments.robustness import THREATS, Robustness, Threat
 from refimpl.experiments.tasks import Task
 from refimpl.radius import RobustRadius, robust_accuracy
@@ -52,7 +52,7 @@ def draw_curves(
     panels = [Curves(_title(radii, last, len(measured)), truth)]
     panels += [_panel(name, last, each) for name, each in by_name.items()]
     within = "" if threat.box is None else ", within [0, 1]"
-    title = f"{task.name}{within}: {len(radii[0].lower)} test samples"
+    title = f"{task.name}{within}: {counted(len(radii[0].lower), 'test sample')}"
     draw_robustness(path, panels, unit=task.unit, norm=threat.norm, columns=2, title=title)
 
 

@@ -65,8 +65,8 @@ def run(
         summary["threats"] = {"linf": robustness_summary(few, {})}
         if draw:
             curves = robustness_panels(measured, dist)
-            where = {"unit": "input space", "title": _data(settings)}
-            figures.draw_robustness(out / "robustness.png", curves, **where)
+            path, title = out / "robustness.png", _data(settings)
+            figures.draw_robustness(path, curves, unit="input space", title=title)
     medians, centres = by_classifier(theory.median_radius, dist), by_classifier(centre, dist)
     print(report.medians(measured, medians, centres))
     print(report.radii(measured), report.robust_accuracies(measured, known), sep="\n\n")
@@ -78,7 +78,7 @@ def run(
 def _data(settings: SyntheticSettings) -> str:
     """Say in a title what the samples are."""
     given = f"$k$ = {settings.k}, $d$ = {settings.d}, $n$ = {settings.n}, noise {settings.noise:g}"
-    return f"Synthetic clusters, {given}: {settings.test} test samples"
+    return f"Synthetic clusters, {given}: {report.counted(settings.test, 'test sample')}"
 
 
 def _measure(
