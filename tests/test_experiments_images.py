@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -249,6 +250,18 @@ def test_over_seeds_by_hand():
     }
 
 
+def test_with_one_seed_every_number_is_printed_once(folder, tmp_path, capsys):
+    words = ["reproduce", "mnist", "--data", str(folder), "--no-verify", "--out", str(tmp_path)]
+    words += [*SMALL, "--train", "100", "--seeds", "1", "--radii", "2", "--other-radii", "1"]
+    assert cli.main(words) == 0
+    out = capsys.readouterr().out
+    assert "clean accuracy                                   one seed\n" in out
+    assert (
+        re.search(r"\([-+.%\w ]+ to [-+.%\w ]+\)", out.replace("(smallest to largest)", "")) is None
+    )
+    assert "Of the first sample. PGD" in out
+
+
 def test_the_median_over_two_seeds_is_their_mean():
     over = seeds.over_seeds(
         [{"a": 1.0, "b": 2, "c": [0.0, 1.0]}, {"a": 3.0, "b": None, "c": [1, 1]}]
@@ -310,8 +323,8 @@ def test_curves_say_their_norm_and_their_box(monkeypatch):
     for threat in ("l2", "linf_box"):
         image_figures.draw_curves("unused", [run], task=TASK, threat=THREATS[threat])
     free, boxed = seen
-    assert free.get_suptitle() == "Digits: 1 test samples"
-    assert boxed.get_suptitle() == "Digits, within [0, 1]: 1 test samples"
+    assert free.get_suptitle() == "Digits: 1 test sample"
+    assert boxed.get_suptitle() == "Digits, within [0, 1]: 1 test sample"
     assert free.axes[0].get_title() == "Exact robust accuracy\n(one seed)"
     assert r"$\ell_2$ distance" in free.axes[-1].get_xlabel()
     assert r"$\ell_\infty$ distance" in boxed.axes[-1].get_xlabel()
