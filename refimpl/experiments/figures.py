@@ -36,7 +36,7 @@ STYLES: dict[str, dict[str, Any]] = {
         "label": "law of the idealised network",
     },
     "confidence": {
-        **{"color": BLACK, "alpha": 0.25, "zorder": 0.5},
+        **{"color": BLACK, "alpha": 0.3, "zorder": 0.8, "linewidth": 0.8},
         "label": f"{100 * CONFIDENCE:g} % confidence of the distribution\n(Clopper-Pearson)",
     },
     "upper": {"color": BLACK, "linewidth": 1, "linestyle": "--", "label": "upper bound"},
@@ -119,12 +119,12 @@ def bounds(radius: RobustRadius, last: float) -> dict[str, Curve]:
     grid = drops(last, radius.lower, radius.upper)
     lower, upper = robust_accuracy(radius, grid)
     band = {"confidence": confidence([radius], grid)}
-    if known(radius, last):
+    if exact_up_to(radius, last):
         return {**band, "exact": (grid, lower)}
     return {**band, "lower": (grid, lower), "upper": (grid, upper)}
 
 
-def known(radius: RobustRadius, last: float) -> bool:
+def exact_up_to(radius: RobustRadius, last: float) -> bool:
     """Whether the curve up to `last` is exact: bounds that have not met are all above it."""
     return bool(((radius.status != "bounded") | (radius.lower > last)).all())
 
@@ -293,7 +293,7 @@ def _draw_curves(ax: Any, panel: Curves) -> None:
 def _fill(ax: Any, area: Area, steps: bool, **style: Any) -> None:
     low, high = 100 * area.low, 100 * area.high
     step = "post" if steps else None
-    ax.fill_between(area.epsilons, low, high, step=step, linewidth=0, **style)
+    ax.fill_between(area.epsilons, low, high, step=step, **{"linewidth": 0, **style})
 
 
 def draw_radii(out: Path, radius: RobustRadius, threat: Threat) -> None:

@@ -17,7 +17,7 @@ from refimpl.experiments.figures import (
     confidence,
     draw_robustness,
     drops,
-    known,
+    exact_up_to,
     new_figure,
     save,
 )
@@ -65,7 +65,7 @@ def _nearly_all(radius: RobustRadius) -> float:
 def _title(radii: Sequence[RobustRadius], last: float, seeds: int) -> str:
     """Say whether curves up to `last` are exact, and of how many seeds they are."""
     over = f"median and range of {seeds} seeds" if seeds > 1 else "one seed"
-    if all(known(each, last) for each in radii):
+    if all(exact_up_to(each, last) for each in radii):
         return f"Exact robust accuracy\n({over})"
     status = np.concatenate([each.status for each in radii])
     exact = int((status != "bounded").sum())
@@ -76,7 +76,7 @@ def _panel(name: str, last: float, runs: Sequence[Robustness]) -> Curves:
     """Bounds and attacks of one classifier; the bounds are one where they agree."""
     lower = _steps(last, [each.radius.lower for each in runs])
     upper = _steps(last, [each.radius.upper for each in runs])
-    settled = all(known(each.radius, last) for each in runs)
+    settled = all(exact_up_to(each.radius, last) for each in runs)
     radii = [each.radius for each in runs]
     grid = drops(last, *(bound for each in radii for bound in (each.lower, each.upper)))
     curves: dict[str, Curve] = {"confidence": confidence(radii, grid)}
