@@ -13,6 +13,7 @@ from refimpl._files import output_directory
 from refimpl.experiments.figures import BLACK, BLUE, GREEN, ORANGE, new_figure, save
 
 MARKS = {"averaging": (ORANGE, "o"), "group_max": (BLUE, "s"), "group_sum": (GREEN, "^")}
+NAMES = {"averaging": "averaging", "group_max": "group max", "group_sum": "group sum"}
 
 
 def draw(claim: str, numbers: Mapping[str, Any], out: Path) -> Path | None:
@@ -28,16 +29,22 @@ def draw(claim: str, numbers: Mapping[str, Any], out: Path) -> Path | None:
 def _balance(numbers: Mapping[str, Any]) -> Any:
     figure = new_figure(6.4, 4.2)
     ax = figure.subplots()
+    count = len(numbers["ratios"])
     for i, ratios in enumerate(numbers["ratios"]):
-        label = "each seed" if i == 0 else None
+        label = f"networks of {count} seeds, a line each" if i == 0 else None
         ax.plot(*_curve(ratios), color=BLACK, linewidth=1.2, label=label)
     if numbers["longer"]:
         t, ratio = _curve(numbers["longer"])
-        ax.plot(t, ratio, color=BLUE, linestyle="--", marker="o", markersize=3, label="one, longer")
+        label = f"the first of them, trained for {t[-1]} steps"
+        ax.plot(t, ratio, color=BLUE, linestyle="--", marker="o", markersize=3, label=label)
     ax.axhline(BALANCE, color=ORANGE, linestyle=":", label=f"bound up to t = 100: {BALANCE}")
     ax.set_xlabel("gradient descent step $t$")
     ax.set_ylabel(r"$\max_i / \min_i$ of $|\partial L / \partial f_i|$")
-    ax.set_title("The loss stays balanced for a while, and drifts apart slowly", fontsize=10)
+    ax.set_title(
+        "How hard training pulls at samples: the largest over the smallest\n"
+        r"$|\partial L / \partial f_i|$, derivatives of the loss by outputs, grows slowly",
+        fontsize=10,
+    )
     ax.grid(alpha=0.25)
     ax.legend(frameon=False)
     return figure
@@ -52,11 +59,13 @@ def _readout(numbers: Mapping[str, Any]) -> Any:
     rows = rows[np.argsort(rows[:, 0])]
     figure = new_figure(6.4, 4.2)
     ax = figure.subplots()
-    for column, name in ((1, "group_max"), (2, "group_sum")):
-        colour, marker = MARKS[name]
-        ax.plot(rows[:, 0], rows[:, column], marker, color=colour, label=f"{name}, exact radius")
-        formula = rows[:, column + 2]
-        ax.plot(rows[:, 0], formula, color=colour, linestyle="--", label=f"E{19 + column}")
+    for column, kind, size in ((1, "group_max", 11), (2, "group_sum", 6)):
+        (colour, marker), name = MARKS[kind], NAMES[kind]
+        hollow = {"markersize": size, "fillstyle": "none"}  # one is seen around the other
+        label = f"{name}, exact radius"
+        ax.plot(rows[:, 0], rows[:, column], marker, color=colour, label=label, **hollow)
+        label, formula = f"{name}, derived (E{19 + column})", rows[:, column + 2]
+        ax.plot(rows[:, 0], formula, color=colour, linestyle="--", label=label)
     ax.set_xlabel("bias of every neuron over $d$")
     ax.set_ylabel(r"robust radius at a centre, $\ell_2$")
     ax.set_title("A negative bias makes the sum of decoupled features robust too", fontsize=10)
@@ -79,12 +88,14 @@ def _scaling(numbers: Mapping[str, Any]) -> Any:
         x = [p[name] for p in grid]
         for kind, (colour, marker) in MARKS.items():
             measured, derived = numbers["slopes"][f"{kind}, log {name}"]
-            label = f"{kind}: slope {measured:+.2f}, theory {derived:+.2f}"
+            label = f"{NAMES[kind]}: slope {measured:+z.2f}, theory {derived:+z.2f}"
             ax.loglog(x, [p[kind] for p in grid], marker=marker, color=colour, label=label)
         ax.set_xticks(x, labels=map(str, x))
         ax.minorticks_off()
         ticks = [6, 10, 15, 20, 30, 40]
         ax.set_yticks(ticks, labels=map(str, ticks))
+        low, high = ax.get_ylim()
+        ax.set_ylim(low / 1.05, high * 1.1)  # no mark touches the frame
         ax.set_xlabel("input dimension $d$" if name == "d" else "clusters $k$")
         ax.set_ylabel(r"median exact radius, $\ell_2$")
         ax.grid(alpha=0.25)

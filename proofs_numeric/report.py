@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from proofs_numeric import CLAIMS
 from proofs_numeric.evidence import Check, Evidence
 
-_WIDTHS = (19, 53, 9, 12)
+_WIDTHS = (max(map(len, CLAIMS)), 53, 9, 12)
 HEAD = ("claim", "what was measured", "figure", "bound", "verdict")
 
 
 def line(*cells: str) -> str:
     """Align the five columns, texts to the left and numbers to the right.
 
-    >>> line("data", "labels", "0", "<= 0", "holds")[:28]
-    'data                 labels '
+    >>> line("data", "labels", "0", "<= 0", "holds")[:29]
+    'data                  labels '
     """
     claim, what, figure, bound, verdict = cells
     left, text, right, limit = _WIDTHS

@@ -44,7 +44,7 @@ def judge(along_d: Medians, along_k: Medians) -> Evidence:
             slopes[f"{kind}, log {name}"] = [measured, derived]
             checks.append(
                 Check.at_most(
-                    f"slope in log {name}, {kind}: |{measured:.3f} - ({derived:.3f})|",
+                    f"slope in log {name}, {kind}: |{measured:z.3f} - ({derived:z.3f})|",
                     abs(measured - derived),
                     TOLERANCE[kind],
                 )

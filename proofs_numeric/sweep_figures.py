@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from proofs_numeric import sweep_results as results
-from proofs_numeric.drawing import MARKS
+from proofs_numeric.drawing import MARKS, NAMES
 from refimpl.experiments.figures import BLACK, new_figure
 from refimpl.experiments.sweep import Outcome
 from refimpl.theory import KINDS
@@ -19,6 +19,7 @@ TITLES = {
     "group_max": "decoupling, group max",
     "group_sum": "decoupling, group sum",
 }
+_ASIDE = (0.96, 1.0, 1.04)  # factors of d that set marks apart
 _AXES = {"start": ("sigma", "steps"), "data": ("cosine", "noise"), "classes": ("positive", "n")}
 _NAMES = {
     "d": "input dimension $d$",
@@ -40,8 +41,8 @@ def draw_slopes(outcomes: Sequence[Outcome], rows: results.Slopes) -> Any:
         for kind, (colour, marker) in MARKS.items():
             each = rows[kind, axis]
             label = (
-                f"{kind}: {each.mean:+.3f} [{each.low:+.3f}, {each.high:+.3f}], "
-                f"centre {each.centre:+.3f}, law {each.law:+.3f}"
+                f"{NAMES[kind]}: {each.mean:+z.3f} [{each.low:+z.3f}, {each.high:+z.3f}], "
+                f"centre {each.centre:+z.3f}, law {each.law:+z.3f}"
             )
             grid = [results.along(outcomes, axis, seed) for seed in results.seeds(outcomes)]
             y = [[results.median(o, "trained", kind) for o in row] for row in grid]
@@ -57,7 +58,8 @@ def draw_slopes(outcomes: Sequence[Outcome], rows: results.Slopes) -> Any:
     figure.axes[0].set_ylabel(r"median exact radius, $\ell_2$")
     figure.suptitle(
         "Averaging scales as derived, group max as its law; group sum falls more slowly with $k$ "
-        "than derived\n(marks: trained networks, a seed each; dashed: E19 to E21, at a centre)",
+        "than derived\n(marks: trained networks, a seed each; "
+        "dashed: radii derived for idealised networks at a centre, E19 to E21)",
         fontsize=11,
     )
     return figure
@@ -86,9 +88,16 @@ def draw_laws(outcomes: Sequence[Outcome]) -> Any:
         ),
     }
     for ax, kind in zip(axes, KINDS, strict=True):
-        for label, (value_of, style) in curves.items():
+        for aside, (label, (value_of, style)) in zip(_ASIDE, curves.items(), strict=True):
             low, mean, high = _shifts(grid, kind, value_of)
-            ax.errorbar(x, mean, [mean - low, high - mean], capsize=3, label=label, **style)
+            ax.errorbar(
+                aside * np.array(x),
+                mean,
+                [mean - low, high - mean],
+                capsize=3,
+                label=label,
+                **style,
+            )
         ax.axhline(0, color=BLACK, linewidth=0.8)
         ax.set_xscale("log")
         ax.set_title(TITLES[kind], fontsize=10)
@@ -97,9 +106,9 @@ def draw_laws(outcomes: Sequence[Outcome]) -> Any:
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     figure.suptitle(
-        "The laws E23 to E25 hold for idealised networks at every $d$; trained ones are shifted, "
-        "mostly by their cosines\nwith other features, which group sum adds up "
-        f"($k$ = {results.K}, noise 1, bars: 95 % intervals over seeds)",
+        "The laws derived for the radius of idealised networks (E23 to E25) hold at every $d$; "
+        "trained ones are shifted, mostly by their\ncosines with other features, which group sum "
+        f"adds up ($k$ = {results.K}, noise 1, bars: 95 % intervals over seeds; marks set apart)",
         fontsize=11,
     )
     return figure
@@ -114,19 +123,21 @@ def _shifts(
 
 
 def draw_phases(phases: Mapping[str, Sequence[Outcome]]) -> Any:
-    """Draw heat maps of alignment and of the radius over f_FA's; * marks lost accuracy."""
+    """Draw heat maps of alignment and of the radius over the ideal; * marks lost accuracy."""
     figure = new_figure(14.0, 8.0)
     axes = figure.subplots(2, len(phases))
     for row, (what, (unit, value_of)) in zip(axes, _MEASURES.items(), strict=True):
+        ends = _ends(phases, value_of)
         for ax, (name, outcomes) in zip(row, phases.items(), strict=True):
-            image = _heat_map(ax, outcomes, _AXES[name], value_of)
+            image = _heat_map(ax, outcomes, _AXES[name], value_of, ends)
             ax.set_title(what, fontsize=10)
         figure.colorbar(image, ax=list(row), label=unit, fraction=0.02, pad=0.01)
     figure.suptitle(
         "Neurons stop being class averages from large initial weights, for feature cosines above "
         "0.3, under strong noise and with few samples, not by imbalance or long training;\n"
-        "no network is more robust than $f_{FA}$ by it "
-        "($k$ = 6, right 10; $d$ = 1024; * clean accuracy below 99 %)",
+        "no network is more robust by it than the idealised one, whose neurons are exact sums of "
+        "a class's features\n($k$ = 6 clusters, in the right column 10, in $d$ = 1024 dimensions; "
+        "means over seeds; *: clean accuracy below 99 %)",
         fontsize=11,
     )
     return figure
@@ -144,13 +155,14 @@ def _heat_map(
     outcomes: Sequence[Outcome],
     names: tuple[str, str],
     value_of: Callable[[Outcome], float],
+    ends: tuple[float, float],
 ) -> Any:
     rows, columns = (results.values_of(outcomes, name) for name in names)
     cells = np.array([[_cell(outcomes, names, (r, c), value_of) for c in columns] for r in rows])
-    image = ax.imshow(cells, cmap="cividis", vmin=0, vmax=1, aspect="auto", origin="lower")
+    image = ax.imshow(cells, cmap="cividis", aspect="auto", origin="lower", clim=ends)
     for (i, j), value in np.ndenumerate(cells):
         lost = _cell(outcomes, names, (rows[i], columns[j]), _accuracy) < 0.99
-        colour = "white" if value < 0.5 else "black"
+        colour = "white" if value < sum(ends) / 2 else "black"
         text = f"{value:z.2f}{'*' if lost else ''}"
         ax.text(j, i, text, ha="center", va="center", color=colour, fontsize=9)
     ax.set_yticks(range(len(rows)), labels=[f"{value:g}" for value in rows])
@@ -158,6 +170,20 @@ def _heat_map(
     ax.set_ylabel(_NAMES[names[0]])
     ax.set_xlabel(_NAMES[names[1]])
     return image
+
+
+def _ends(
+    phases: Mapping[str, Sequence[Outcome]], value_of: Callable[[Outcome], float]
+) -> tuple[float, float]:
+    """Find ends of a colour scale for all cells: 0 and 1, or beyond."""
+    cells = [
+        _cell(
+            outcomes, _AXES[name], tuple(getattr(o.point, axis) for axis in _AXES[name]), value_of
+        )
+        for name, outcomes in phases.items()
+        for o in outcomes
+    ]
+    return min([0.0, *cells]), max([1.0, *cells])
 
 
 def _cell(
@@ -188,5 +214,5 @@ def _alignment(outcome: Outcome) -> float:
 
 _MEASURES: dict[str, tuple[str, Callable[[Outcome], float]]] = {
     "smallest alignment of a neuron with its class average": ("cosine", _alignment),
-    "median exact radius over that of $f_{FA}$": ("ratio", _ratio),
+    "median exact radius over that of the idealised network": ("ratio", _ratio),
 }

@@ -10,6 +10,8 @@ runs the sweeps (four minutes of processor time; again, it takes up where it sto
 - phases.png: where averaging breaks: initialisation and length of training, cosine of the features
   and noise, imbalance of the classes and number of samples.
 
+With --redraw nothing is run, and the figures are drawn from the results in DIR, of any version.
+
 The figures in proofs_numeric/figures were made by it. Settings are those of `SCALING` and
 `PHASES`. The learning rate is the paper's 0.001 times (3072/d)(k/10) everywhere, so that outputs
 grow as fast.
@@ -28,7 +30,7 @@ from proofs_numeric.sweep_results import D, K, slopes
 from refimpl._files import output_directory
 from refimpl._workers import processes
 from refimpl.experiments import figures
-from refimpl.experiments.sweep import sweep
+from refimpl.experiments.sweep import read, sweep
 
 DIMENSIONS = (384, 768, 1536, 3072)
 CLUSTERS = (4, 6, 10, 16)
@@ -64,14 +66,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m proofs_numeric.sweeps")
     parser.add_argument("--out", type=Path, default=Path("refimpl-sweeps"), metavar="DIR")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default: 1)")
+    text = "run nothing, and draw what DIR holds, of whatever version"
+    parser.add_argument("--redraw", action="store_true", help=text)
     args = parser.parse_args(argv)
     out = output_directory(args.out)
-    with processes(args.jobs, finish=True) as executor:
-        scaling = sweep(SCALING, out / "scaling.jsonl", executor=executor, progress=True)
-        phases = {
-            name: sweep(grid, out / f"phases-{name}.jsonl", executor=executor, progress=True)
-            for name, grid in PHASES.items()
-        }
+    paths = {"scaling": out / "scaling.jsonl"}
+    paths |= {name: out / f"phases-{name}.jsonl" for name in PHASES}
+    if args.redraw:
+        found = {name: read(path) for name, path in paths.items()}
+    else:
+        grids: dict[str, Any] = {"scaling": SCALING, **PHASES}
+        with processes(args.jobs, finish=True) as executor:
+            found = {
+                name: sweep(grids[name], path, executor=executor, progress=True)
+                for name, path in paths.items()
+            }
+    scaling = found.pop("scaling")
     rows = slopes(scaling)
     for (kind, axis), each in rows.items():
         measured = f"{each.mean:+.3f} ({each.low:+.3f} to {each.high:+.3f})"
@@ -80,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if figures.available():
         figures.save(sweep_figures.draw_slopes(scaling, rows), out / "slopes.png")
         figures.save(sweep_figures.draw_laws(scaling), out / "laws.png")
-        figures.save(sweep_figures.draw_phases(phases), out / "phases.png")
+        figures.save(sweep_figures.draw_phases(found), out / "phases.png")
     print(f"python -m proofs_numeric.sweeps --out {out} --jobs {args.jobs}")
     return 0
 

@@ -133,7 +133,8 @@ def test_radius_writes_what_robust_radius_returns(files, capsys):
 def test_radius_in_a_norm_and_a_box(files, capsys, name, norm):
     folder, net, x, y = files
     lo, hi = float(x.min()) - 0.5, float(x.max()) + 0.5
-    words = ["--norm", name, f"--box={lo},{hi}", "--json", folder / "r.json"]
+    assert lo < 0
+    words = ["--norm", name, "--box", f"{lo},{hi}", "--json", folder / "r.json"]
     inputs = [folder / "net.npz", folder / "data.npz", "--out", folder / "out"]
     status, out, _ = call(capsys, "radius", *inputs, *words)
     assert status == 0
@@ -142,6 +143,7 @@ def test_radius_in_a_norm_and_a_box(files, capsys, name, norm):
     assert (written["norm"], written["box"]) == (name if name == "inf" else norm, [lo, hi])
     expected = robust_radius(net, x, y, norm=norm, box=(lo, hi))
     assert [entry["upper"] for entry in written["samples"]] == expected.upper.tolist()
+    assert written["upper"]["median"] == np.median(expected.upper)  # of an even number
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from refimpl.experiments import figures, image_figures, images, seeds, tasks
 from refimpl.experiments.robustness import THREATS, Robustness
 from refimpl.radius import RobustRadius
 from refimpl.setting import ImageSettings
-from tests import dataset_files
+from tests import dataset_files, drawn_figures
 
 SMALL = ["--epochs", "2", "--batch", "50", "--radii", "4", "--pgd-steps", "2", "--seeds", "2"]
 SMALL += [
@@ -249,6 +250,18 @@ def test_over_seeds_by_hand():
     }
 
 
+def test_with_one_seed_every_number_is_printed_once(folder, tmp_path, capsys):
+    words = ["reproduce", "mnist", "--data", str(folder), "--no-verify", "--out", str(tmp_path)]
+    words += [*SMALL, "--train", "100", "--seeds", "1", "--radii", "2", "--other-radii", "1"]
+    assert cli.main(words) == 0
+    out = capsys.readouterr().out
+    assert "clean accuracy                                   one seed\n" in out
+    assert (
+        re.search(r"\([-+.%\w ]+ to [-+.%\w ]+\)", out.replace("(smallest to largest)", "")) is None
+    )
+    assert "Of the first sample. PGD" in out
+
+
 def test_the_median_over_two_seeds_is_their_mean():
     over = seeds.over_seeds(
         [{"a": 1.0, "b": 2, "c": [0.0, 1.0]}, {"a": 3.0, "b": None, "c": [1, 1]}]
@@ -256,6 +269,11 @@ def test_the_median_over_two_seeds_is_their_mean():
     assert over["a"] == {"min": 1.0, "median": 2.0, "max": 3.0}
     assert over["b"] == {"min": 2.0, "median": None, "max": None}
     assert over["c"]["median"] == [0.5, 1.0]
+
+
+ROWS = np.ones((2, 1)), np.array([0, 1])
+TASK = tasks.Task(ROWS, ROWS, np.array([1, -1]), ("a", "b"), unit="pixels", name="Digits")
+PGD = figures.STYLES["pgd"]["label"]
 
 
 def _robustness(upper, perturbation, status="exact"):
@@ -280,7 +298,7 @@ def test_curves_are_medians_with_bands_from_the_lowest_to_the_highest_seed(monke
     radii = ([1.0, 1.0], [1.0, 2.0], [2.0, 2.0])
     none = np.zeros((2, 1))
     runs = [{name: _robustness(each, none, status) for name in names} for each in radii]
-    image_figures.draw_curves("unused", runs, unit="pixels")
+    image_figures.draw_curves("unused", runs, task=TASK)
     first, second, *_ = seen[0].axes
     assert len(first.lines) == 3
     grid, accuracy = first.lines[0].get_data()
@@ -290,9 +308,9 @@ def test_curves_are_medians_with_bands_from_the_lowest_to_the_highest_seed(monke
     assert {edge for x, edge in edges if x == grid[at]} == {0, 100}
     labels = {line.get_label() for line in second.lines}
     bounds = {"exact"} if status == "exact" else {"lower bound", "upper bound"}
-    assert labels == bounds | {"closed-form attack", "PGD"}
+    assert labels == bounds | {"closed-form attack", PGD}
     assert second.get_title().endswith("half the samples flip within 1")
-    bands = [band for band in second.collections if band.get_label() == "95 % confidence"]
+    bands = [band for band in second.collections if band.get_label().startswith("95 %")]
     assert len(bands) == 1
     assert bands[0].get_paths()[0].vertices[:, 1].max() == 100
 
@@ -303,13 +321,37 @@ def test_curves_say_their_norm_and_their_box(monkeypatch):
     each = replace(_robustness([1.0], np.zeros((1, 1))), steps=None)
     run = dict.fromkeys(("averaging", "group_max", "group_sum"), each)
     for threat in ("l2", "linf_box"):
-        image_figures.draw_curves("unused", [run], unit="pixels", threat=THREATS[threat])
+        image_figures.draw_curves("unused", [run], task=TASK, threat=THREATS[threat])
     free, boxed = seen
-    assert "in [0, 1]" not in free.axes[0].get_title()
-    assert "in [0, 1]" in boxed.axes[0].get_title()
+    assert free.get_suptitle() == "Digits: 1 test sample"
+    assert boxed.get_suptitle() == "Digits, within [0, 1]: 1 test sample"
+    assert free.axes[0].get_title() == "Exact robust accuracy\n(one seed)"
     assert r"$\ell_2$ distance" in free.axes[-1].get_xlabel()
     assert r"$\ell_\infty$ distance" in boxed.axes[-1].get_xlabel()
     assert "closed-form attack" not in {line.get_label() for line in boxed.axes[1].lines}
+
+
+def test_axes_go_on_until_nearly_all_samples_that_flip_have_flipped(monkeypatch):
+    pytest.importorskip("matplotlib", reason="figures need the extra plot")
+    seen = _figures(monkeypatch)
+    names = ("averaging", "group_max", "group_sum")
+    near, far, never = (_robustness([each], np.zeros((1, 1))) for each in (1.0, 7.0, np.inf))
+    for middle, last in ((far, 7.0), (never, 3.0)):  # PGD was tried up to 3
+        run = dict(zip(names, (near, middle, near), strict=True))
+        image_figures.draw_curves("unused", [run], task=TASK)
+        assert max(line.get_xdata()[-1] for line in seen[-1].axes[2].lines) == last
+
+
+def test_one_classifier_with_bounds_does_not_hide_that_others_are_exact(monkeypatch):
+    pytest.importorskip("matplotlib", reason="figures need the extra plot")
+    seen = _figures(monkeypatch)
+    exact, bounded = (_robustness([2.0], np.zeros((1, 1)), s) for s in ("exact", "bounded"))
+    run = {"averaging": exact, "group_max": bounded, "group_sum": exact}
+    image_figures.draw_curves("unused", [run], task=TASK)
+    first, *panels = seen[0].axes
+    assert first.get_title() == "Proven robust accuracy, 2 of 3\nradii exact (one seed)"
+    labels = [{line.get_label() for line in ax.lines} & {"exact", "upper bound"} for ax in panels]
+    assert labels == [{"exact"}, {"upper bound"}, {"exact"}]
 
 
 @pytest.mark.parametrize(
@@ -331,7 +373,7 @@ def test_the_half_in_a_title_is_where_the_curve_below_it_falls_to_a_half(
     for radii in seeds_radii:
         each = _robustness(np.array(radii, dtype=float), np.zeros((len(radii), 1)))
         runs.append(dict.fromkeys(names, replace(each, epsilons=np.array([0.0, 10.0]))))
-    image_figures.draw_curves("unused", runs, unit="pixels")
+    image_figures.draw_curves("unused", runs, task=TASK)
     ax = seen[0].axes[1]
     assert ax.get_title().endswith(f"half the samples flip within {half}")
     (line,) = [line for line in ax.lines if line.get_label() == "exact"]
@@ -366,6 +408,21 @@ def test_a_strip_shows_images_their_nearest_adversarial_ones_and_differences(
         assert panel.get_title() == f"$r {sign} {abs(delta[i, 0]):.4g}$"
     difference = panels[2][0].images[0].get_array().reshape(-1)
     np.testing.assert_array_equal(difference, delta[2] if len(shape) == 2 else delta[2] + 0.5)
+    said = {ax.get_ylabel().split("\n")[-1] for ax in panels[[1, 3], 0]}
+    assert said == {"adversarial" if status == "exact" else "found"}
+    assert ("a nearer one may exist" in seen[0].get_suptitle()) == (status == "bounded")
+    assert drawn_figures.is_whole(seen[0])
+
+
+def test_a_strip_of_one_image_is_as_wide_as_its_title(monkeypatch):
+    pytest.importorskip("matplotlib", reason="figures need the extra plot")
+    seen = _figures(monkeypatch)
+    x, delta = np.full((1, 12), 0.5), np.full((1, 12), 0.25)
+    each = _robustness([1.0], delta, "bounded")
+    task = replace(TASK, image_shape=(2, 2, 3), name="CIFAR-10")
+    measured = {"averaging": each, "group_max": each}
+    image_figures.draw_strip("unused", task, x, np.array([0]), measured)
+    assert drawn_figures.is_whole(seen[0])
 
 
 def test_a_strip_without_any_sample_that_both_get_right_is_not_drawn(monkeypatch):

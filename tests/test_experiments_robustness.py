@@ -47,6 +47,20 @@ def test_curves_and_summary_by_hand():
     }
 
 
+@pytest.mark.parametrize("n", [1, 2, 7, 10])
+def test_interpolated_quantiles_are_those_of_numpy(n):
+    values = np.random.default_rng(n).exponential(size=n)
+    found = robustness.interpolated_quantiles(values)
+    assert found["median"] == np.median(values)
+    assert list(found.values()) == np.quantile(values, [0, 0.1, 0.5, 0.9, 1]).tolist()
+
+
+def test_interpolated_quantiles_next_to_infinite_values():
+    found = robustness.interpolated_quantiles(np.array([1.0, 2.0, 4.0, np.inf]))
+    assert found == {"min": 1.0, "p10": 1.3, "median": 3.0, "p90": None, "max": None}
+    assert set(robustness.interpolated_quantiles(np.full(2, np.inf)).values()) == {None}
+
+
 def test_gaps_are_above_what_was_fooled_and_bounds_are_counted():
     # at 1.5 one of two is fooled for certain, and the other is not shown to be
     measured = _measured([1.0, np.inf], [np.inf, 2.0], [1.0, 0.75], ["exact", "bounded"])

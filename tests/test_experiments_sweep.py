@@ -138,6 +138,15 @@ def test_an_error_of_the_executor_is_the_points_but_a_broken_executor_ends_the_s
     assert read(tmp_path / "b.jsonl") == []
 
 
+def test_the_command_says_that_another_grid_takes_another_folder(tmp_path, capsys):
+    small = ["--k", "2", "--d", "40", "--n", "20", "--m", "1", "--test", "4", "--steps", "5"]
+    words = ["sweep", *small, "--step", "0.02", "--out", str(tmp_path)]
+    assert cli.main(words) == 0
+    assert cli.main([*words, "--seed", "1"]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.endswith("got those of another grid (--out takes another folder)")
+
+
 def test_results_of_another_grid_or_version_are_refused(alone, tmp_path, monkeypatch):
     path = tmp_path / "s.jsonl"
     path.write_bytes(alone[0].read_bytes())

@@ -22,8 +22,10 @@ from refimpl import (
 )
 from refimpl.experiments import figures, synthetic
 from refimpl.experiments.comparison import JSON_NAMES, TITLES, Comparison
+from refimpl.experiments.robustness import Robustness
+from refimpl.radius import RobustRadius
 from refimpl.setting import SyntheticSettings
-from tests import tolerances
+from tests import drawn_figures, tolerances
 
 SMALL = SyntheticSettings(k=4, d=200, n=80, m=2, test=20, learning_rate=0.01, steps=60, pgd_steps=5)
 SMALL = replace(SMALL, other_radii=3)
@@ -258,6 +260,20 @@ def test_no_law_is_said_or_drawn_where_features_are_not_orthogonal(tmp_path, cap
         assert all("no law is known" in panel.title for panel in drawn)
         names = {"confidence", "exact", "closed_form", "pgd"}
         assert all(panel.curves.keys() == names for panel in drawn)
+
+
+def test_titles_of_two_radii_at_a_centre_are_not_cut_off(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="figures need the extra plot")
+    seen = []
+    monkeypatch.setattr(figures, "save", lambda figure, path: seen.append(figure))
+    dist = ClusterDistribution.orthogonal(3, 1000, labels=[1, -1, -1], rng=0)
+    radius = np.array([25.0])
+    found = RobustRadius(radius, radius, np.zeros((1, 1)), np.array(["exact"]), radius, None)
+    each = Robustness(found, radius, np.array([0.0, 30.0]), np.array([1.0, 0.0]))
+    panels = synthetic.robustness_panels(dict.fromkeys(TITLES, each), dist)
+    assert "\n$\\sqrt{d/(1+k_{opp})}$ = 22.36 or 18.26" in panels[2].title
+    figures.draw_robustness(tmp_path / "r.png", panels, unit="input space", title="t")
+    assert drawn_figures.is_whole(seen[0])
 
 
 @pytest.mark.usefixtures("without_figures")

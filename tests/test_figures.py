@@ -85,11 +85,13 @@ def test_robustness_draws_the_curves_it_is_given_in_percent(tmp_path, drawn):
         line = lines[figures.STYLES[name]["label"]]
         np.testing.assert_array_equal(line.get_xdata(), e)
         np.testing.assert_array_equal(line.get_ydata(), 100 * share)
-    assert [line.get_label() for line in second.lines] == ["PGD"]
+    pgd = figures.STYLES["pgd"]["label"]
+    assert pgd == r"PGD, afresh at each $\epsilon$"
+    assert [line.get_label() for line in second.lines] == [pgd]
     assert "pixels" in first.get_xlabel()
     assert (first.get_title(), second.get_title()) == ("finding", "other")
     legend = {text.get_text() for text in drawn[0].legends[0].get_texts()}
-    assert legend == {*lines, "PGD"}
+    assert legend == {*lines, pgd}
 
 
 def test_networks_have_a_legend_and_colours_of_their_own(tmp_path, drawn):
@@ -117,6 +119,7 @@ def _radius(lower, upper, status):
 
 
 EXACT = _radius([0.0, 1.0, 1.0, np.inf], [0.0, 1.0, 1.0, np.inf], [*["exact"] * 3, "unreachable"])
+BAND = "95 % confidence of the distribution\n(Clopper-Pearson)"
 BOUNDED = _radius([0.5, 1.0], [2.0, 1.0], ["bounded", "exact"])
 
 
@@ -130,6 +133,12 @@ def test_bounds_are_one_curve_where_they_agree():
     assert drawn["lower"][0].tolist() == drawn["upper"][0].tolist() == [0, 0.5, 1, 2, 3]
     assert drawn["lower"][1].tolist() == [1, 0.5, 0, 0, 0]
     assert drawn["upper"][1].tolist() == [1, 1, 0.5, 0, 0]
+
+
+def test_bounds_that_differ_only_beyond_the_last_radius_are_one_curve():
+    far = _radius([1.0, 3.5], [1.0, 9.0], ["exact", "bounded"])
+    assert figures.bounds(far, 3.0).keys() == {"confidence", "exact"}
+    assert figures.bounds(far, 3.5).keys() == {"confidence", "lower", "upper"}
 
 
 def test_bands_say_what_the_samples_say_of_the_distribution(tmp_path, drawn):
@@ -147,10 +156,10 @@ def test_bands_say_what_the_samples_say_of_the_distribution(tmp_path, drawn):
     )
     (ax,) = drawn[0].axes
     (band,) = ax.collections
-    assert band.get_label() == "95 % confidence"
+    assert band.get_label() == BAND
     assert band.get_paths()[0].vertices[:, 1].max() == 100
     legend = [text.get_text() for text in drawn[0].legends[0].get_texts()]
-    assert legend == ["95 % confidence", "upper bound", "lower bound"]
+    assert legend == [BAND, "upper bound", "lower bound"]
 
 
 def test_shares_of_samples_drop_in_vertical_steps_and_laws_do_not(tmp_path, drawn):
@@ -173,8 +182,8 @@ def test_a_thousand_thousand_drops_are_drawn_on_a_grid():
 
 
 def test_radii_have_titles_that_say_what_is_exact(tmp_path, saved):
-    figures.draw_radii(tmp_path, EXACT)
-    figures.draw_radii(tmp_path, BOUNDED)
+    figures.draw_radii(tmp_path, EXACT, figures.Threat())
+    figures.draw_radii(tmp_path, BOUNDED, figures.Threat())
     titles = [figure.axes[0].get_title() for figure in saved]
     assert titles == [
         "Exact robust radii, 4 samples\n(misclassified, radius 0: 1)"
@@ -185,14 +194,36 @@ def test_radii_have_titles_that_say_what_is_exact(tmp_path, saved):
     ]
     legends = [figure.axes[0].get_legend() or figure.legends for figure in saved]
     assert legends[0] == []
-    assert [text.get_text() for text in legends[1][0].get_texts()] == ["95 % confidence", "exact"]
+    assert [text.get_text() for text in legends[1][0].get_texts()] == [BAND, "exact"]
     assert [text.get_text() for text in legends[2].get_texts()] == ["lower bound", "upper bound"]
     assert {path.name for path in tmp_path.iterdir()} == {"histogram.png", "curve.png"}
 
 
+@pytest.mark.parametrize(
+    ("threat", "said"),
+    [
+        (figures.Threat(), r"$\ell_2$ distance in input space"),
+        (figures.Threat(1), r"$\ell_1$ distance in input space"),
+        (figures.Threat(np.inf, (0, 1)), r"$\ell_\infty$ distance in the box [0, 1]"),
+    ],
+)
+def test_axes_of_radii_name_the_norm_and_the_box(tmp_path, drawn, threat, said):
+    figures.draw_radii(tmp_path, EXACT, threat)
+    labels = [figure.axes[0].get_xlabel() for figure in drawn]
+    assert labels == [f"robust radius, {said}", rf"radius $\epsilon$, {said}"]
+
+
+def test_a_title_says_of_what_data_a_figure_is(tmp_path, drawn):
+    e = np.array([0.0, 1.0])
+    panel = figures.Curves("panel", {"exact": (e, 1 - e)})
+    figures.draw_robustness(tmp_path / "r.png", [panel], unit="u", title="MNIST")
+    figures.draw_cosines(tmp_path / "c.png", [_panel(2, 2)], title="MNIST")
+    assert [figure.get_suptitle() for figure in drawn] == ["MNIST", "MNIST"]
+
+
 @pytest.mark.parametrize("radii", [[], [np.inf], [0.0], [2.0, 2.0], [1.0, 1 + 1e-15], [5e-324]])
 def test_histogram_of_few_or_equal_radii(tmp_path, drawn, radii):
-    figures.draw_histogram(tmp_path / "h.png", {"exact": np.array(radii)}, title="t")
+    figures.draw_histogram(tmp_path / "h.png", {"exact": np.array(radii)}, title="t", unit="u")
     counted = sum(bar.get_height() for bar in drawn[0].axes[0].patches)
     assert counted == np.isfinite(radii).sum()
 
@@ -225,7 +256,7 @@ def test_without_matplotlib_one_line_says_so(monkeypatch, capsys):
 
 
 def test_drawing_does_not_touch_pyplot(tmp_path):
-    figures.draw_histogram(tmp_path / "h.png", {"exact": np.ones(3)}, title="t")
+    figures.draw_histogram(tmp_path / "h.png", {"exact": np.ones(3)}, title="t", unit="u")
     assert (
         "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
     )

@@ -12,6 +12,7 @@ import pytest
 import proofs_numeric
 from proofs_numeric import CLAIMS, Check, Evidence, canonical, drawing, evidence, report
 from refimpl import cli
+from tests import drawn_figures
 
 GOOD = Check.at_most("a", 1.0, 2.0)
 BAD = Check.at_least("b", 1.0, 2.0)
@@ -79,6 +80,11 @@ def test_the_table_judges_checks_with_a_bound_only():
     assert report.summary([Evidence("x", "s", "d", [GOOD])]) == "1 of 1 claims hold"
 
 
+def test_the_column_of_claims_is_as_wide_as_the_longest_name():
+    starts = {report.line(claim, "what", "1", "", "").index("what") for claim in CLAIMS}
+    assert len(starts) == 1
+
+
 NUMBERS = {
     "balance": {"ratios": [{"0": 1.0, "5": 1.1}], "longer": {"0": 1.0, "200": 1.9}},
     "readout": {
@@ -107,6 +113,32 @@ def test_figures_are_drawn_where_the_evidence_is_a_curve(tmp_path, claim):
     path = drawing.draw(claim, NUMBERS[claim], tmp_path)
     assert path.read_bytes().startswith(b"\x89PNG")
     assert drawing.draw("data", {}, tmp_path) is None
+
+
+@pytest.mark.parametrize("claim", NUMBERS)
+def test_figures_say_in_words_what_they_show(tmp_path, monkeypatch, claim):
+    pytest.importorskip("matplotlib", reason="figures need the extra plot")
+    seen = []
+    monkeypatch.setattr(drawing, "save", lambda figure, path: seen.append(figure))
+    drawing.draw(claim, NUMBERS[claim], tmp_path)
+    labels = [text for ax in seen[0].axes for text in ax.get_legend_handles_labels()[1]]
+    assert labels
+    assert not [text for text in labels if "_" in text or "-0.00" in text or text.startswith("E")]
+    assert drawn_figures.is_whole(seen[0])
+
+
+def test_marks_of_scaling_are_inside_the_frame_and_no_zero_is_negative(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="figures need the extra plot")
+    seen = []
+    monkeypatch.setattr(drawing, "save", lambda figure, path: seen.append(figure))
+    numbers = NUMBERS["scaling"]
+    medians = [{**point, "group_max": 40.0} for point in numbers["medians"]]
+    slopes = {name: [-0.001, -1e-17] for name in numbers["slopes"]}
+    drawing.draw("scaling", {"slopes": slopes, "medians": medians}, tmp_path)
+    for ax in seen[0].axes:
+        assert ax.get_ylim()[1] > 1.05 * 40
+        labels = ax.get_legend_handles_labels()[1]
+        assert all(label.endswith("slope +0.00, theory +0.00") for label in labels)
 
 
 def _prove(monkeypatch, capsys, *words, checks=(GOOD,)):

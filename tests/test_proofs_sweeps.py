@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
+import refimpl
+from proofs_numeric import sweep_figures, sweeps
 from proofs_numeric import sweep_results as results
-from proofs_numeric import sweeps
 from refimpl import ClusterDistribution, cosine_matrix
 from refimpl.experiments.sweep import Outcome
 from refimpl.setting import Setting
@@ -41,6 +42,36 @@ def test_sweeps_run_print_and_draw(tmp_path, capsys):
     pytest.importorskip("matplotlib", reason="figures need the extra plot")
     for name in ("slopes", "laws", "phases"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small")
+def test_results_of_any_version_are_drawn_again_without_a_run(tmp_path, capsys, monkeypatch):
+    assert sweeps.main(["--out", str(tmp_path)]) == 0
+    first = capsys.readouterr().out
+    monkeypatch.setattr(refimpl, "__version__", "99")
+    monkeypatch.setattr(sweeps, "sweep", None)
+    for path in tmp_path.glob("*.png"):
+        path.unlink()
+    assert sweeps.main(["--out", str(tmp_path), "--redraw"]) == 0
+    assert capsys.readouterr().out == first
+    pytest.importorskip("matplotlib", reason="figures need the extra plot")
+    assert {path.stem for path in tmp_path.glob("*.png")} == {"slopes", "laws", "phases"}
+
+
+def test_the_colours_of_phases_cover_what_is_written_in_the_cells():
+    pytest.importorskip("matplotlib", reason="figures need the extra plot")
+    radius = {"averaging": {"median": 1.0, "accuracy": 1.0}}
+    phases = {}
+    for name, (row, _) in sweep_figures._AXES.items():
+        default = Setting().as_json()
+        point = Setting.from_json({**default, row: 3 if row == "positive" else 0.1})
+        result = {"trained": radius, "idealised": radius, "averaging": {"alignment": -0.36}}
+        phases[name] = [Outcome(point, result, None)]
+    figure = sweep_figures.draw_phases(phases)
+    limits = [ax.images[0].get_clim() for ax in figure.axes if ax.images]
+    assert limits == [(-0.36, 1.0)] * 3 + [(0.0, 1.0)] * 3
+    assert "f_{FA}" not in figure.get_suptitle()
 
 
 def _outcome(k, d, seed, power):

@@ -89,14 +89,14 @@ def _message(error: Exception, args: argparse.Namespace) -> str:
 def _attached(argv: Sequence[str]) -> list[str]:
     """Write ``--labels -1,1`` as ``--labels=-1,1``, since argparse takes -1,1 for an option.
 
-    The same for other options that take lists of numbers below 0.
+    The same for other options that take numbers below 0, as ``--box -10,10``.
 
     >>> _attached(["radius", "--labels", "-1,1", "--jobs", "2"])
     ['radius', '--labels=-1,1', '--jobs', '2']
     """
     result: list[str] = []
     for word in argv:
-        if result and result[-1] in ("--labels", "--groups", "--cosine"):
+        if result and result[-1] in ("--labels", "--groups", "--cosine", "--box"):
             result[-1] += f"={word}"
         else:
             result.append(word)

@@ -164,7 +164,7 @@ def add_norm(parser: argparse.ArgumentParser) -> None:
         metavar="{1,2,inf}",
         help="the p of the l_p norm of perturbations (default: 2)",
     )
-    text = "limits of every coordinate, as in --box 0,1 for images (default: none)"
+    text = "limits of every coordinate, as in --box 0,1 for images, or --box -10,10 (default: none)"
     parser.add_argument("--box", type=_box, metavar="LO,HI", help=text)
 
 

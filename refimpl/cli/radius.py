@@ -8,7 +8,9 @@ l_p norm of --norm, and among the points of --box if there is one. Every
 sample gets bounds lower <= radius <= upper and a status: exact (they meet),
 unreachable (nothing is decided wrongly, both are infinite), or bounded (a limit
 or rounding came first; the bounds hold nevertheless). Results are printed, and
-written into --out as radius.json, histogram.png and curve.png.
+written into --out as radius.json, histogram.png and curve.png. The median of an
+even number of samples is the mean of the two in the middle; p10 and p90 are
+interpolated likewise, as by numpy.quantile.
 
 Exit status: 0, also if radii are bounded; 130 after Ctrl-C, with the samples
 that were finished written.
@@ -157,6 +159,7 @@ def _publish(
 ) -> None:
     """Print, and write the files, certificates first: they cost the most."""
     from refimpl.experiments import figures
+    from refimpl.experiments.robustness import Threat
 
     written = [p for p in (args.certificates, args.json) if p not in (None, options.STDOUT)]
     if args.certificates is not None:
@@ -171,7 +174,8 @@ def _publish(
     write({**summary, "samples": _samples(y, result)})
     _print(args, summary)
     if figures.available():
-        figures.draw_radii(output_directory(args.out), result)
+        threat = Threat(args.norm, args.box)
+        figures.draw_radii(output_directory(args.out), result, threat)
         written += [args.out / "histogram.png", args.out / "curve.png"]
     for path in written:
         print(f"written to {path}")
@@ -191,7 +195,7 @@ def _save_certificates(path: Path, question: _Question, result: Any) -> None:
 def _summary(
     args: argparse.Namespace, decision: Decision, n: int, result: RobustRadius
 ) -> dict[str, Any]:
-    from refimpl.experiments.robustness import finite, quantiles
+    from refimpl.experiments.robustness import finite, interpolated_quantiles
     from refimpl.radius import robust_accuracy
 
     reached = result.upper[np.isfinite(result.upper)]
@@ -210,8 +214,8 @@ def _summary(
         "n_samples": n,
         "n_finished": len(result.lower),
         "statuses": dict(Counter(result.status.tolist())),
-        "lower": quantiles(result.lower),
-        "upper": quantiles(result.upper),
+        "lower": interpolated_quantiles(result.lower),
+        "upper": interpolated_quantiles(result.upper),
         "robust_accuracy": {
             "epsilons": epsilons.tolist(),
             "lower": lower.tolist(),

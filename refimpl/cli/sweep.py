@@ -66,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
             outcomes = sweep(grid, path, executor=executor, progress=True)
         except BrokenExecutor as error:
             raise ChildProcessError(f"a worker ended ({error}); {path} has what was done") from None
+        except ValueError as error:  # a file of another grid, or none of ours
+            raise ValueError(f"{error} (--out takes another folder)") from None
     _print(outcomes, [name for name, values in grid.items() if len(values) > 1])
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     for outcome in failed:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from refimpl._arrays import Array
 from refimpl._extras import install
 from refimpl._files import atomic_write
 from refimpl.experiments.comparison import TITLES, Comparison
-from refimpl.experiments.robustness import Robustness
+from refimpl.experiments.robustness import Robustness, Threat
 from refimpl.radius import RobustRadius, robust_accuracy
 
 BLACK, ORANGE, BLUE, GREEN = "#000000", "#D55E00", "#56B4E9", "#009E73"
@@ -36,14 +36,17 @@ STYLES: dict[str, dict[str, Any]] = {
         "label": "law of the idealised network",
     },
     "confidence": {
-        **{"color": BLACK, "alpha": 0.15, "zorder": 0.8},
-        "label": f"{100 * CONFIDENCE:g} % confidence",
+        **{"color": BLACK, "alpha": 0.3, "zorder": 0.8, "linewidth": 0.8},
+        "label": f"{100 * CONFIDENCE:g} % confidence of the distribution\n(Clopper-Pearson)",
     },
     "upper": {"color": BLACK, "linewidth": 1, "linestyle": "--", "label": "upper bound"},
     "lower": {"color": BLACK, "linewidth": 1.6, "label": "lower bound"},
     "exact": {"color": BLACK, "linewidth": 1.6, "label": "exact"},
     "closed_form": {"color": ORANGE, "linestyle": (0, (5, 2)), "label": "closed-form attack"},
-    "pgd": {"color": GREEN, "linestyle": ":", "marker": "o", "markersize": 4, "label": "PGD"},
+    "pgd": {
+        **{"color": GREEN, "linestyle": ":", "marker": "o", "markersize": 4},
+        "label": r"PGD, afresh at each $\epsilon$",  # so that its shares may rise again
+    },
     "averaging": {"color": PURPLE, "label": TITLES["averaging"]},
     "group_max": {"color": OLIVE, "linestyle": "-.", "label": TITLES["group_max"]},
     "group_sum": {"color": PINK, "linestyle": "--", "label": TITLES["group_sum"]},
@@ -52,6 +55,7 @@ _HISTOGRAMS: tuple[dict[str, Any], ...] = (
     {"color": BLUE, "edgecolor": BLACK, "linewidth": 0.5},
     {"color": ORANGE, "histtype": "step", "linewidth": 1.6},
 )
+NORMS = {1: r"\ell_1", 2: r"\ell_2", math.inf: r"\ell_\infty"}
 _SAME = 1e-6  # relative spread up to which radii are all the same
 _NO_STEPS = ("law", "pgd")  # one is continuous, of the other only the marks are known
 _LONG_NAME = 4  # characters that fit under a column
@@ -115,9 +119,14 @@ def bounds(radius: RobustRadius, last: float) -> dict[str, Curve]:
     grid = drops(last, radius.lower, radius.upper)
     lower, upper = robust_accuracy(radius, grid)
     band = {"confidence": confidence([radius], grid)}
-    if (radius.status != "bounded").all():
+    if exact_up_to(radius, last):
         return {**band, "exact": (grid, lower)}
     return {**band, "lower": (grid, lower), "upper": (grid, upper)}
+
+
+def exact_up_to(radius: RobustRadius, last: float) -> bool:
+    """Whether the curve up to `last` is exact: bounds that have not met are all above it."""
+    return bool(((radius.status != "bounded") | (radius.lower > last)).all())
 
 
 def confidence(radii: Sequence[RobustRadius], epsilons: Array) -> Area:
@@ -173,17 +182,17 @@ def cosine_panels(
     diagonal, off = (of_ten[f"cosine_{name}"]["median"] for name in ("diagonal", "off_diagonal"))
     return [
         Cosines(
-            f"2-class network{of_seed}: median cosine {own:.2f} with\n"
-            f"the {feature}s of the neuron's sign, {other:.2f} with the others",
+            f"2-class network{of_seed}: median cosine {own:z.2f} with\n"
+            f"the {feature}s of the neuron's sign, {other:z.2f} with the others",
             two[order],
             rows,
             f"equivalent weights, {means}\n(output weight $+$ on the left, $-$ on the right)",
             sorted_names,
-            [str(r) for r in range(two.shape[1])],
+            ["$+$" if a > 0 else "$-$" for a in comparison.binary.A[0, ::size]],
         ),
         Cosines(
-            f"multi-class network{of_seed}: median cosine {diagonal:.2f} with\n"
-            f"the {feature} of the neuron's class, {off:.2f} with the others",
+            f"multi-class network{of_seed}: median cosine {diagonal:z.2f} with\n"
+            f"the {feature} of the neuron's class, {off:z.2f} with the others",
             ten[order][:, order],
             rows,
             f"equivalent weights, {of_class} of the class\n"
@@ -194,9 +203,9 @@ def cosine_panels(
     ]
 
 
-def draw_cosines(path: Path, panels: Sequence[Cosines]) -> None:
-    """Heat maps of cosines side by side."""
-    figure = new_figure(5.2 * len(panels) + 0.8, 4.8)
+def draw_cosines(path: Path, panels: Sequence[Cosines], *, title: str = "") -> None:
+    """Heat maps of cosines side by side; `title` says of what data."""
+    figure = new_figure(5.2 * len(panels) + 0.8, 4.8 + 0.3 * bool(title))
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for ax, panel in zip(axes, panels, strict=True):
         image = ax.imshow(panel.values, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
@@ -209,6 +218,8 @@ def draw_cosines(path: Path, panels: Sequence[Cosines]) -> None:
             ax.tick_params(axis="x", labelrotation=60)
         _write_numbers(ax, panel.values)
     figure.colorbar(image, ax=list(axes), label="cosine", fraction=0.03, pad=0.02)
+    if title:
+        figure.suptitle(title, fontsize=11)
     save(figure, path)
 
 
@@ -217,22 +228,24 @@ def draw_robustness(
     panels: Sequence[Curves],
     *,
     unit: str,
-    norm: str = r"\ell_2",
+    norm: float = 2,
     columns: int | None = None,
+    title: str = "",
 ) -> None:
     """Robust accuracy against the radius, a panel a classifier, on the same axes.
 
-    The panels are side by side, or `columns` of them in a row.
+    The panels are side by side, or `columns` of them in a row. `title` says of what data.
     """
     columns = columns or len(panels)
     rows = -(-len(panels) // columns)
-    figure = new_figure(3.6 * columns + 0.4 + (columns == 1), 3.3 * rows + 0.5)
+    width = 3.6 * columns + 0.4 + (columns == 1)
+    figure = new_figure(width, 3.3 * rows + 0.5 + 0.3 * bool(title))
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     axes = list(grid.flat)[: len(panels)]
     for ax, panel in zip(axes, panels, strict=True):
         _draw_curves(ax, panel)
     for ax in grid[-1]:
-        ax.set_xlabel(rf"radius $\epsilon$, ${norm}$ distance in {unit}")
+        ax.set_xlabel(rf"radius $\epsilon$, ${NORMS[norm]}$ distance in {unit}")
     for ax in grid[:, 0]:
         ax.set_ylabel("robust accuracy, %")
     for ax, panel in zip(axes, panels, strict=True):
@@ -242,12 +255,18 @@ def draw_robustness(
     handles: dict[str, Any] = {}
     for ax in shared:
         handles |= dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
-    wide = len(handles) if len(handles) <= 2 * columns else 2
     if len(handles) > 1:
-        figure.legend(
-            handles=list(handles.values()), loc="outside lower center", ncols=wide, frameon=False
-        )
+        wide, place = _legend_columns(handles, width), "outside lower center"
+        figure.legend(handles=list(handles.values()), loc=place, ncols=wide, frameon=False)
+    if title:
+        figure.suptitle(title, fontsize=11)
     save(figure, path)
+
+
+def _legend_columns(labels: Iterable[str], width: float) -> int:
+    """All of the labels in one row if it is about as wide as the figure, else in two rows."""
+    inches = [0.6 + 0.07 * max(map(len, label.split("\n"))) for label in labels]
+    return len(inches) if sum(inches) <= width else -(-len(inches) // 2)
 
 
 def _draw_curves(ax: Any, panel: Curves) -> None:
@@ -274,22 +293,25 @@ def _draw_curves(ax: Any, panel: Curves) -> None:
 def _fill(ax: Any, area: Area, steps: bool, **style: Any) -> None:
     low, high = 100 * area.low, 100 * area.high
     step = "post" if steps else None
-    ax.fill_between(area.epsilons, low, high, step=step, linewidth=0, **style)
+    ax.fill_between(area.epsilons, low, high, step=step, **{"linewidth": 0, **style})
 
 
-def draw_radii(out: Path, radius: RobustRadius) -> None:
+def draw_radii(out: Path, radius: RobustRadius, threat: Threat) -> None:
     """Draw histogram.png and curve.png of the radii of samples."""
+    box = threat.box
+    space = "input space" if box is None else f"the box [{box[0]:g}, {box[1]:g}]"
+    where: dict[str, Any] = {"unit": space, "norm": threat.norm}
     exact = (radius.status != "bounded").all()
     by_label = {"exact": radius.upper}
     if not exact:
         by_label = {"lower bound": radius.lower, "upper bound": radius.upper}
     wrong = int((radius.upper == 0).sum())
     title = _known(radius, "radii") + (f"\n(misclassified, radius 0: {wrong})" if wrong else "")
-    draw_histogram(out / "histogram.png", by_label, title=title)
+    draw_histogram(out / "histogram.png", by_label, title=title, **where)
     values = np.concatenate([radius.lower, radius.upper])
     last = 1.05 * float(values[np.isfinite(values)].max(initial=0.0)) or 1.0
     panel = Curves(_known(radius, "accuracy"), bounds(radius, last))
-    draw_robustness(out / "curve.png", [panel], unit="input space")
+    draw_robustness(out / "curve.png", [panel], **where)
 
 
 def _known(radius: RobustRadius, what: str) -> str:
@@ -304,7 +326,7 @@ def _known(radius: RobustRadius, what: str) -> str:
 
 
 def draw_histogram(
-    path: Path, by_label: Mapping[str, Array], *, title: str, unit: str = "input space"
+    path: Path, by_label: Mapping[str, Array], *, title: str, unit: str, norm: float = 2
 ) -> None:
     """Histogram of the finite ones of some radii, one over the other where there are two."""
     finite = [radii[np.isfinite(radii)] for radii in by_label.values()]
@@ -318,7 +340,7 @@ def draw_histogram(
     ax.set_title(
         title + (f"\n(infinite ones, not shown: {infinite})" if infinite else ""), fontsize=10
     )
-    ax.set_xlabel(rf"robust radius, $\ell_2$ distance in {unit}")
+    ax.set_xlabel(rf"robust radius, ${NORMS[norm]}$ distance in {unit}")
     ax.set_ylabel("samples")
     ax.yaxis.get_major_locator().set_params(integer=True)
     save(figure, path)

@@ -17,15 +17,17 @@ from refimpl.experiments.figures import (
     confidence,
     draw_robustness,
     drops,
+    exact_up_to,
     new_figure,
     save,
 )
-from refimpl.experiments.report import number
+from refimpl.experiments.report import counted, number
 from refimpl.experiments.robustness import THREATS, Robustness, Threat
 from refimpl.experiments.tasks import Task
 from refimpl.radius import RobustRadius, robust_accuracy
 
 _IMAGES = 8
+_NARROWEST = 5.5  # inches that a title takes
 _COMPARED = ("averaging", "group_max")
 
 
@@ -33,7 +35,7 @@ def draw_curves(
     path: Path,
     measured: Sequence[Mapping[str, Robustness]],
     *,
-    unit: str,
+    task: Task,
     threat: Threat = THREATS["l2"],
 ) -> None:
     """Robust accuracy: a panel for the three classifiers, then one for each and its attacks.
@@ -42,26 +44,39 @@ def draw_curves(
     what the samples say of the distribution, over all seeds.
     """
     by_name = {name: [each[name] for each in measured] for name in measured[0]}
-    last = float(measured[0]["averaging"].epsilons[-1])
-    settled = all(
-        (run.radius.status != "bounded").all() for each in by_name.values() for run in each
-    )
-    known = "Exact" if settled else "Lower bounds of"
-    over = f"median and range of {len(measured)} seeds" if len(measured) > 1 else "one seed"
+    radii = [run.radius for runs in by_name.values() for run in runs]
+    last = max(float(measured[0]["averaging"].epsilons[-1]), *map(_nearly_all, radii))
     truth = {
         name: _steps(last, [run.radius.lower for run in runs]) for name, runs in by_name.items()
     }
-    within = "" if threat.box is None else " in [0, 1]"
-    panels = [Curves(f"{known} robust accuracy{within},\n{over}", truth)]
-    panels += [_panel(name, last, each, settled) for name, each in by_name.items()]
-    norm = r"\ell_\infty" if threat.norm == np.inf else r"\ell_2"
-    draw_robustness(path, panels, unit=unit, norm=norm, columns=2)
+    panels = [Curves(_title(radii, last, len(measured)), truth)]
+    panels += [_panel(name, last, each) for name, each in by_name.items()]
+    within = "" if threat.box is None else ", within [0, 1]"
+    title = f"{task.name}{within}: {counted(len(radii[0].lower), 'test sample')}"
+    draw_robustness(path, panels, unit=task.unit, norm=threat.norm, columns=2, title=title)
 
 
-def _panel(name: str, last: float, runs: Sequence[Robustness], settled: bool) -> Curves:
-    """Bounds and attacks of one classifier; the bounds are one where all samples are settled."""
+def _nearly_all(radius: RobustRadius) -> float:
+    """Radius within which 99 % of the samples flip that are known to flip."""
+    flips = radius.upper[(radius.status != "bounded") & (radius.upper < np.inf)]
+    return float(np.quantile(flips, 0.99, method="higher")) if len(flips) else 0.0
+
+
+def _title(radii: Sequence[RobustRadius], last: float, seeds: int) -> str:
+    """Say whether curves up to `last` are exact, and of how many seeds they are."""
+    over = f"median and range of {seeds} seeds" if seeds > 1 else "one seed"
+    if all(exact_up_to(each, last) for each in radii):
+        return f"Exact robust accuracy\n({over})"
+    status = np.concatenate([each.status for each in radii])
+    exact = int((status != "bounded").sum())
+    return f"Proven robust accuracy, {exact} of {len(status)}\nradii exact ({over})"
+
+
+def _panel(name: str, last: float, runs: Sequence[Robustness]) -> Curves:
+    """Bounds and attacks of one classifier; the bounds are one where they agree."""
     lower = _steps(last, [each.radius.lower for each in runs])
     upper = _steps(last, [each.radius.upper for each in runs])
+    settled = all(exact_up_to(each.radius, last) for each in runs)
     radii = [each.radius for each in runs]
     grid = drops(last, *(bound for each in radii for bound in (each.lower, each.upper)))
     curves: dict[str, Curve] = {"confidence": confidence(radii, grid)}
@@ -113,13 +128,16 @@ def draw_strip(
         return
     largest = max(float(np.abs(r.perturbation[shown]).max()) for r in radii.values())
     signed_map = len(task.image_shape or ()) == 2  # a colour image has no colours left for signs
-    figure = new_figure(1.25 * len(shown) + 2.2, 7.4)
+    figure = new_figure(max(1.25 * len(shown) + 2.2, _NARROWEST), 7.4)
     axes = figure.subplots(5, len(shown), squeeze=False)
     rows: list[tuple[str, Array, RobustRadius | None]] = [("image", x, None)]
     for name, radius in radii.items():
         title = TITLES[name].replace(", ", ",\n")
+        exact = (radius.status[shown] == "exact").all()
         adversarial = x + np.nan_to_num(radius.perturbation)
-        rows.append((f"{title}:\nnearest\nadversarial", adversarial, radius))
+        rows.append(
+            (f"{title}:\nnearest\n{'adversarial' if exact else 'found'}", adversarial, radius)
+        )
         rows.append(("difference", np.nan_to_num(radius.perturbation), None))
     for line, (label, values, radius_of) in zip(axes, rows, strict=True):
         signed = label == "difference"
@@ -133,8 +151,11 @@ def draw_strip(
     for ax, i in zip(axes[0], shown, strict=True):
         ax.set_title(task.class_names[classes[i]], fontsize=9)
     coloured = "" if signed_map else f"\n(in differences grey is 0, full colour {largest:.2g})"
+    open_ones = any((each.status[shown] != "exact").any() for each in radii.values())
+    bounds = " ($\\leq$: a nearer one may exist)" if open_ones else ""
     figure.suptitle(
-        rf"Nearest adversarial images within [0, 1], $r$ their $\ell_2$ distance{coloured}",
+        rf"{task.name}: nearest adversarial images within [0, 1],"
+        f"\n$r$ their $\\ell_2$ distance{bounds}{coloured}",
         fontsize=10,
     )
     save(figure, path)

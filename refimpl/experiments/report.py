@@ -81,6 +81,24 @@ def spread(values: Mapping[str, float]) -> str:
     return f"{values['median']:.3f} ({values['min']:.3f} to {values['max']:.3f})"
 
 
+def counted(n: int, what: str) -> str:
+    """Count something.
+
+    >>> counted(1, "sample"), counted(20, "sample")
+    ('1 sample', '20 samples')
+    """
+    return f"{n} {what}{'s' * (n != 1)}"
+
+
+def first(n: int) -> str:
+    """Say which samples the first n are.
+
+    >>> first(1), first(20)
+    ('first sample', 'first 20 samples')
+    """
+    return "first sample" if n == 1 else f"first {n} samples"
+
+
 def numbers(values: Sequence[float]) -> str:
     """Join alternatives.
 
@@ -188,7 +206,7 @@ def linf(measured: Mapping[str, Robustness], d: int) -> str:
 
 
 def _count(measured: Mapping[str, Robustness]) -> str:
-    return f"first {len(measured['averaging'].radius.upper)} samples"
+    return first(len(measured["averaging"].radius.upper))
 
 
 def _curve_rows(each: Robustness, law: Array | None) -> Iterator[list[str]]:

@@ -159,6 +159,26 @@ def quantiles(values: Array) -> dict[str, float | None]:
     }
 
 
+def interpolated_quantiles(values: Array) -> dict[str, float | None]:
+    """Return the same as `numpy.quantile` and `numpy.median` have them, between two values.
+
+    Between a finite value and an infinite one it is infinite.
+
+    >>> interpolated_quantiles(np.array([3.0, 1.0, np.inf, np.inf]))
+    {'min': 1.0, 'p10': 1.6, 'median': None, 'p90': None, 'max': None}
+    >>> interpolated_quantiles(np.array([3.0, 1.0, np.inf]))["median"]
+    3.0
+    """
+    known = values[values < np.inf]
+    below = np.minimum(values, known.max(initial=0.0))  # inf - inf is no number
+    return {
+        name: None
+        if np.quantile(values, q, method="higher") == np.inf
+        else float(np.quantile(below, q))
+        for name, q in QUANTILES.items()
+    }
+
+
 def finite(value: float) -> float | None:
     """Return the value, or None for what JSON cannot say."""
     return value if np.isfinite(value) else None

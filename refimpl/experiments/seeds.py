@@ -164,7 +164,7 @@ def _draw_cosines(
 ) -> None:
     names = task.class_names
     panels = figures.cosine_panels(comparison, entry, names, feature="class mean", seed=seed)
-    figures.draw_cosines(path, panels)
+    figures.draw_cosines(path, panels, title=task.name)
 
 
 def _draw_strip(path: Path, task: Task, x: Array, classes: IntArray, measured: Measured) -> None:
@@ -180,7 +180,7 @@ def _draw_curves(out: Path, task: Task, measured: Sequence[Measured]) -> None:
     for name in measured[0]:
         path = out / f"robustness{'' if name == 'l2' else f'-{name}'}.png"
         runs = [each[name] for each in measured]
-        image_figures.draw_curves(path, runs, threat=THREATS[name], unit=task.unit)
+        image_figures.draw_curves(path, runs, task=task, threat=THREATS[name])
 
 
 def _samples(task: Task, settings: ImageSettings) -> tuple[Split, Split]:

@@ -9,13 +9,14 @@ from refimpl.experiments.comparison import JSON_NAMES, TITLES
 from refimpl.experiments.report import (
     NAMES,
     RATIO,
+    first,
     number,
     percent,
     settings_line,
     table,
     telling,
 )
-from refimpl.experiments.robustness import THREATS
+from refimpl.experiments.robustness import EDGES, THREATS
 
 _ACCURACIES = {
     "2-class network: accuracy": ("two_class", "clean_accuracy"),
@@ -43,16 +44,17 @@ exact: share of samples with a radius above epsilon (from, to: its bounds); PGD,
 that withstands the attack. Every second radius of summary.json; rows equal to both neighbours are
 left out."""
 _OTHERS = """\
-Of the first {count} samples. PGD stays in the ball of its norm, and in the range, if there is one.
+Of the {first}. PGD stays in the ball of its norm, and in the range, if there is one.
 Of samples left bounded, exact counts the lower bounds."""
 _GAINS = """\
-Above 1 finer labels help; averaging helps where both are below 1. Medians of the first {count}
-samples are compared within each seed."""
+Above 1 finer labels help; averaging helps where both are below 1. Medians of the
+{first} are compared within each seed."""
 
 
 def text(summary: Mapping[str, Any]) -> str:
     """Say settings, accuracies, cosines, radii, gaps and curves of ``summary.json``."""
-    over = summary["over_seeds"]
+    one = summary["settings"]["seeds"] == 1
+    over = _once(summary["over_seeds"]) if one else summary["over_seeds"]
     parts = [
         f"data: {summary['data']}\n{settings_line(summary['settings'])}",
         f"{_accuracies(over)}\n{NAMES}",
@@ -60,25 +62,39 @@ def text(summary: Mapping[str, Any]) -> str:
     ]
     parts += [_radii(over), _gaps(over), *(_curves(over, name) for name in TITLES)]
     parts[-1] += f"\n{_READ}"
-    count = summary["settings"]["other_radii"]
+    few = first(summary["settings"]["other_radii"])
     for threat, each in over["threats"].items():
-        parts.append(f"{_other(each, str(THREATS[threat]))}\n{_OTHERS.format(count=count)}")
-    parts.append(f"{_gains(over)}\n{_GAINS.format(count=count)}")
+        parts.append(f"{_other(each, str(THREATS[threat]))}\n{_OTHERS.format(first=few)}")
+    parts.append(f"{_gains(over)}\n{_GAINS.format(first=few)}")
     return "\n\n".join(parts)
 
 
 def _range(values: Mapping[str, Any], form: Any = number) -> str:
-    """Say ``median (min to max)`` over the seeds.
+    """Say ``median (min to max)`` over the seeds, or the number of one seed.
 
-    >>> _range({"min": 0.5, "median": 1.0, "max": None})
-    '1 (0.5 to inf)'
+    >>> _range({"min": 0.5, "median": 1.0, "max": None}), _range({"median": 1.0})
+    ('1 (0.5 to inf)', '1')
     """
+    if "min" not in values:
+        return str(form(values["median"]))
     median, low, high = (form(values[name]) for name in ("median", "min", "max"))
     return f"{median} ({low} to {high})"
 
 
+def _once(over: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave the smallest and the largest out of what was measured with one seed.
+
+    >>> _once({"a": {"min": {"min": 1.0, "median": 1.0, "max": 1.0}}})
+    {'a': {'min': {'median': 1.0}}}
+    """
+    if over.keys() == EDGES.keys() and not isinstance(over["median"], Mapping):
+        return {"median": over["median"]}
+    return {name: _once(each) for name, each in over.items()}
+
+
 def _accuracies(over: Mapping[str, Any]) -> str:
-    rows = [["clean accuracy", "median over seeds (min to max)"]]
+    one = "min" not in over["two_class"]["clean_accuracy"]
+    rows = [["clean accuracy", "one seed" if one else "median over seeds (min to max)"]]
     rows += [[name, _range(over[net][key], percent)] for name, (net, key) in _ACCURACIES.items()]
     return table(rows)
 

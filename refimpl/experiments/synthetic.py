@@ -53,7 +53,7 @@ def run(
         if draw:
             names = tuple(map(str, range(settings.k)))
             panels = figures.cosine_panels(comparison, summary, names)
-            figures.draw_cosines(out / "cosines.png", panels)
+            figures.draw_cosines(out / "cosines.png", panels, title=_data(settings))
             growth.draw(out / "coefficients.png", _NETWORKS, grown)
         measured = _measure(settings, comparison, problem, progress)
         few = _measure(settings, comparison, problem, progress, "linf", settings.other_radii)
@@ -65,13 +65,20 @@ def run(
         summary["threats"] = {"linf": robustness_summary(few, {})}
         if draw:
             curves = robustness_panels(measured, dist)
-            figures.draw_robustness(out / "robustness.png", curves, unit="input space")
+            path, title = out / "robustness.png", _data(settings)
+            figures.draw_robustness(path, curves, unit="input space", title=title)
     medians, centres = by_classifier(theory.median_radius, dist), by_classifier(centre, dist)
     print(report.medians(measured, medians, centres))
     print(report.radii(measured), report.robust_accuracies(measured, known), sep="\n\n")
     print(f"\n{report.linf(few, settings.d)}")
     print(f"\nwritten to {out}")
     return summary
+
+
+def _data(settings: SyntheticSettings) -> str:
+    """Say in a title what the samples are."""
+    given = f"$k$ = {settings.k}, $d$ = {settings.d}, $n$ = {settings.n}, noise {settings.noise:g}"
+    return f"Synthetic clusters, {given}: {report.counted(settings.test, 'test sample')}"
 
 
 def _measure(
@@ -168,7 +175,8 @@ def robustness_panels(
         curves = figures.robustness_curves(each, last)
         if name in known:
             formula, values = centres[name]
-            title += f"idealised, at a centre: $\\{formula}$ = {report.numbers(values)}"
+            gap = " " if len(values) == 1 else "\n"  # two values take a line of their own
+            title += f"idealised, at a centre:{gap}$\\{formula}$ = {report.numbers(values)}"
             curves["law"] = grid, known[name]
         else:
             title += "no law is known: features are not orthogonal"

@@ -46,6 +46,8 @@ class Task:
         Shape of the image in a row whose entries are pixels in [0, 1]; None where x is no image.
     data : str
         What the rows are: a report says it.
+    name : str
+        The same in a word or two, in the titles of figures.
     centre : bool
         Whether the networks are trained on rows less their mean, and features are class means less
         that mean. They take the rows as they are all the same: the biases make up for it.
@@ -64,6 +66,7 @@ class Task:
     largest_radius: float | None = None
     image_shape: tuple[int, ...] | None = None
     data: str = ""
+    name: str = ""
     centre: bool = False
 
     @property
@@ -100,7 +103,7 @@ def mnist(directory: str | os.PathLike[str] | None, *, verify: bool = True) -> T
     splits = load_mnist(directory, verify=verify, layout="flat", scale=True)
     names, labels = tuple(map(str, _CLASSES)), odd_even(_CLASSES)
     data = _described("MNIST", (60_000, 10_000), splits, verify)
-    return Task(*splits, labels, names, **_IMAGES, image_shape=(28, 28), data=data)
+    return Task(*splits, labels, names, **_IMAGES, image_shape=(28, 28), data=data, name="MNIST")
 
 
 def cifar10(directory: str | os.PathLike[str] | None, *, verify: bool = True) -> Task:
@@ -109,7 +112,12 @@ def cifar10(directory: str | os.PathLike[str] | None, *, verify: bool = True) ->
     train, test = ((x.reshape(len(x), -1), y) for x, y in splits)
     names, labels = tuple(_CIFAR10_NAMES.split()), first_half(_CLASSES)
     data = _described("CIFAR-10", (50_000, 10_000), splits, verify)
-    more: dict[str, Any] = {"image_shape": (32, 32, 3), "data": data, "centre": True}
+    more: dict[str, Any] = {
+        "image_shape": (32, 32, 3),
+        "data": data,
+        "name": "CIFAR-10",
+        "centre": True,
+    }
     return Task(train, test, labels, names, **_IMAGES, **more)
 
 
@@ -141,7 +149,8 @@ def features(path: Path, groups: Sequence[int] | None, *, seed: int) -> Task:
         task = _task(arrays, seed)
     n_train, n_test = len(task.train[0]), len(task.test[0])
     data = f"{path.name}, {n_train} training and {n_test} test samples"
-    return replace(task, labels=_labels(groups, len(task.labels)), data=data)
+    labels = _labels(groups, len(task.labels))
+    return replace(task, labels=labels, data=data, name=f"features of {path.name}")
 
 
 def _described(name: str, whole: tuple[int, int], splits: tuple[Split, Split], verify: bool) -> str:
