@@ -510,6 +510,8 @@ def broken(module: ModuleType, n: int) -> set[str]:
             found.add("support")
         if Fraction(float(got)) > want * (1 + Fraction(1, 10**12)) + Fraction(1e-280):
             found.add("loose")
+        if Fraction(float(module.FloatRegion(omega, 16 * 2.0**-53).rough(v)[0])) < want:
+            found.add("rough")
         caps = zip(omega.caps(), (a, b), strict=True)
         if any(
             Fraction(c) < min(e, Fraction(R))
@@ -539,13 +541,11 @@ def test_e38_supports_are_upper_bounds_and_sharp() -> None:
     ("old", "new", "claim"),
     [
         ("np.nextafter(side, math.inf), 0.0)", "side, 0.0)", "caps"),
-        (" * (1 + 2 * self.eps) + v.shape[1] * FLOOR", " + v.shape[1] * FLOOR", "support"),
-        (" + v.shape[1] * FLOOR", "", "support"),
-        (
-            "np.maximum(self.a, self.b)\n        whole",
-            "np.minimum(self.a, self.b)\n        whole",
-            "spread",
-        ),
+        ("total * (1 + 2 * self.eps)", "total", "support"),
+        ("total * (1 + 2 * self.eps) + v.shape[1] * FLOOR", "total * (1 + 2 * self.eps)", "support"),
+        ("self.R * dual * (1 + 2 * self.eps)", "self.R * dual", "rough"),
+        ("np.where(a > 0, -math.inf, 0.0), np", "np.where(a < 0, -math.inf, 0.0), np", "rough"),
+        ("np.abs(W), np.maximum(self.a, self.b)", "np.abs(W), np.minimum(self.a, self.b)", "spread"),
         ("np.where(up, self.b, self.a)", "np.where(up, self.a, self.b)", "exact"),
         ("rest = R**2 -", "rest = R**2 +", "loose"),
     ],
