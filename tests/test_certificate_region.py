@@ -542,10 +542,14 @@ def test_e38_supports_are_upper_bounds_and_sharp() -> None:
     [
         ("np.nextafter(side, math.inf), 0.0)", "side, 0.0)", "caps"),
         ("total * (1 + 2 * self.eps)", "total", "support"),
-        ("total * (1 + 2 * self.eps) + v.shape[1] * FLOOR", "total * (1 + 2 * self.eps)", "support"),
+        (
+            "self.eps) + v.shape[1] * FLOOR  # (E38)\n\n    def spread",
+            "self.eps)\n\n    def spread",
+            "support",
+        ),
         ("self.R * dual * (1 + 2 * self.eps)", "self.R * dual", "rough"),
         ("np.where(a > 0, -math.inf, 0.0), np", "np.where(a < 0, -math.inf, 0.0), np", "rough"),
-        ("np.abs(W), np.maximum(self.a, self.b)", "np.abs(W), np.minimum(self.a, self.b)", "spread"),
+        ("(W), np.maximum(self.a, self.b)", "(W), np.minimum(self.a, self.b)", "spread"),
         ("np.where(up, self.b, self.a)", "np.where(up, self.a, self.b)", "exact"),
         ("rest = R**2 -", "rest = R**2 +", "loose"),
     ],
