@@ -10,6 +10,7 @@ import numpy as np
 
 from proofs_numeric import sweep_results as results
 from proofs_numeric.drawing import MARKS, NAMES
+from refimpl._arrays import Array
 from refimpl.experiments.figures import BLACK, new_figure
 from refimpl.experiments.sweep import Outcome
 from refimpl.theory import KINDS
@@ -127,9 +128,11 @@ def draw_phases(phases: Mapping[str, Sequence[Outcome]]) -> Any:
     figure = new_figure(14.0, 8.0)
     axes = figure.subplots(2, len(phases))
     for row, (what, (unit, value_of)) in zip(axes, _MEASURES.items(), strict=True):
-        ends = _ends(phases, value_of)
+        cells = {name: _cells(phases[name], _AXES[name], value_of) for name in phases}
+        values = [value for each in cells.values() for value in each.ravel().tolist()]
+        ends = min([0.0, *values]), max([1.0, *values])
         for ax, (name, outcomes) in zip(row, phases.items(), strict=True):
-            image = _heat_map(ax, outcomes, _AXES[name], value_of, ends)
+            image = _heat_map(ax, outcomes, _AXES[name], cells[name], ends)
             ax.set_title(what, fontsize=10)
         figure.colorbar(image, ax=list(row), label=unit, fraction=0.02, pad=0.01)
     figure.suptitle(
@@ -154,16 +157,15 @@ def _heat_map(
     ax: Any,
     outcomes: Sequence[Outcome],
     names: tuple[str, str],
-    value_of: Callable[[Outcome], float],
+    cells: Array,
     ends: tuple[float, float],
 ) -> Any:
     rows, columns = (results.values_of(outcomes, name) for name in names)
-    cells = np.array([[_cell(outcomes, names, (r, c), value_of) for c in columns] for r in rows])
+    lost = _cells(outcomes, names, _accuracy) < 0.99
     image = ax.imshow(cells, cmap="cividis", aspect="auto", origin="lower", clim=ends)
     for (i, j), value in np.ndenumerate(cells):
-        lost = _cell(outcomes, names, (rows[i], columns[j]), _accuracy) < 0.99
         colour = "white" if value < sum(ends) / 2 else "black"
-        text = f"{value:z.2f}{'*' if lost else ''}"
+        text = f"{value:z.2f}{'*' if lost[i, j] else ''}"
         ax.text(j, i, text, ha="center", va="center", color=colour, fontsize=9)
     ax.set_yticks(range(len(rows)), labels=[f"{value:g}" for value in rows])
     ax.set_xticks(range(len(columns)), labels=[f"{value:g}" for value in columns])
@@ -172,18 +174,12 @@ def _heat_map(
     return image
 
 
-def _ends(
-    phases: Mapping[str, Sequence[Outcome]], value_of: Callable[[Outcome], float]
-) -> tuple[float, float]:
-    """Find ends of a colour scale for all cells: 0 and 1, or beyond."""
-    cells = [
-        _cell(
-            outcomes, _AXES[name], tuple(getattr(o.point, axis) for axis in _AXES[name]), value_of
-        )
-        for name, outcomes in phases.items()
-        for o in outcomes
-    ]
-    return min([0.0, *cells]), max([1.0, *cells])
+def _cells(
+    outcomes: Sequence[Outcome], names: tuple[str, str], value_of: Callable[[Outcome], float]
+) -> Array:
+    """Means over the seeds at all places of a grid."""
+    rows, columns = (results.values_of(outcomes, name) for name in names)
+    return np.array([[_cell(outcomes, names, (r, c), value_of) for c in columns] for r in rows])
 
 
 def _cell(

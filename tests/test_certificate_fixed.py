@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import product
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +18,7 @@ import pytest
 from brute_force import KINDS, random_problem
 from effort import share
 from exact import dot, matrix, vector
+from mutants import mutant
 
 from refimpl import Certificate, TwoLayerReLU, robust_radius
 from refimpl.certificate import Cuts, fixed, rationals
@@ -147,15 +147,6 @@ def _broken_cut(
         yield "cut"
 
 
-def mutant(old: str, new: str) -> ModuleType:
-    """The module with one piece of its source replaced."""
-    source = Path(fixed.__file__).read_text()
-    assert source.count(old) == 1, old
-    module = ModuleType("refimpl.certificate.mutant")
-    exec(compile(source.replace(old, new), "mutant", "exec"), module.__dict__)
-    return module
-
-
 @pytest.mark.thorough
 def test_e38_the_claims_hold_in_fractions() -> None:
     assert broken(fixed, share(300), seed=0) == set()
@@ -186,7 +177,7 @@ def test_e38_floats_bound_the_region_too_at_first_and_at_second_look() -> None:
     ],
 )  # fmt: skip
 def test_each_term_is_needed(old: str, new: str, claim: str) -> None:
-    assert claim in broken(mutant(old, new), 150, seed=1)
+    assert claim in broken(mutant(fixed, old, new), 150, seed=1)
 
 
 def by_rationals(reading: Reading, i: int, net: TwoLayerReLU, region: Region) -> bool:

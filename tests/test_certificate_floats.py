@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 from effort import share
 from exact import dot, matrix, vector
+from mutants import mutant
 
 from refimpl import TwoLayerReLU
 from refimpl.certificate import Cuts, floats
@@ -147,15 +147,6 @@ def solve(rows: list[list[Fraction]], right: list[Fraction]) -> list[Fraction]:
     return [row[-1] for row in rows]
 
 
-def mutant(old: str, new: str) -> ModuleType:
-    """The module with one piece of its source replaced."""
-    source = Path(floats.__file__).read_text()
-    assert source.count(old) == 1, old
-    module = ModuleType("refimpl.certificate.mutant")
-    exec(compile(source.replace(old, new), "mutant", "exec"), module.__dict__)
-    return module
-
-
 @pytest.mark.thorough
 def test_e35_e42_the_claims_hold_in_fractions() -> None:
     assert broken(floats, share(200), seed=0) == set()
@@ -174,4 +165,4 @@ def test_e35_e42_the_claims_hold_in_fractions() -> None:
     ],
 )
 def test_each_term_of_the_bound_is_needed(old: str, new: str, claim: str) -> None:
-    assert claim in broken(mutant(old, new), 100, seed=1)
+    assert claim in broken(mutant(floats, old, new), 100, seed=1)

@@ -75,11 +75,13 @@ def _proved_rows(rows: Rows, cuts: Cuts, is_leaf: Numbers, sample: _Sample) -> N
     leaves = np.flatnonzero(is_leaf & ~empty)
     none = np.zeros(len(leaves), dtype=np.int64)
     all_ = (leaves, none, none, np.zeros(len(leaves)), np.ones(len(leaves)))  # cuts of no side
-    asked = [np.concatenate(pair) for pair in zip(all_, cuts, strict=True)]
+    asked = Cuts(*(np.concatenate(pair) for pair in zip(all_, cuts, strict=True)))
+    slopes = minorant(rows, sample.net.A, sample.net.c, _lines(rows, sample)).q
     result = np.ones(len(is_leaf), dtype=bool)
-    for start in range(0, len(asked[0]), _ROWS_AT_ONCE):
-        some = Cuts(*asked).take(slice(start, start + _ROWS_AT_ONCE))
-        np.logical_and.at(result, some.row, _hold(some, rows, lo, up, sample))
+    for start in range(0, len(asked.row), _ROWS_AT_ONCE):
+        some = asked.take(slice(start, start + _ROWS_AT_ONCE))
+        held = _hold(some, slopes[some.row], rows, lo, up, sample)
+        np.logical_and.at(result, some.row, held)
     return result | empty
 
 
@@ -88,6 +90,7 @@ class _Sample:
 
     def __init__(self, net: TwoLayerReLU, region: Region) -> None:
         self.net, self.omega = net, _Omega(region)
+        self.A, self.c = exact.of_floats(net.A), exact.of_floats(net.c)
         W, w = exact.weights(net)
         x, e = exact.of_floats(region.x)
         b, f = exact.of_floats(net.bias)
@@ -146,11 +149,15 @@ class _Sample:
         return np.sum(moved, axis=0), units + tops + self.top, errors
 
 
-def _hold(cuts: Cuts, rows: Rows, lo: Integers, up: Integers, sample: _Sample) -> Numbers:
-    """Whether each cut holds, or, if its side is 0, the leaf of its row is proved."""
+def _hold(
+    cuts: Cuts, slopes: Array, rows: Rows, lo: Integers, up: Integers, sample: _Sample
+) -> Numbers:
+    """Whether each cut holds, or, if its side is 0, the leaf of its row is proved.
+
+    `slopes` (n,M) are those of the minorants that the cuts combine.
+    """
     i, r, side = cuts.row, cuts.neuron, cuts.side
-    m = minorant(rows, sample.net.A, sample.net.c, _lines(rows, sample))
-    q = cuts.mu[:, None] * m.q[i]
+    q = cuts.mu[:, None] * slopes
     q[np.arange(len(i)), r] -= side
     fit = np.isfinite(q).all(axis=1)
     q[~fit] = 0.0
@@ -183,10 +190,8 @@ def _levels(
     cuts: Cuts, q: Array, rows: Rows, lo: Integers, up: Integers, sample: _Sample
 ) -> tuple[Integers, int]:
     """l0 (n,) as integers / 2^shift."""
-    net, i = sample.net, cuts.row
+    i, (A, b), (c, d) = cuts.row, sample.A, sample.c
     weights, a = exact.of_floats(rows.weights)
-    A, b = exact.of_floats(net.A)
-    c, d = exact.of_floats(net.c)
     mu, e = exact.of_floats(cuts.mu)
     bound, f = exact.of_floats(cuts.bound)
     Q, g = exact.of_floats(q)

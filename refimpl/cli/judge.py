@@ -24,7 +24,6 @@ the attack cannot be imported.
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from typing import Any
 
 from refimpl._files import output_directory, write_json
@@ -62,11 +61,13 @@ def run(args: argparse.Namespace) -> int:
         chosen = list(dict.fromkeys(args.problem)) if args.problem else None
         verdicts = judge(attack, chosen, budget=args.budget, rng=args.seed, progress=True)
         print("\n".join(report.lines(verdicts, [] if chosen else absent())))
+        found = report.as_json(verdicts)
         if args.json is None:
             path = output_directory(args.out) / "judge.json"
-            write = partial(write_json, path)
+            write_json(path, found)
             print(f"\nwritten to {path}")
-        write(report.as_json(verdicts))
+        else:
+            write(found)
         _draw(args, verdicts)
     return int(any(each.complaint or each.complaints or each.failed for each in verdicts))
 

@@ -85,8 +85,9 @@ class Incumbent:
         Solvers meet constraints but for some 1e-12, which may be more than the least of these.
         """
         target, pool = point.problem.target, point.problem.pool
+        noise = target.noise(self.ball.geometry, self.ball.reach)
         for safety in _SAFETIES:
-            shift = safety * target.noise(self.ball.geometry, self.ball.reach)
+            shift = safety * noise
             found = relax(self.ball, target, point.lines, pool, [point.planes], math.inf, shift)
             if (target.values(found.z[0]) < 0).all():
                 yield point._replace(v=found.v[0])
