@@ -86,6 +86,14 @@ class Ball:
         """Point to start from: the one of weights v."""
         return v
 
+    def box(self) -> tuple[Array, Array, Array] | None:
+        """Weights and sides of a box, for parabolas."""
+        return None
+
+    def inward(self, v: Array, gradient: Array) -> Array:
+        """What sides of a box at a point leave of a gradient."""
+        return gradient
+
     def nearest(self, rows: Array, scale: float) -> Least:
         """Nearest point with <gradient, c> >= value, for rows (gradient, value) of unit gradients.
 

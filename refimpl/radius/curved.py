@@ -47,8 +47,8 @@ class Certain(NamedTuple):
 
 
 def free(ball: Ball, node: Node) -> int:
-    """Count the free branching neurons of a node; parabolas are for the l2 ball alone (E40)."""
-    if not ball.euclidean:
+    """Count the free branching neurons of a node; parabolas are for l2 alone (E40)."""
+    if ball.norm != 2:
         return 0
     lines = ball.nodes(node.signs[None], node.lo[None], node.up[None])
     return int(((lines.phase == 0) & node.problem.target.is_branching).sum())
@@ -74,7 +74,7 @@ def _round(state: State, node: Node, w: Array, warm: Multipliers | None) -> Node
     lo, up = _at_hand(ball, node)
     part = Part(
         *(ball.geometry.gram, ball.z, w @ problem.target.alpha, float(w @ problem.target.beta)),
-        *(lo, up, node.signs, ball.radius),
+        *(lo, up, node.signs, ball.radius, ball.box()),
     )
     start = _start(state, node, part, warm)
     if start is None or part.n == 0:
@@ -209,29 +209,32 @@ def _certain(
 ) -> Certain:
     """Bound inf Q from below: Q and its gradient at one point, and its Hessian's least eigenvalue.
 
-    inf Q >= Q(c) - ||grad Q(c)||^2 / (4 sigma) for H >= sigma I, at any c: the minimiser's.
+    inf Q >= Q(c) - ||grad Q(c)||^2 / (4 sigma) for H >= sigma I, at any c: the minimiser's. At the
+    sides of a box the gradient is without what the sides' multipliers take away (E40).
     """
     geometry, target = ball.geometry, problem.target
     gamma, absolute = m.weights @ target.alpha, m.weights @ target.size + m.nu
-    c = bound.point() @ geometry.U
+    c = ball.perturbation(bound.point(), geometry.U)
     t = ball.z + geometry.U @ c
     curved = (lo < 0) & (up > 0) & (gamma < 0)
     kappa = np.where(curved, bound.multipliers()[2], 0.0)
     s = 1 / (4 * np.where(curved, kappa, 1.0))
     q = np.where(curved, 0.0, gamma * np.where(gamma > 0, m.tau, lo >= 0)) - node.signs * m.nu
     above = kappa * np.square(t + s)
-    square = float(c @ c)
+    square, reach = float(c @ c), ball.reach
+    if not ball.euclidean:  # c may lie beyond the region
+        reach = reach + geometry.norms * math.sqrt(square)
     value = float(m.weights @ target.beta + q @ t + gamma @ above)
     value += m.ball * (square - ball.radius**2)
     rho = q + 2 * gamma * kappa * (t + s)
-    sizes = absolute * (ball.reach + above + 2 * kappa * np.abs(t + s) * ball.reach)
+    sizes = absolute * (reach + above + 2 * kappa * np.abs(t + s) * reach)
     error = (
         2
         * geometry.rounding
         * float(sizes.sum() + m.weights @ target.constant + m.ball * (square + ball.radius**2))
     )
-    slope = float(np.linalg.norm(rho @ geometry.U + 2 * m.ball * c))
-    weight = np.abs(rho) + absolute + 2 * absolute * kappa * ball.reach
+    slope = float(np.linalg.norm(ball.inward(c, rho @ geometry.U + 2 * m.ball * c)))
+    weight = np.abs(rho) + absolute + 2 * absolute * kappa * reach
     slope += (
         2
         * (geometry.factor + geometry.rounding)
@@ -242,6 +245,8 @@ def _certain(
         nothing = np.full_like(t, math.inf)
         return Certain(-math.inf, error, nothing, nothing)
     shift = geometry.norms * slope / (2 * least * m.ball)
+    if not ball.euclidean:  # where the search for a face has ended before it was found
+        shift[bound.part.index] += np.abs(t[bound.part.index] - bound.face.z - bound.move)
     spread = 64 * len(t) * UNIT / least**2 * np.square(geometry.norms) / m.ball
     value -= error + slope**2 / (4 * least * m.ball) + FLOOR
     return Certain(value, error, shift, spread)

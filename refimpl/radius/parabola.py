@@ -37,10 +37,12 @@ from typing import Any
 import numpy as np
 
 from refimpl._arrays import Array, IntArray
+from refimpl.radius.face import Box, Face
 
 _STEPS = 80  # Newton steps at most; 10 to 30 are usual
 _SHRINK = 0.1  # of the barrier, where its minimiser is followed closely
 _INSIDE = 0.95  # of the way to the boundary at most
+_FACES = 12  # of a box, tried for one minimum; 1 to 3 are usual
 _ROUNDING = 1e-13  # of the sum of absolute values behind F: gains below this are noise
 
 
@@ -61,8 +63,12 @@ class Part:
         up: Array,
         signs: IntArray,
         radius: float,
+        box: tuple[Array, Array, Array] | None = None,
     ) -> None:
-        """Take gamma = sum_i w_i alpha_i and beta = sum_i w_i beta_i, all (M,); radius is R."""
+        """Take gamma = sum_i w_i alpha_i and beta = sum_i w_i beta_i, all (M,); radius is R.
+
+        A box has W (M,d) and the sides a and b (d,) of -a <= delta <= b.
+        """
         width = up - lo
         N = np.flatnonzero((lo < 0) & (up > 0) & (gamma < 0))
         # A cut may end next to a kink that the minimum needs: tau stays free there.
@@ -75,9 +81,14 @@ class Part:
         self.width = width[self.index]
         self.q = np.where(lo >= 0, gamma, 0.0)
         self.q[P] = 0.0
-        self.value = beta + self.q @ z
-        product = gram @ self.q
-        self.q_square, self.q_gram = float(self.q @ product), product[self.index]
+        value, product = beta + self.q @ z, gram @ self.q
+        self.value = float(value)
+        square = float(self.q @ product)
+        self.face = Face(self.gram, self.z, value, square, product[self.index], radius**2)
+        self.q_square = square
+        self.box = None
+        if box is not None:
+            self.box = Box(box[0][self.index].T.copy(), self.q @ box[0], *box[1:], self.face)
         both = slice(0, self.n + self.p)
         sizes = abs(beta) + np.abs(self.q) @ np.abs(z) + abs(self.factor[both]) @ abs(self.z[both])
         self.noise = _ROUNDING * float(sizes)
@@ -100,42 +111,65 @@ class Part:
     def at(self, s: Array, sides: Array, lam: float) -> Bound | None:
         """Evaluate F (E35) at s (N,), tau and nu (P and V,) and lambda; None if Q has no minimum.
 
+        In a box, on the face that the least point is on (E40).
+        """
+        root = np.sqrt(self.factor[: self.n] / (4 * s) / lam)
+        definite = _shape(self.gram, root)
+        if definite is None:
+            return None
+        bound = self.on(self.face, s, sides, lam, root, definite)
+        if self.box is None:
+            return bound
+        for _ in range(_FACES):
+            face = self.box.move(self.face, bound.pull())
+            if face is self.face:
+                break
+            self.face = face
+            bound = self.on(face, s, sides, lam, root, definite)
+        return bound
+
+    def on(
+        self, face: Face, s: Array, sides: Array, lam: float, root: Array, definite: Array
+    ) -> Bound:
+        """Evaluate F on a face.
+
         With p = q - 2 D c on N, c = z + s, and h = G_N p,
         4 lambda F = 4 lambda k - p^T G p - h^T (lambda D^-1 - G_NN)^-1 h.
         """
-        n, factor, gram = self.n, self.factor, self.gram
+        n, factor = self.n, self.factor
+        factored = definite if face.gram is self.gram else _shape(face.gram, root)
+        assert factored is not None  # for definite is, and leaves more out
         D = factor[:n] / (4 * s)
-        root = np.sqrt(D / lam)
-        shape = -(root[:, None] * gram[:n, :n] * root)
-        shape.flat[:: n + 1] += 1.0
-        factored = _cholesky(shape)
-        if factored is None:
-            return None
-        c = self.z[:n] + s
+        c = face.z[:n] + s
         p = np.concatenate((-2 * D * c, factor[n:] * sides))
-        product = gram @ p
-        square = float(self.q_square + p @ (2 * self.q_gram + product))
-        product += self.q_gram
-        k = self.value + p[n:] @ self.z[n:] - D @ np.square(c) - lam * self.radius**2
+        product = face.gram @ p
+        square = float(face.q_square + p @ (2 * face.q_gram + product))
+        product += face.q_gram
+        k = face.value + p[n:] @ face.z[n:] - D @ np.square(c) - lam * face.square
         y = _solve(factored, root * product[:n])
-        value = k - (square + y @ y) / (4 * lam)  # (E35)
-        return Bound(self, s, sides, lam, float(value), root, factored, p, product, square, y)
+        value = float(k - (square + y @ y) / (4 * lam))  # (E35)
+        return Bound(
+            *(self, face, s, sides, lam, value, root, definite, factored, p, product, square, y)
+        )
 
 
 @dataclass(eq=False)
 class Bound:
     """What given multipliers prove of a part: F = `value`, and Q's minimiser delta*.
 
-    I - root G_NN root, root^2 = D / lambda, has the Cholesky factor `factored`. The linear term is
-    p, with `product` = G p and `square` = p^T G p, and y solves `factored` y = root G_N p.
+    I - root G_NN root, root^2 = D / lambda, has the Cholesky factor `definite`, and with the Gram
+    matrix of the face `factored`. All else is of the face: the linear term is p, with `product` =
+    G p and `square` = p^T G p, and y solves `factored` y = root G_N p.
     """
 
     part: Part
+    face: Face
     s: Array
     sides: Array
     lam: float
     value: float
     root: Array
+    definite: Array
     factored: Array
     p: Array
     product: Array
@@ -144,13 +178,11 @@ class Bound:
 
     def __post_init__(self) -> None:
         """Find the minimiser delta* = W^T v: D (W_N delta*) is `bend`, W delta* is `move`."""
-        part, n = self.part, self.part.n
+        gram, n = self.face.gram, self.part.n
         self.bend = -self.root * _solve(self.factored, self.y, transposed=True) / 2
-        self.move = (part.gram[:, :n] @ self.bend - self.product / 2) / self.lam
+        self.move = (gram[:, :n] @ self.bend - self.product / 2) / self.lam
         inner = (
-            self.square / 4
-            - self.bend @ self.product[:n]
-            + self.bend @ (part.gram[:n, :n] @ self.bend)
+            self.square / 4 - self.bend @ self.product[:n] + self.bend @ (gram[:n, :n] @ self.bend)
         )
         self.length = inner / self.lam**2  # ||delta*||^2
 
@@ -159,14 +191,25 @@ class Bound:
         """Lower bound of the node's distance: the R that the same multipliers prove (E35)."""
         return math.sqrt(max(self.part.radius**2 + self.value / self.lam, 0.0))
 
-    def spread(self) -> Array:
-        """W H^-1 W^T of the part, H = lambda I - W_N^T D W_N."""
-        n, gram = self.part.n, self.part.gram
-        half = _solve(self.factored, self.root[:, None] * gram[:n])
+    def spread(self, *, on_face: bool = False) -> Array:
+        """W H^-1 W^T of the part, H = lambda I - W_N^T D W_N, in R^d or on the face."""
+        gram, factored = self.part.gram, self.definite
+        if on_face:
+            gram, factored = self.face.gram, self.factored
+        half = _solve(factored, self.root[:, None] * gram[: self.part.n])
         return (gram + half.T @ half) / self.lam  # one of BLAS's symmetric products
 
+    def pull(self) -> Array:
+        """delta* (d,) in a box, before it is held at the sides: the face goes where it points."""
+        assert self.part.box is not None
+        v = -self.p / 2
+        v[: self.part.n] += self.bend
+        return (self.part.box.W @ v - self.part.box.u / 2) / self.lam
+
     def point(self) -> Array:
-        """Weights v (M,) of the minimiser delta* = W^T v."""
+        """Weights v (M,) of the minimiser delta* = W^T v, or in a box itself (d,)."""
+        if self.part.box is not None:
+            return self.part.box.clip(self.pull())
         v = -self.part.q / 2
         np.add.at(v, self.part.index, -self.p / 2)
         v[self.part.index[: self.part.n]] += self.bend
@@ -185,7 +228,7 @@ class Bound:
     def losses(self) -> Array:
         """How much each parabola (N,) loses at the minimiser: where to branch."""
         n = self.part.n
-        t = self.part.z[:n] + self.move[:n]
+        t = self.face.z[:n] + self.move[:n]
         above = np.square(t + self.s) / (4 * self.s)
         return np.asarray(self.part.factor[:n] * (above - np.maximum(t, 0.0)), np.float64)
 
@@ -214,6 +257,8 @@ def climb(part: Part, start: Bound) -> Iterator[Step]:
     for _ in range(_STEPS):
         spread = bound.spread()
         yield _step(bound, spread, most)
+        if bound.factored is not bound.definite:
+            spread = bound.spread(on_face=True)
         mu = mu or float(0.1 * abs(bound.value) + 1e-3 * abs(part.value)) / count + part.noise
         direction, gain = _newton(bound, mu, spread)
         found = _line_search(bound, mu, direction, gain)
@@ -234,7 +279,7 @@ def climb(part: Part, start: Bound) -> Iterator[Step]:
 
 def _step(bound: Bound, spread: Array, most: float) -> Step:
     part, free = bound.part, slice(0, bound.part.n + bound.part.p)
-    center = part.z[free] + bound.move[free]
+    center = bound.face.z[free] + bound.move[free]
     radius = np.sqrt(max(-bound.value, 0.0) * np.diag(spread)[free])  # (E42)
     return Step(bound, most, part.index[free], center - radius, center + radius)
 
@@ -247,10 +292,10 @@ def _newton(bound: Bound, mu: float, spread: Array) -> tuple[Array, float]:
     delta*.
     """
     part, n, lam, s = bound.part, bound.part.n, bound.lam, bound.s
-    factor, gram, m = part.factor, part.gram, len(part.index) + 1
+    factor, face, m = part.factor, bound.face, len(part.index) + 1
     own, sides = slice(n, n + part.p), slice(n, m - 1)
-    t = part.z + bound.move
-    inverse = _inverse(bound.factored)  # of K = I - root G_NN root, det(K) / prod(D) the barrier's
+    t = face.z + bound.move
+    inverse = _inverse(bound.definite)  # of K = I - root G_NN root, det(K) / prod(D) the barrier's
     more = inverse - np.eye(n)
     trace = np.trace(more)
 
@@ -258,13 +303,14 @@ def _newton(bound: Bound, mu: float, spread: Array) -> tuple[Array, float]:
     gradient[:n] = -factor[:n] * (1 - np.square(t[:n] / s)) / 4 + mu * np.diag(inverse) / s
     gradient[sides] = factor[n:] * t[n:] + mu / bound.sides  # (E36)
     gradient[own] -= mu / (1 - bound.sides[: part.p])
-    gradient[-1] = bound.length - part.radius**2 + mu * (trace if n else 1.0) / lam
+    gradient[-1] = bound.length - face.square + mu * (trace if n else 1.0) / lam
 
     slope = np.concatenate((factor[:n] * t[:n] / (2 * np.square(s)), factor[n:]))
-    along = bound.root * (inverse @ (bound.root * bound.move[:n]))
+    on_face = inverse if bound.factored is bound.definite else _inverse(bound.factored)
+    along = bound.root * (on_face @ (bound.root * bound.move[:n]))
     hessian: Array = np.empty((m, m))  # of the negative
     hessian[:-1, :-1] = slope[:, None] * spread * (slope / 2)
-    hessian[-1, :-1] = slope * (bound.move + gram[:n].T @ along) / lam
+    hessian[-1, :-1] = slope * (bound.move + face.gram[:n].T @ along) / lam
     hessian[-1, -1] = 2 * (bound.length + bound.move[:n] @ along) / lam
     hessian[-1, :n] += mu * np.einsum("ij,ij->i", more, inverse) / (s * lam)
     hessian[:-1, -1] = hessian[-1, :-1]
@@ -307,10 +353,18 @@ def _line_search(bound: Bound, mu: float, step: Array, gain: float) -> tuple[Bou
 
 def _barrier(bound: Bound) -> float:
     tau, n = bound.sides[: bound.part.p], bound.part.n
-    volume = 2 * np.log(np.diag(bound.factored) / bound.root).sum() - n * math.log(bound.lam)
+    volume = 2 * np.log(np.diag(bound.definite) / bound.root).sum() - n * math.log(bound.lam)
     if n == 0:
         volume = math.log(bound.lam)
     return float(volume + np.log(bound.sides).sum() + np.log1p(-tau).sum())
+
+
+def _shape(gram: Array, root: Array) -> Array | None:
+    """Cholesky factor of I - root G_NN root; None if it is not definite."""
+    n = len(root)
+    shape = -(root[:, None] * gram[:n, :n] * root)
+    shape.flat[:: n + 1] += 1.0
+    return _cholesky(shape)
 
 
 def _cholesky(matrix: Array) -> Array | None:

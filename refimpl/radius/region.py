@@ -179,6 +179,15 @@ class Region(Ball):
             found[positive] = far
         return found
 
+    def box(self) -> tuple[Array, Array, Array] | None:
+        """Weights and sides of the box, for parabolas."""
+        return self.geometry.U, self.a, self.b
+
+    def inward(self, v: Array, gradient: Array) -> Array:
+        """What is left of a gradient at a point, but what points out of its sides (E40)."""
+        held = (v >= self.b) & (gradient < 0) | (v <= -self.a) & (gradient > 0)
+        return np.where(held, 0.0, gradient)
+
     def nearest(self, rows: Array, scale: float) -> Least:
         """Nearest point with <gradient, c> >= value, for rows (gradient, value)."""
         u, c = nearest(self.norm, rows[:, :-1], rows[:, -1], self.a, self.b)

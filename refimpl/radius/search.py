@@ -176,7 +176,8 @@ class Search:
             end.curved = True
             return node
         problem, signs, lo, up = end.problem, end.signs, end.lo, end.up
-        if not self.state.strict and worth_reducing(problem, signs, lo, up):
+        small = self.ball.euclidean and not self.state.strict
+        if small and worth_reducing(problem, signs, lo, up):
             problem, signs, lo, up = reduce(problem, signs, lo, up)
         rest = replace(end, problem=problem, signs=signs, lo=lo, up=up, planes=problem.planes)
         end.rest = self.chords([rest])[0]
