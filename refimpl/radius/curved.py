@@ -44,6 +44,7 @@ class Certain(NamedTuple):
     error: float
     shift: Array
     spread: Array
+    least: float
 
 
 def free(ball: Ball, node: Node) -> int:
@@ -243,13 +244,11 @@ def _certain(
     least = _definite(ball, -gamma * kappa / m.ball, curved)
     if least == 0:
         nothing = np.full_like(t, math.inf)
-        return Certain(-math.inf, error, nothing, nothing)
+        return Certain(-math.inf, error, nothing, nothing, 0.0)
     shift = geometry.norms * slope / (2 * least * m.ball)
-    if not ball.euclidean:  # where the search for a face has ended before it was found
-        shift[bound.part.index] += np.abs(t[bound.part.index] - bound.face.z - bound.move)
     spread = 64 * len(t) * UNIT / least**2 * np.square(geometry.norms) / m.ball
     value -= error + slope**2 / (4 * least * m.ball) + FLOOR
-    return Certain(value, error, shift, spread)
+    return Certain(value, error, shift, spread, least * m.ball)
 
 
 def _definite(ball: Ball, weights: Array, curved: Flags) -> float:
@@ -286,7 +285,33 @@ def _cut(ball: Ball, found: Step, certain: Certain, lo: Array, up: Array) -> Int
     )
     mu = np.sqrt(spread / below) / 2
     higher, lower = center - half > lo[r], center + half < up[r]
+    if not ball.euclidean:
+        top, bottom, mu = _extremes(ball, bound, certain, spread, below)
+        center, half = (top - bottom) / 2, (top + bottom) / 2
+        higher, lower = -bottom > lo[r], top < up[r]
     # (E42)
     new.lo[0, r[higher]], new.mu_lo[0, r[higher]] = (center - half)[higher], mu[higher]
     new.up[0, r[lower]], new.mu_up[0, r[lower]] = (center + half)[lower], mu[lower]
     return new
+
+
+def _extremes(
+    ball: Ball, bound: Bound, certain: Certain, spread: Array, below: float
+) -> tuple[Array, Array, Array]:
+    """Largest z_r and -z_r (k,) of {Q <= 0} in a box, about, and the mu that show it (E40, E42).
+
+    Any mu > 0 and any point c do, as z_r <= z_r - mu Q, which is at most its value at c and the
+    square of the length of what the box leaves of its gradient there over 4 mu times the least
+    eigenvalue of H.
+    """
+    r = bound.part.index[: len(spread)]
+    mu = np.tile(np.sqrt(spread / below) / 2, 2)
+    points = bound.farthest(mu[: len(r)])
+    w = np.concatenate((ball.geometry.U[r], -ball.geometry.U[r]))
+    values, gradients = bound.values(points)
+    rest = ball.inward(points, mu[:, None] * gradients - w)
+    loss = np.einsum("ij,ij->i", rest, rest) / (4 * mu * certain.least)
+    center = np.concatenate((ball.z[r], -ball.z[r])) + np.einsum("ij,ij->i", w, points)
+    most = center + (loss - mu * values) * (1 + _PAD)
+    most += _ERRORS * (mu * certain.error + np.tile(ball.geometry.rounding * ball.reach[r], 2))
+    return most[: len(r)], most[len(r) :], mu[: len(r)]

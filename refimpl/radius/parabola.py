@@ -42,6 +42,7 @@ from refimpl.radius.face import Box, Face
 _STEPS = 80  # Newton steps at most; 10 to 30 are usual
 _SHRINK = 0.1  # of the barrier, where its minimiser is followed closely
 _INSIDE = 0.95  # of the way to the boundary at most
+_TURNS = 4  # of the search for points of a box where a neuron is at its farthest
 _FACES = 12  # of a box, tried for one minimum; 1 to 3 are usual
 _ROUNDING = 1e-13  # of the sum of absolute values behind F: gains below this are noise
 
@@ -191,12 +192,10 @@ class Bound:
         """Lower bound of the node's distance: the R that the same multipliers prove (E35)."""
         return math.sqrt(max(self.part.radius**2 + self.value / self.lam, 0.0))
 
-    def spread(self, *, on_face: bool = False) -> Array:
-        """W H^-1 W^T of the part, H = lambda I - W_N^T D W_N, in R^d or on the face."""
-        gram, factored = self.part.gram, self.definite
-        if on_face:
-            gram, factored = self.face.gram, self.factored
-        half = _solve(factored, self.root[:, None] * gram[: self.part.n])
+    def spread(self) -> Array:
+        """W H^-1 W^T of the part on the face, H = lambda I - W_N^T D W_N."""
+        gram = self.face.gram
+        half = _solve(self.factored, self.root[:, None] * gram[: self.part.n])
         return (gram + half.T @ half) / self.lam  # one of BLAS's symmetric products
 
     def pull(self) -> Array:
@@ -205,6 +204,37 @@ class Bound:
         v = -self.p / 2
         v[: self.part.n] += self.bend
         return (self.part.box.W @ v - self.part.box.u / 2) / self.lam
+
+    def values(self, points: Array) -> tuple[Array, Array]:
+        """Q (B,) and its gradients (B,d) at points (B,d) in a box."""
+        part, n, box = self.part, self.part.n, self.part.box
+        assert box is not None
+        t = part.z + points @ box.W
+        bends = -self.root * self.root * self.lam  # -D
+        above = t[:, :n] + self.s
+        lines = part.factor[n:] * self.sides
+        slopes = np.hstack((2 * bends * above, np.repeat([lines], len(t), 0)))
+        square = np.einsum("ij,ij->i", points, points) - part.radius**2
+        Q = part.value + points @ box.u + np.square(above) @ bends + t[:, n:] @ lines
+        return Q + self.lam * square, box.u + slopes @ box.W.T + 2 * self.lam * points
+
+    def farthest(self, mu: Array) -> Array:
+        """Points (2k,d) of a box where z_r - mu_r Q is largest, about, and then -z_r - mu_r Q.
+
+        For the first k neurons. Each is the point delta of the box with delta = clip(base + W_N^T v
+        / lambda), v = D W_N (delta - delta*): Newton's method with the derivative on the face.
+        """
+        part, n, box, lam = self.part, self.part.n, self.part.box, self.lam
+        assert box is not None
+        W, V, pull = box.W[:, : len(mu)].T / (2 * lam * mu[:, None]), box.W[:, :n], self.pull()
+        start, D = box.clip(pull), self.root * self.root * lam
+        base, v = np.concatenate((pull + W, pull - W)), np.zeros((2 * len(mu), n))
+        for _ in range(_TURNS):
+            points = box.clip(base + v @ V.T / lam)
+            left = (D * ((points - start) @ V) - v) / self.root
+            left = _solve(self.factored, _solve(self.factored, left.T), transposed=True).T
+            v += self.root * left
+        return box.clip(base + v @ V.T / lam)
 
     def point(self) -> Array:
         """Weights v (M,) of the minimiser delta* = W^T v, or in a box itself (d,)."""
@@ -257,8 +287,6 @@ def climb(part: Part, start: Bound) -> Iterator[Step]:
     for _ in range(_STEPS):
         spread = bound.spread()
         yield _step(bound, spread, most)
-        if bound.factored is not bound.definite:
-            spread = bound.spread(on_face=True)
         mu = mu or float(0.1 * abs(bound.value) + 1e-3 * abs(part.value)) / count + part.noise
         direction, gain = _newton(bound, mu, spread)
         found = _line_search(bound, mu, direction, gain)
