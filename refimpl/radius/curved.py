@@ -25,6 +25,9 @@ from refimpl.radius.state import State
 from refimpl.radius.tree import Node
 
 _ROUNDS = 12
+_END = 10
+_EAGER = 0.8
+_NARROW = 1e-4
 _PATIENCE = 4  # steps in which no neuron is lost
 _RISES = 0.1  # relative: a step of F that is worth more of them
 _LOST = 0.9  # of the free neurons: another round where no more are left
@@ -64,6 +67,8 @@ def bound(state: State, node: Node, w: Array) -> Node:
             break
         node.rest, node, warm = rest, rest, None
         few = free(node.problem.ball, node) < _LOST * count
+        if not node.problem.ball.euclidean and free(node.problem.ball, node) < _END:
+            break
         if node.lower >= state.goal or not few or state.late():
             break
     return node
@@ -83,6 +88,8 @@ def _round(state: State, node: Node, w: Array, warm: Multipliers | None) -> Node
     ascent = _Ascent(state, node, w, lo, up, part.n)
     value, patience = start.value, _PATIENCE
     for found in climb(part, start):
+        if not ball.euclidean and found.bound.value < 0 and found.bound.narrow < _NARROW:
+            break
         patience -= 1
         if ascent.take(found):
             patience = _PATIENCE
@@ -107,6 +114,9 @@ class _Ascent:
         self.state, self.node, self.w = state, node, w
         self.before, self.lo, self.up = (lo, up), lo, up
         self.left, self.done = count, False  # neurons with parabolas; whether no more is needed
+        self.asked = count - 1
+        if not node.problem.ball.euclidean:
+            self.asked = int(_EAGER * count)
         self.steps: list[Narrowing] = []
         self.best: tuple[float, Multipliers] = (0.0, node.multipliers)
 
@@ -117,12 +127,18 @@ class _Ascent:
         lo[found.neurons] = np.maximum(lo[found.neurons], found.lo)
         up[found.neurons] = np.minimum(up[found.neurons], found.up)
         gamma = self.w @ target.alpha
-        if found.bound.value <= 0 and _free(lo, up, gamma) == self.left:
+        hoped = _free(lo, up, gamma)
+        if found.bound.value <= 0 and hoped > self.asked:
             return False
+        self.asked = hoped - 1
+        if not self.node.problem.ball.euclidean:
+            self.asked = int(_EAGER * hoped)
         certain, multipliers = self.prove(found.bound)
         if self.done:
             return False
-        cut = _cut(self.node.problem.ball, found, certain, self.lo, self.up)
+        cut = (_cut if self.node.problem.ball.euclidean else _cut_in_box)(
+            self.node.problem.ball, found, certain, self.lo, self.up
+        )
         left = _free(cut.lo[0], cut.up[0], gamma)
         if left == self.left and not contradictory(*cut[:2]).any():
             return False
@@ -158,7 +174,7 @@ class _Ascent:
         rest = replace(node, lo=self.lo, up=self.up, narrowing=())
         rest.proved = math.inf if contradictory(self.lo, self.up) else 0.0
         rest.lower = max(rest.lower, rest.proved)
-        if rest.lower < self.state.goal:
+        if rest.lower < self.state.goal and problem.ball.euclidean:
             whole = problem.whole
             self.state.incumbent.polish(whole, whole.ball.at(problem.point(last.point())))
         return rest
@@ -285,33 +301,39 @@ def _cut(ball: Ball, found: Step, certain: Certain, lo: Array, up: Array) -> Int
     )
     mu = np.sqrt(spread / below) / 2
     higher, lower = center - half > lo[r], center + half < up[r]
-    if not ball.euclidean:
-        top, bottom, mu = _extremes(ball, bound, certain, spread, below)
-        center, half = (top - bottom) / 2, (top + bottom) / 2
-        higher, lower = -bottom > lo[r], top < up[r]
     # (E42)
     new.lo[0, r[higher]], new.mu_lo[0, r[higher]] = (center - half)[higher], mu[higher]
     new.up[0, r[lower]], new.mu_up[0, r[lower]] = (center + half)[lower], mu[lower]
     return new
 
 
-def _extremes(
-    ball: Ball, bound: Bound, certain: Certain, spread: Array, below: float
-) -> tuple[Array, Array, Array]:
-    """Largest z_r and -z_r (k,) of {Q <= 0} in a box, about, and the mu that show it (E40, E42).
+def _cut_in_box(ball: Ball, found: Step, certain: Certain, lo: Array, up: Array) -> Intervals:
+    """Cut those intervals (m,) that lose a sign to what {Q <= 0} and the box leave (E40, E42).
 
-    Any mu > 0 and any point c do, as z_r <= z_r - mu Q, which is at most its value at c and the
+    Any mu > 0 and any point c show z_r <= z_r - mu Q, which is at most its value at c and the
     square of the length of what the box leaves of its gradient there over 4 mu times the least
     eigenvalue of H.
     """
-    r = bound.part.index[: len(spread)]
-    mu = np.tile(np.sqrt(spread / below) / 2, 2)
-    points = bound.farthest(mu[: len(r)])
-    w = np.concatenate((ball.geometry.U[r], -ball.geometry.U[r]))
+    new = Intervals(lo[None].copy(), up[None].copy(), *np.zeros((2, 1, len(lo))))
+    bound, r = found.bound, found.neurons
+    if not math.isfinite(certain.value) or bound.value >= 0:
+        return new
+    below = max(-certain.value, 0.0) + _ERRORS * certain.error
+    above, under = (lo[r] < 0) & (found.up < 0), (up[r] > 0) & (found.lo > 0)
+    r, sign = np.concatenate((r[above], r[under])), np.repeat((1, -1), (above.sum(), under.sum()))
+    if len(r) == 0:
+        return new
+    half = (found.up - found.lo) / 2
+    mu = np.concatenate((half[above], half[under])) / (2 * math.sqrt(-bound.value * below))
+    w = sign[:, None] * ball.geometry.U[r]
+    points = bound.farthest(w / mu[:, None])
     values, gradients = bound.values(points)
     rest = ball.inward(points, mu[:, None] * gradients - w)
     loss = np.einsum("ij,ij->i", rest, rest) / (4 * mu * certain.least)
-    center = np.concatenate((ball.z[r], -ball.z[r])) + np.einsum("ij,ij->i", w, points)
-    most = center + (loss - mu * values) * (1 + _PAD)
-    most += _ERRORS * (mu * certain.error + np.tile(ball.geometry.rounding * ball.reach[r], 2))
-    return most[: len(r)], most[len(r) :], mu[: len(r)]
+    most = sign * ball.z[r] + np.einsum("ij,ij->i", w, points) + (loss - mu * values) * (1 + _PAD)
+    most += _ERRORS * (mu * certain.error + ball.geometry.rounding * ball.reach[r])
+    most *= sign
+    above, under = (sign > 0) & (most < up[r]), (sign < 0) & (most > lo[r])
+    new.up[0, r[above]], new.mu_up[0, r[above]] = most[above], mu[above]
+    new.lo[0, r[under]], new.mu_lo[0, r[under]] = most[under], mu[under]
+    return new

@@ -40,6 +40,8 @@ from refimpl._arrays import Array, IntArray
 from refimpl.radius.face import Box, Face
 
 _STEPS = 80  # Newton steps at most; 10 to 30 are usual
+import os
+_MU = float(os.environ.get("MU", "3"))
 _SHRINK = 0.1  # of the barrier, where its minimiser is followed closely
 _INSIDE = 0.95  # of the way to the boundary at most
 _TURNS = 4  # of the search for points of a box where a neuron is at its farthest
@@ -192,6 +194,10 @@ class Bound:
         """Lower bound of the node's distance: the R that the same multipliers prove (E35)."""
         return math.sqrt(max(self.part.radius**2 + self.value / self.lam, 0.0))
 
+    @property
+    def narrow(self) -> float:
+        return float(np.diag(self.definite).min(initial=1.0) ** 2)
+
     def spread(self) -> Array:
         """W H^-1 W^T of the part on the face, H = lambda I - W_N^T D W_N."""
         gram = self.face.gram
@@ -218,17 +224,17 @@ class Bound:
         Q = part.value + points @ box.u + np.square(above) @ bends + t[:, n:] @ lines
         return Q + self.lam * square, box.u + slopes @ box.W.T + 2 * self.lam * points
 
-    def farthest(self, mu: Array) -> Array:
-        """Points (2k,d) of a box where z_r - mu_r Q is largest, about, and then -z_r - mu_r Q.
+    def farthest(self, W: Array) -> Array:
+        """Points (k,d) of a box where <w_i, delta> - Q is largest, about, for rows W (k,d).
 
-        For the first k neurons. Each is the point delta of the box with delta = clip(base + W_N^T v
-        / lambda), v = D W_N (delta - delta*): Newton's method with the derivative on the face.
+        Each is the point delta of the box with delta = clip(base + W_N^T v / lambda), v = D W_N
+        (delta - delta*): Newton's method with the derivative on the face.
         """
         part, n, box, lam = self.part, self.part.n, self.part.box, self.lam
         assert box is not None
-        W, V, pull = box.W[:, : len(mu)].T / (2 * lam * mu[:, None]), box.W[:, :n], self.pull()
+        V, pull = box.W[:, :n], self.pull()
         start, D = box.clip(pull), self.root * self.root * lam
-        base, v = np.concatenate((pull + W, pull - W)), np.zeros((2 * len(mu), n))
+        base, v = pull + W / (2 * lam), np.zeros((len(W), n))
         for _ in range(_TURNS):
             points = box.clip(base + v @ V.T / lam)
             left = (D * ((points - start) @ V) - v) / self.root
@@ -287,7 +293,7 @@ def climb(part: Part, start: Bound) -> Iterator[Step]:
     for _ in range(_STEPS):
         spread = bound.spread()
         yield _step(bound, spread, most)
-        mu = mu or float(0.1 * abs(bound.value) + 1e-3 * abs(part.value)) / count + part.noise
+        mu = mu or float(_MU * abs(bound.value) + 1e-3 * abs(part.value)) / count + part.noise
         direction, gain = _newton(bound, mu, spread)
         found = _line_search(bound, mu, direction, gain)
         if found is None:
