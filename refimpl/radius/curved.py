@@ -87,9 +87,10 @@ def _round(state: State, node: Node, w: Array, warm: Multipliers | None) -> Node
         return None
     ascent = _Ascent(state, node, w, lo, up, part.n)
     value, patience = start.value, _PATIENCE
-    for found in climb(part, start):
-        if not ball.euclidean and found.bound.value < 0 and found.bound.narrow < _NARROW:
+    for step in climb(part, start):
+        if not ball.euclidean and step.bound.value < 0 and step.bound.narrow < _NARROW:
             break
+        found = step
         patience -= 1
         if ascent.take(found):
             patience = _PATIENCE
@@ -174,7 +175,7 @@ class _Ascent:
         rest = replace(node, lo=self.lo, up=self.up, narrowing=())
         rest.proved = math.inf if contradictory(self.lo, self.up) else 0.0
         rest.lower = max(rest.lower, rest.proved)
-        if rest.lower < self.state.goal and problem.ball.euclidean:
+        if rest.lower < self.state.goal:
             whole = problem.whole
             self.state.incumbent.polish(whole, whole.ball.at(problem.point(last.point())))
         return rest

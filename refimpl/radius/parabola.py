@@ -42,6 +42,7 @@ from refimpl.radius.face import Box, Face
 _STEPS = 80  # Newton steps at most; 10 to 30 are usual
 import os
 _MU = float(os.environ.get("MU", "3"))
+_CENTER = float(os.environ.get("CENTER", "4"))
 _SHRINK = 0.1  # of the barrier, where its minimiser is followed closely
 _INSIDE = 0.95  # of the way to the boundary at most
 _TURNS = 4  # of the search for points of a box where a neuron is at its farthest
@@ -302,7 +303,7 @@ def climb(part: Part, start: Bound) -> Iterator[Step]:
         most = math.inf
         if gain < mu:  # on the central path F is within mu count of its maximum; this is near it
             most = bound.value + 2 * mu * count
-        if gain < mu * count:
+        if gain < mu * (count if part.box is None else _CENTER):
             if mu * count < part.noise:
                 break
             mu *= _SHRINK if length > 0.5 else 0.5
