@@ -127,6 +127,7 @@ from refimpl.certificate.region import (
     root,
     rounded_norms,
 )
+from refimpl.certificate.sides import least_points, outward
 from refimpl.network import TwoLayerReLU
 
 _ROWS_AT_ONCE = 256  # keeps W^T q of a large tree, and of many cuts, small
@@ -254,12 +255,33 @@ class _Quadratic(NamedTuple):
                     (norms < _HUGE).all())  # fmt: skip
 
     def at(self, delta: Array) -> tuple[Array, Array, Array, Array]:
-        """z(delta) (M,), kappa t + 1/4 on N, and the gradient W^T p + 2 lambda delta, with p."""
-        t = self.ball.z + self.W @ delta
-        f = self.kappa * t[self.N] + 0.25
-        p = self.q.copy()
-        p[self.N] = -2 * self.height * f
+        """z(delta) (k,M), kappa t + 1/4 on N, p, and gradients W^T p + 2 lambda delta (k,d)."""
+        t = self.ball.z + delta @ self.W.T
+        f = self.kappa * t[:, self.N] + 0.25
+        p = np.repeat(self.q[None], len(t), 0)
+        p[:, self.N] = -2 * self.height * f
         return t, f, p, p @ self.W + 2 * self.lam * delta
+
+
+    def values(
+        self, delta: Array, t: Array, f: Array, R0: Array, size: Array, eps: float
+    ) -> Array:
+        """Lower bounds (k,) of Q at points of norms R0, with what `at` says of them."""
+        N, ball = self.N, self.ball
+        terms = (self.B + self.nu) * size
+        steep = 1 + 2 * np.abs(f) + eps * self.kappa * size[:, N]
+        terms[:, N] = self.B[N] * steep * (size[:, N] + 0.25 / self.kappa)
+        S = self.constants + terms.sum(axis=1) + self.lam * (R0**2 + ball.R**2) + FLOOR
+        parabolas = ((self.height * (f / self.kappa)) * f).sum(axis=1)
+        sphere = self.lam * (np.einsum("ij,ij->i", delta, delta) - ball.R**2)
+        return self.constant + t @ self.q - parabolas + sphere - 4 * eps * S  # (E35)
+
+    def slopes(self, p: Array, R0: Array, size: Array) -> Array:
+        """What errors of the gradient (k,) are relative to."""
+        N, norms = self.N, self.ball.norms
+        slopes = np.abs(p) * norms
+        slopes[:, N] += 4 * self.B[N] * norms[N] * (self.kappa * size[:, N] + 0.25)
+        return slopes.sum(axis=1) + 4 * self.lam * R0 + FLOOR
 
 
 def _bowl_of(
@@ -274,60 +296,58 @@ def _bowl_of(
     if not Q.tame():
         return None
     hessian = _Hessian(net, ball, N, height * kappa, Q.lam)
-    return _bowl(Q, hessian) if hessian.stiffness else None
+    return _Bowl(Q, hessian) if hessian.stiffness else None
 
 
 class _Bowl(NamedTuple):
-    """Q >= value + <g, e> + <e, H e> for all e = delta - delta_0, with ||g|| <= gradient.
+    """A quadratic whose Hessian's half is shown to have no eigenvalue below lambda `stiffness`."""
 
-    No eigenvalue of H is below `stiffness`. t (M,) is z(delta_0), off by less than 4 eps size.
-    """
-
-    value: float
-    gradient: float
-    stiffness: float
-    eps: float
-    t: Array
-    size: Array
+    Q: _Quadratic
     hessian: _Hessian
 
     def is_positive(self) -> bool:
-        """Whether Q > 0 everywhere."""
-        return bool(self.value > self.gradient**2 / self.stiffness)  # (E35)
+        """Whether Q > 0 on the region."""
+        one, none = np.ones(1), np.zeros(1)
+        return bool(self.least(Cuts(none, none.astype(int), none, none, one))[0] > 0)  # (E35)
 
     def proves(self, cuts: Cuts) -> Numbers:
-        """Which cuts (n,) Q proves: mu Q + side (bound - z_r) >= 0 everywhere."""
-        r, mu = cuts.neuron, cuts.mu
-        away = mu * self.gradient / math.sqrt(self.stiffness)
-        drop = (np.sqrt(self.hessian.inverse_form(r)) + away) ** 2 / (4 * mu)
-        level = mu * self.value + cuts.side * (cuts.bound - self.t[r])
-        size = mu * abs(self.value) + np.abs(cuts.bound) + self.size[r] + drop
-        return np.isfinite(level) & (level - drop >= 4 * self.eps * size)  # (E42)
+        """Which cuts (n,) Q proves: mu Q + side (bound - z_r) >= 0 on the region."""
+        found = [np.zeros(0)]
+        for start in range(0, len(cuts.row), _ROWS_AT_ONCE):
+            found.append(self.least(cuts.take(slice(start, start + _ROWS_AT_ONCE))))
+        return np.concatenate(found) >= 0  # (E42)
 
+    def least(self, cuts: Cuts) -> Array:
+        """Lower bounds (n,) of mu Q + side (bound - z_r), around points near the least ones."""
+        Q, ball, h = self.Q, self.Q.ball, self.Q.lam * self.hessian.stiffness
+        r, side, mu = cuts.neuron, cuts.side, cuts.mu
+        delta = self.points(-(side / mu)[:, None] * Q.W[r])
+        t, f, p, g = Q.at(delta)
+        eps = ball.eps + 2 * Q.W.shape[1] * UNIT
+        R0 = rounded_norms(delta, eps)
+        size = ball.size + R0[:, None] * ball.norms
+        value = Q.values(delta, t, f, R0, size, eps)
+        rest = mu[:, None] * g - side[:, None] * Q.W[r]
+        if not ball.region.plain:
+            rest = rest - outward(delta, rest, ball.region.a, ball.region.b)  # (E40)
+        slope = rounded_norms(rest, eps)
+        slope += 4 * eps * (mu * Q.slopes(p, R0, size) + np.abs(side) * ball.norms[r])
+        loss = slope**2 / (4 * mu * h)
+        each = np.arange(len(r))
+        level = mu * value + side * (cuts.bound - t[each, r])
+        pad = mu * np.abs(value) + np.abs(side) * (np.abs(cuts.bound) + size[each, r]) + loss
+        fine = (Q.kappa * size[:, Q.N] < _STEEPEST).all(axis=1) & np.isfinite(level)
+        return np.where(fine, level - loss - 4 * eps * pad, -math.inf)
 
-def _bowl(Q: _Quadratic, hessian: _Hessian) -> _Bowl | None:
-    """Q around about its minimiser, or None where the floats are out of range."""
-    ball, N, W = Q.ball, Q.N, Q.W
-    delta = np.zeros(W.shape[1])
-    for _ in range(2):
-        delta = delta - hessian.solve(Q.at(delta)[3]) / 2
-    t, f, p, g = Q.at(delta)
-    eps = ball.eps + 2 * W.shape[1] * UNIT
-    R0 = float(rounded_norms(delta, eps))
-    size = ball.size + R0 * ball.norms
-    terms = (Q.B + Q.nu) * size
-    steep = 1 + 2 * np.abs(f) + eps * Q.kappa * size[N]
-    terms[N] = Q.B[N] * steep * (size[N] + 0.25 / Q.kappa)
-    S = Q.constants + terms.sum() + Q.lam * (R0**2 + ball.R**2) + FLOOR
-    parabolas = (Q.height * (f / Q.kappa)) @ f
-    sphere = Q.lam * (delta @ delta - ball.R**2)
-    value = Q.constant + Q.q @ t - parabolas + sphere - 4 * eps * S  # (E35)
-    slopes = np.abs(p) * ball.norms
-    slopes[N] += 4 * Q.B[N] * ball.norms[N] * (Q.kappa * size[N] + 0.25)
-    gradient = rounded_norms(g, eps) + 4 * eps * (slopes.sum() + 4 * Q.lam * R0 + FLOOR)
-    fine = (Q.kappa * size[N] < _STEEPEST).all() and np.isfinite([value, gradient]).all()
-    stiffness = Q.lam * hessian.stiffness
-    return _Bowl(value, gradient, stiffness, eps, t, size, hessian) if fine else None
+    def points(self, moves: Array) -> Array:
+        """About where Q + <move, delta> is least on the region, or R^d if that is a ball."""
+        Q, region = self.Q, self.Q.ball.region
+        slope = Q.at(np.zeros((1, Q.W.shape[1])))[3]
+        if not region.plain:
+            around = Q.height * Q.kappa, Q.lam, slope[0], moves, region.a, region.b
+            return least_points(Q.W[Q.N], *around)
+        delta = -self.hessian.solve(slope + moves) / 2
+        return delta - self.hessian.solve(Q.at(delta)[3] + moves) / 2
 
 
 class _Hessian:
@@ -370,24 +390,10 @@ class _Hessian:
         return 2 * self.eps * (spread + 4 * self.a[:, None] * Y)
 
     def solve(self, g: Array) -> Array:
-        """About H^-1 g, (d,)."""
+        """About H^-1 g for each row (k,d)."""
         if self.small:
-            return self.inverse @ g
-        return (g + (self.inverse @ (self.V @ g)) @ self.V) / self.lam
-
-    def inverse_form(self, r: Numbers) -> Array:
-        """Upper bounds of w_r^T H^-1 w_r: v^T C^-1 v is v^T y + y^T e + e^T C^-1 e, e = v - C y."""
-        if self.small:
-            v, top, scale = self.W[r].T, np.zeros(len(r)), 1.0
-            spread = self.eps * np.abs(v)
-        else:
-            v, top, scale = self.gram[np.ix_(self.N, r)], self.norms[r] ** 2, self.lam
-            spread = self.eps * np.outer(self.norms[self.N], self.norms[r])
-        Y = self.inverse @ v
-        e = np.abs(v - self.C @ Y) + self.error(np.abs(Y)) + spread
-        last = (e**2 / (self.a * self.stiffness)[:, None]).sum(axis=0)
-        total = top + (v * Y).sum(axis=0) + (np.abs(Y) * (e + spread)).sum(axis=0) + last
-        return (total * (1 + 8 * self.eps) + FLOOR) / scale
+            return g @ self.inverse
+        return (g + ((g @ self.V.T) @ self.inverse) @ self.V) / self.lam
 
 
 def _is_definite(C: Array, error: Callable[[Array], Array]) -> bool:

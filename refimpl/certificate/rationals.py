@@ -39,6 +39,7 @@ from refimpl.certificate.form import Cuts, Numbers, Rows
 from refimpl.certificate.integers import Integers
 from refimpl.certificate.minorant import Lines, Minorant, intervals, minorant
 from refimpl.certificate.region import ExactRegion, Region, root_up
+from refimpl.certificate.sides import multipliers
 from refimpl.network import TwoLayerReLU
 
 _ROUNDING = 256  # bits that k keeps beyond those of the other numbers
@@ -51,6 +52,9 @@ def _exact(number: Fraction | float) -> Fraction | float:
 
 
 _exactly: Callable[[Numbers], Numbers] = np.frompyfunc(_exact, 1, 1)
+
+
+_LEAF = [(0, 0, Fraction(0), Fraction(1))]  # Q itself, as a cut of no side
 
 
 class LargeOrderError(Exception):
@@ -191,7 +195,7 @@ def _bowl_proved(
     if rows.ball[0] == 0 or (cuts is not None and not cuts.mu.all()):
         return False  # no quadratic, or none of which a multiple is at hand
     bowl = _Bowl.of(rows, m, N, sample)
-    signs = exact.schur_signs(bowl.matrices(None if cuts is None else list(_each(cuts))))
+    signs = exact.schur_signs(bowl.matrices(_LEAF if cuts is None else list(_each(cuts))))
     least = 1 if cuts is None and not strict else 0
     return signs is not None and min(signs) >= least  # (E35, E42)
 
@@ -218,16 +222,38 @@ class _Bowl(NamedTuple):
         rest = (height / (16 * kappa)).sum()
         return cls(sample, N, lam, D, p, _round_down(dyadic - rest))
 
-    def matrices(self, cuts: list[tuple[int, int, Fraction, Fraction]] | None) -> exact.Bordered:
-        """Return the matrices of E35 up to congruence, for Q or for mu Q + side (bound - z_r)."""
-        table = np.array(cuts or [(0, 0, Fraction(0), Fraction(1))], dtype=object)
+    def matrices(self, cuts: list[tuple[int, int, Fraction, Fraction]]) -> exact.Bordered:
+        """Return the matrices of E35 up to congruence, for each mu Q + side (bound - z_r)."""
+        table = np.array(cuts, dtype=object)
         r, (side, bound, mu) = table[:, 0].astype(np.int64), table[:, 1:].T
-        k = mu * self.k + side * (bound - self.sample.z[r])
+        push, price = self.sides(r, side, mu)
+        k = mu * self.k + side * (bound - self.sample.z[r]) - price
         build = self._in_pixels if self.sample.net.dim < len(self.N) else self._in_neurons
-        return build(r, side, mu, k)
+        return build(r, side, mu, k, *push)
 
-    def _in_pixels(self, r: Numbers, side: Numbers, mu: Numbers, k: Numbers) -> exact.Bordered:
-        """Block H = lambda I - W_N^T D W_N, sides W^T (mu p - side e_r), corners 4 mu k."""
+    def sides(
+        self, r: Numbers, side: Numbers, mu: Numbers
+    ) -> tuple[tuple[Integers, int], Numbers | int]:
+        """sigma of each mu Q - side z_r, as integers (n,d) and a shift, and its constant (n,)."""
+        s = self.sample
+        if s.region.plain:
+            return (np.zeros((1, 1), dtype=object), 0), 0
+        a, b = s.region.region.caps()
+        D, p = (each.astype(np.float64) for each in (self.D, self.p))
+        W, m = s.net.W, mu.astype(np.float64)[:, None]
+        with np.errstate(all="ignore"):
+            moves = -side.astype(np.float64)[:, None] * W[r] / m
+            around = W[self.N], D, float(self.lam), p @ W, moves, a, b
+            sigma = np.nan_to_num(m * multipliers(*around), nan=0.0, posinf=0.0, neginf=0.0)
+        push, e = exact.of_floats(sigma)
+        (low, high), f = exact.of_floats(np.stack((a, b)))
+        price = np.maximum(push, 0) @ high + np.maximum(-push, 0) @ low
+        return (push, e), _over(price, e + f)  # (E40)
+
+    def _in_pixels(
+        self, r: Numbers, side: Numbers, mu: Numbers, k: Numbers, push: Integers, e: int
+    ) -> exact.Bordered:
+        """Block H = lambda I - W_N^T D W_N, sides W^T (mu p - side e_r) + sigma, corners 4 mu k."""
         s = self.sample
         V = s.W[self.N]
         D, a = exact.of_dyadic(self.D)
@@ -238,10 +264,14 @@ class _Bowl(NamedTuple):
         p, g = exact.of_dyadic(self.p)
         m, h = exact.of_dyadic(mu)
         sides = np.outer(m, p @ s.W) - (side[:, None] * s.W[r] << (g + h))
-        return exact.Bordered(block, scale, sides, g + h + s.shift, list(4 * mu * k))  # (E35)
+        shift = max(g + h + s.shift, e)
+        sides = (sides << (shift - g - h - s.shift)) + (push << (shift - e))
+        return exact.Bordered(block, scale, sides, shift, list(4 * mu * k))  # (E35)
 
-    def _in_neurons(self, r: Numbers, side: Numbers, mu: Numbers, k: Numbers) -> exact.Bordered:
-        """D C D with C = lambda D^-1 - G_NN; sides D G_N (mu p - side e_r)."""
+    def _in_neurons(
+        self, r: Numbers, side: Numbers, mu: Numbers, k: Numbers, push: Integers, e: int
+    ) -> exact.Bordered:
+        """D C D with C = lambda D^-1 - G_NN; sides D (G_N (mu p - side e_r) + W_N sigma)."""
         s, N = self.sample, self.N
         G, two = s.gram(), 2 * s.shift
         D, a = exact.of_dyadic(self.D)
@@ -253,13 +283,21 @@ class _Bowl(NamedTuple):
         m, h = exact.of_dyadic(mu)
         u = p @ s.W
         Gp = s.W @ u  # at 2^(g + two)
-        sides = (np.outer(m, Gp[N]) - (side[:, None] * G[np.ix_(r, N)] << (g + h))) * D
+        sides = np.outer(m, Gp[N]) - (side[:, None] * G[np.ix_(r, N)] << (g + h))
         square = Fraction(int(u @ u), 1 << (2 * g + two))
         cross = _over(Gp[r], g + two)
         squares = _over(s.squares[r], two)
         norms = mu * mu * square - 2 * side * mu * cross + side * side * squares
+        shift = g + h + two
+        if push.any():
+            shift = max(shift, s.shift + e)
+            sides = sides << (shift - g - h - two)
+            sides = sides + (exact.product(push, s.W[N].T) << (shift - s.shift - e))
+            along = mu * _over(push @ u, e + g + s.shift)
+            along = along - side * _over((push * s.W[r]).sum(axis=1), e + s.shift)
+            norms = norms + 2 * along + _over((push * push).sum(axis=1), 2 * e)
         betas = list(4 * self.lam * mu * k - norms)
-        return exact.Bordered(block, scale, sides, g + h + two + a, betas)  # (E35)
+        return exact.Bordered(block, scale, sides * D, shift + a, betas)  # (E35)
 
 
 def _each(cuts: Cuts) -> list[tuple[int, int, Fraction, Fraction]]:
