@@ -17,7 +17,8 @@ import numpy as np
 from refimpl._arrays import Array
 
 _TURNS = 12  # of Newton's method; 3 to 6 are usual
-_CLOSE = 2.0**-50
+_MORE_TURNS = 40  # with a derivative that is a little off
+_CLOSE, _NEAR = 2.0**-50, 2.0**-36  # relative steps that end it; errors count by their squares
 
 
 def least_points(
@@ -42,10 +43,12 @@ def least_points(
         v = v + step
         if np.abs(step).max() <= _CLOSE * np.abs(v).max():
             break
-    each = np.tile(v, (len(moves), 1))
-    near = near - moves / (2 * lam)
-    for _ in range(_TURNS if moves.any() else 0):
-        each = each + (np.clip(near + each @ V, -a, b) @ V.T - each / D) @ inverse
+    each, near = np.tile(v, (len(moves), 1)), near - moves / (2 * lam)
+    for _ in range(_MORE_TURNS if moves.any() else 0):
+        steps = (np.clip(near + each @ V, -a, b) @ V.T - each / D) @ inverse
+        each = each + steps
+        if np.abs(steps).max() <= _NEAR * np.abs(each).max():
+            break
     return np.clip(near + each @ V, -a, b)
 
 

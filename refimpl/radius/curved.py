@@ -325,14 +325,15 @@ def _cut_in_box(ball: Ball, found: Step, certain: Certain, lo: Array, up: Array)
     if len(r) == 0:
         return new
     half = (found.up - found.lo) / 2
-    mu = np.concatenate((half[above], half[under])) / (2 * math.sqrt(-bound.value * below))
+    half = np.concatenate((half[above], half[under]))
+    mu = half / (2 * math.sqrt(-bound.value * below))
     w = sign[:, None] * ball.geometry.U[r]
     points = bound.farthest(w / mu[:, None])
     values, gradients = bound.values(points)
     rest = ball.inward(points, mu[:, None] * gradients - w)
     loss = np.einsum("ij,ij->i", rest, rest) / (4 * mu * certain.least)
-    most = sign * ball.z[r] + np.einsum("ij,ij->i", w, points) + (loss - mu * values) * (1 + _PAD)
-    most += _ERRORS * (mu * certain.error + ball.geometry.rounding * ball.reach[r])
+    most = sign * ball.z[r] + np.einsum("ij,ij->i", w, points) + loss - mu * values
+    most += _PAD * half + _ERRORS * (mu * certain.error + ball.geometry.rounding * ball.reach[r])
     most *= sign
     above, under = (sign > 0) & (most < up[r]), (sign < 0) & (most > lo[r])
     new.up[0, r[above]], new.mu_up[0, r[above]] = most[above], mu[above]
