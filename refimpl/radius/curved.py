@@ -25,9 +25,9 @@ from refimpl.radius.state import State
 from refimpl.radius.tree import Node
 
 _ROUNDS = 12
-_END = 10
-_EAGER = 0.8
-_NARROW = 1e-4
+_END = 10  # free neurons that are left to chords at once in a box
+_EAGER = 0.8  # of the free neurons: in a box cuts are made when no more seem to be left
+_ROOM = 1e-4  # of `Bound.room`: less is no place to climb further in a box
 _PATIENCE = 4  # steps in which no neuron is lost
 _RISES = 0.1  # relative: a step of F that is worth more of them
 _LOST = 0.9  # of the free neurons: another round where no more are left
@@ -66,10 +66,9 @@ def bound(state: State, node: Node, w: Array) -> Node:
         if rest is None:
             break
         node.rest, node, warm = rest, rest, None
-        few = free(node.problem.ball, node) < _LOST * count
-        if not node.problem.ball.euclidean and free(node.problem.ball, node) < _END:
-            break
-        if node.lower >= state.goal or not few or state.late():
+        left = free(node.problem.ball, node)
+        few = left < (_END if not node.problem.ball.euclidean else 0)
+        if node.lower >= state.goal or few or left >= _LOST * count or state.late():
             break
     return node
 
@@ -88,7 +87,7 @@ def _round(state: State, node: Node, w: Array, warm: Multipliers | None) -> Node
     ascent = _Ascent(state, node, w, lo, up, part.n)
     value, patience = start.value, _PATIENCE
     for step in climb(part, start):
-        if not ball.euclidean and step.bound.value < 0 and step.bound.narrow < _NARROW:
+        if part.box is not None and step.bound.value < 0 and step.bound.room < _ROOM:
             break
         found = step
         patience -= 1
@@ -115,11 +114,13 @@ class _Ascent:
         self.state, self.node, self.w = state, node, w
         self.before, self.lo, self.up = (lo, up), lo, up
         self.left, self.done = count, False  # neurons with parabolas; whether no more is needed
-        self.asked = count - 1
-        if not node.problem.ball.euclidean:
-            self.asked = int(_EAGER * count)
+        self.asked = self.next(count)  # neurons that a step has to leave at most
         self.steps: list[Narrowing] = []
         self.best: tuple[float, Multipliers] = (0.0, node.multipliers)
+
+    def next(self, count: int) -> int:
+        """How many neurons the next cuts are to leave at most: what one costs is up to the box."""
+        return count - 1 if self.node.problem.ball.euclidean else int(_EAGER * count)
 
     def take(self, found: Step) -> bool:
         """Take a step's bound and intervals where they may be better; tell if neurons are lost."""
@@ -131,16 +132,12 @@ class _Ascent:
         hoped = _free(lo, up, gamma)
         if found.bound.value <= 0 and hoped > self.asked:
             return False
-        self.asked = hoped - 1
-        if not self.node.problem.ball.euclidean:
-            self.asked = int(_EAGER * hoped)
         certain, multipliers = self.prove(found.bound)
         if self.done:
             return False
-        cut = (_cut if self.node.problem.ball.euclidean else _cut_in_box)(
-            self.node.problem.ball, found, certain, self.lo, self.up
-        )
+        cut = _cut(self.node.problem.ball, found, certain, self.lo, self.up)
         left = _free(cut.lo[0], cut.up[0], gamma)
+        self.asked = self.next(hoped if found.bound.part.box is not None else left)
         if left == self.left and not contradictory(*cut[:2]).any():
             return False
         self.steps.append(step(cut, target, self.lo, self.up, 0, multipliers))
@@ -291,6 +288,8 @@ def _cut(ball: Ball, found: Step, certain: Certain, lo: Array, up: Array) -> Int
     new = Intervals(lo[None].copy(), up[None].copy(), *np.zeros((2, 1, len(lo))))
     if not math.isfinite(certain.value) or found.bound.value >= 0:
         return new
+    if found.bound.part.box is not None:
+        return _cut_in_box(ball, found, certain, new)
     bound, r = found.bound, found.neurons
     below = max(-certain.value, 0.0) + _ERRORS * certain.error
     center, half = (found.lo + found.up) / 2, (found.up - found.lo) / 2
@@ -308,17 +307,14 @@ def _cut(ball: Ball, found: Step, certain: Certain, lo: Array, up: Array) -> Int
     return new
 
 
-def _cut_in_box(ball: Ball, found: Step, certain: Certain, lo: Array, up: Array) -> Intervals:
-    """Cut those intervals (m,) that lose a sign to what {Q <= 0} and the box leave (E40, E42).
+def _cut_in_box(ball: Ball, found: Step, certain: Certain, new: Intervals) -> Intervals:
+    """Cut those intervals that seem to lose a sign to what {Q <= 0} and the box leave (E40, E42).
 
     Any mu > 0 and any point c show z_r <= z_r - mu Q, which is at most its value at c and the
     square of the length of what the box leaves of its gradient there over 4 mu times the least
     eigenvalue of H.
     """
-    new = Intervals(lo[None].copy(), up[None].copy(), *np.zeros((2, 1, len(lo))))
-    bound, r = found.bound, found.neurons
-    if not math.isfinite(certain.value) or bound.value >= 0:
-        return new
+    bound, r, lo, up = found.bound, found.neurons, new.lo[0], new.up[0]
     below = max(-certain.value, 0.0) + _ERRORS * certain.error
     above, under = (lo[r] < 0) & (found.up < 0), (up[r] > 0) & (found.lo > 0)
     r, sign = np.concatenate((r[above], r[under])), np.repeat((1, -1), (above.sum(), under.sum()))
@@ -336,6 +332,6 @@ def _cut_in_box(ball: Ball, found: Step, certain: Certain, lo: Array, up: Array)
     most += _PAD * half + _ERRORS * (mu * certain.error + ball.geometry.rounding * ball.reach[r])
     most *= sign
     above, under = (sign > 0) & (most < up[r]), (sign < 0) & (most > lo[r])
-    new.up[0, r[above]], new.mu_up[0, r[above]] = most[above], mu[above]
-    new.lo[0, r[under]], new.mu_lo[0, r[under]] = most[under], mu[under]
+    up[r[above]], new.mu_up[0, r[above]] = most[above], mu[above]
+    lo[r[under]], new.mu_lo[0, r[under]] = most[under], mu[under]
     return new

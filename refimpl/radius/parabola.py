@@ -24,6 +24,11 @@ whose first term is concave in (s, lambda) and infinite where Q has no minimiser
 of the path Q is well-conditioned, and it is there, not at the maximum of F, that the ellipsoid
 {Q <= 0} is small and cuts intervals most (E42). All is computed from the Gram matrix G = W W^T.
 
+In a box Q also has the multipliers of the sides (E40), those of its least point there. They do not
+stand in the equations: on the face that holds the point (`face`), F, its gradient and its Hessian
+are those of a problem without a box, with a Gram matrix, z and R of its own. Only the barrier is
+that of R^d, where Q has to have its minimum.
+
 Nothing here is rounded with care: what these multipliers prove is for the checker to say.
 """
 
@@ -44,6 +49,13 @@ import os
 _MU = float(os.environ.get("MU", "3"))
 _CENTER = float(os.environ.get("CENTER", "4"))
 _SHRINK = 0.1  # of the barrier, where its minimiser is followed closely
+_INSIDE = 0.95  # of the way to the boundary at most
+_MIDDLE = 0.1  # of F: where the central path is joined, as the sum of the barrier's terms
+_SHRINK = 0.1  # of the barrier, where its minimiser is followed closely
+_BOX_MIDDLE = 5.0  # In a box F does not see I - root G_NN root become singular, the barrier alone:
+_BOX_NEAR = 50.0  # the path is joined nearer to its start, and followed more closely.
+_FACES = 12  # of a box, tried for one minimum; 1 to 3 are usual
+_TURNS = 4  # of the search for points of a box where a neuron is at its farthest
 _INSIDE = 0.95  # of the way to the boundary at most
 _TURNS = 4  # of the search for points of a box where a neuron is at its farthest
 _FACES = 12  # of a box, tried for one minimum; 1 to 3 are usual
@@ -89,8 +101,7 @@ class Part:
         self.value = float(value)
         square = float(self.q @ product)
         self.face = Face(self.gram, self.z, value, square, product[self.index], radius**2)
-        self.q_square = square
-        self.box = None
+        self.q_square, self.box = square, None
         if box is not None:
             self.box = Box(box[0][self.index].T.copy(), self.q @ box[0], *box[1:], self.face)
         both = slice(0, self.n + self.p)
@@ -196,7 +207,8 @@ class Bound:
         return math.sqrt(max(self.part.radius**2 + self.value / self.lam, 0.0))
 
     @property
-    def narrow(self) -> float:
+    def room(self) -> float:
+        """How far I - root G_NN root is from a singular matrix, at most."""
         return float(np.diag(self.definite).min(initial=1.0) ** 2)
 
     def spread(self) -> Array:
@@ -291,19 +303,21 @@ def climb(part: Part, start: Bound) -> Iterator[Step]:
     bound, most = start, math.inf
     mu = 0.0
     count = len(part.index) + part.p + 1  # of the barrier's terms: mu count bounds what is left
+    middle, near = (_MIDDLE, count) if part.box is None else (_BOX_MIDDLE, _BOX_NEAR)
     for _ in range(_STEPS):
         spread = bound.spread()
         yield _step(bound, spread, most)
-        mu = mu or float(_MU * abs(bound.value) + 1e-3 * abs(part.value)) / count + part.noise
+        mu = mu or float(middle * abs(bound.value) + 1e-3 * abs(part.value)) / count + part.noise
         direction, gain = _newton(bound, mu, spread)
         found = _line_search(bound, mu, direction, gain)
         if found is None:
             break
+        fallen = part.box is not None and found[0].value < bound.value
         bound, length = found
         most = math.inf
         if gain < mu:  # on the central path F is within mu count of its maximum; this is near it
             most = bound.value + 2 * mu * count
-        if gain < mu * (count if part.box is None else _CENTER):
+        if fallen or gain < mu * near:
             if mu * count < part.noise:
                 break
             mu *= _SHRINK if length > 0.5 else 0.5

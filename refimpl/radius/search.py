@@ -168,7 +168,10 @@ class Search:
 
     def bend(self, node: Node) -> Node:
         """Bound a node with many free neurons by parabolas, and with chords once they are few."""
-        end = curved.bound(self.state, node, node.multipliers.weights)
+        w = node.multipliers.weights
+        if not w.any():  # of a relaxation whose point is beyond what is searched
+            w = np.ones_like(w)
+        end = curved.bound(self.state, node, w)
         if end.lower >= self.state.goal or self.state.late():
             return node
         count = curved.free(end.problem.sized(self.ball.radius), end)
