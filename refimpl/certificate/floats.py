@@ -90,17 +90,19 @@ than its largest row sum, and row by row: T C T - diag(T E T 1) loses at least w
     Verification of positive definiteness, BIT 46, 2006): less than 4 (n + 2) n u, as the trace is
     below 2 n, for LAPACK's order of operations too. Twice that is taken off before.
 
-A cut by Q with mu > 0 holds if mu Q(delta_0) +- (bound - t_r) >= ||mu g -+ w_r||^2_{H^-1} / (4 mu).
-That norm is at most sqrt(w_r^T H^-1 w_r) + mu ||g|| / sqrt(h), and
+A cut by Q with mu > 0 holds if mu Q + side (bound - z_r) >= 0. That is a quadratic with mu H for H,
+and all this holds for it around a point delta_0 of its own. w_r, t_r and the bound join in:
 
-    w_r^T H^-1 w_r = (G_rr + G_rN C^-1 G_Nr) / lambda with C = lambda D^-1 - G_NN,
-    v^T C^-1 v = v^T y + y^T e + e^T C^-1 e for every y, with e = v - C y and C >= h D^-1
+12. the gradient mu g - side w_r is off by 4 eps' ||w_r|| more, besides mu times 9;
+13. 4 eps' (mu |Q(delta_0)| + |bound| + size'_r + the loss) bounds the other roundings.
 
-(or with C = H directly). y is near C^-1 v, so that e is made of rounding errors, which
-
-12. 10 and eps" times ||w_i|| ||w_r|| bound (or |W_r|), in e as in v; and of what is left,
-
-13. 4 eps' (mu |Q(delta_0)| + |bound| + size'_r + the norm's square / (4 mu)) bounds the roundings.
+In a box
+--------
+Let g be the gradient at delta_0 of what is to be positive, and delta_0 any point of the box with
+its caps as floats. Where delta_0 is at the upper cap and g_j < 0 as computed, g_j (delta_j -
+delta_0,j) >= 0 in all the region, since caps are rounded up; likewise at the lower cap where g_j >
+0. These g_j are left out of ||g|| (E40). What rounding has put them off by is in 9 and 12, and is
+not left out. delta_0 is best where the least value on the box is (`sides`).
 
 Floats leave rows to exact arithmetic where lambda, |gamma_r|, kappa_r, D_r or ||w_r|| lie beyond
 2^300 or its inverse, so that products of them do not underflow, and where kappa_r size'_r > 2^50.
@@ -262,19 +264,21 @@ class _Quadratic(NamedTuple):
         p[:, self.N] = -2 * self.height * f
         return t, f, p, p @ self.W + 2 * self.lam * delta
 
+    @property
+    def eps(self) -> float:
+        """eps'."""
+        return self.ball.eps + 2 * self.W.shape[1] * UNIT
 
-    def values(
-        self, delta: Array, t: Array, f: Array, R0: Array, size: Array, eps: float
-    ) -> Array:
+    def values(self, delta: Array, t: Array, f: Array, R0: Array, size: Array) -> Array:
         """Lower bounds (k,) of Q at points of norms R0, with what `at` says of them."""
         N, ball = self.N, self.ball
         terms = (self.B + self.nu) * size
-        steep = 1 + 2 * np.abs(f) + eps * self.kappa * size[:, N]
+        steep = 1 + 2 * np.abs(f) + self.eps * self.kappa * size[:, N]
         terms[:, N] = self.B[N] * steep * (size[:, N] + 0.25 / self.kappa)
         S = self.constants + terms.sum(axis=1) + self.lam * (R0**2 + ball.R**2) + FLOOR
         parabolas = ((self.height * (f / self.kappa)) * f).sum(axis=1)
         sphere = self.lam * (np.einsum("ij,ij->i", delta, delta) - ball.R**2)
-        return self.constant + t @ self.q - parabolas + sphere - 4 * eps * S  # (E35)
+        return self.constant + t @ self.q - parabolas + sphere - 4 * self.eps * S  # (E35)
 
     def slopes(self, p: Array, R0: Array, size: Array) -> Array:
         """What errors of the gradient (k,) are relative to."""
@@ -319,25 +323,32 @@ class _Bowl(NamedTuple):
 
     def least(self, cuts: Cuts) -> Array:
         """Lower bounds (n,) of mu Q + side (bound - z_r), around points near the least ones."""
-        Q, ball, h = self.Q, self.Q.ball, self.Q.lam * self.hessian.stiffness
-        r, side, mu = cuts.neuron, cuts.side, cuts.mu
+        Q, r, side, mu = self.Q, cuts.neuron, cuts.side, cuts.mu
         delta = self.points(-(side / mu)[:, None] * Q.W[r])
-        t, f, p, g = Q.at(delta)
-        eps = ball.eps + 2 * Q.W.shape[1] * UNIT
-        R0 = rounded_norms(delta, eps)
-        size = ball.size + R0[:, None] * ball.norms
-        value = Q.values(delta, t, f, R0, size, eps)
-        rest = mu[:, None] * g - side[:, None] * Q.W[r]
-        if not ball.region.plain:
-            rest = rest - outward(delta, rest, ball.region.a, ball.region.b)  # (E40)
-        slope = rounded_norms(rest, eps)
-        slope += 4 * eps * (mu * Q.slopes(p, R0, size) + np.abs(side) * ball.norms[r])
-        loss = slope**2 / (4 * mu * h)
+        t, size, value, slope = self.around(delta, cuts)
+        loss = slope**2 / (4 * mu * Q.lam * self.hessian.stiffness)
         each = np.arange(len(r))
         level = mu * value + side * (cuts.bound - t[each, r])
         pad = mu * np.abs(value) + np.abs(side) * (np.abs(cuts.bound) + size[each, r]) + loss
         fine = (Q.kappa * size[:, Q.N] < _STEEPEST).all(axis=1) & np.isfinite(level)
-        return np.where(fine, level - loss - 4 * eps * pad, -math.inf)
+        return np.where(fine, level - loss - 4 * Q.eps * pad, -math.inf)
+
+    def around(self, delta: Array, cuts: Cuts) -> tuple[Array, Array, Array, Array]:
+        """z and its size (n,M) at points (n,d), lower bounds (n,) of Q, and upper ones of slopes.
+
+        Those are ||mu g - side w_r||, less what the sides of a box take.
+        """
+        Q, r, side, mu = self.Q, cuts.neuron, cuts.side, cuts.mu
+        ball, eps = Q.ball, Q.eps
+        t, f, p, g = Q.at(delta)
+        R0 = rounded_norms(delta, eps)
+        size = ball.size + R0[:, None] * ball.norms
+        rest = mu[:, None] * g - side[:, None] * Q.W[r]
+        if not ball.region.plain:
+            rest = rest - outward(delta, rest, ball.region.a, ball.region.b)  # (E40)
+        errors = mu * Q.slopes(p, R0, size) + np.abs(side) * ball.norms[r]
+        slope = rounded_norms(rest, eps) + 4 * eps * errors
+        return t, size, Q.values(delta, t, f, R0, size), slope
 
     def points(self, moves: Array) -> Array:
         """About where Q + <move, delta> is least on the region, or R^d if that is a ball."""

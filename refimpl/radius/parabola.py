@@ -46,6 +46,7 @@ from refimpl.radius.face import Box, Face
 
 _STEPS = 80  # Newton steps at most; 10 to 30 are usual
 import os
+
 _MU = float(os.environ.get("MU", "3"))
 _CENTER = float(os.environ.get("CENTER", "4"))
 _SHRINK = 0.1  # of the barrier, where its minimiser is followed closely
