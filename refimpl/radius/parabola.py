@@ -330,7 +330,8 @@ def climb(part: Part, start: Bound) -> Iterator[Step]:
 def _step(bound: Bound, spread: Array, most: float) -> Step:
     part, free = bound.part, slice(0, bound.part.n + bound.part.p)
     center = bound.face.z[free] + bound.move[free]
-    radius = np.sqrt(max(-bound.value, 0.0) * np.diag(spread)[free])  # (E42)
+    squares = np.maximum(np.diag(spread)[free], 0.0)  # on a face, rounding may leave less
+    radius = np.sqrt(max(-bound.value, 0.0) * squares)  # (E42)
     return Step(bound, most, part.index[free], center - radius, center + radius)
 
 
