@@ -663,7 +663,17 @@ def test_the_checker_imports_nothing_of_the_solver_directly_or_indirectly() -> N
         pending |= imported(module) - found
     here = ("_arrays", "_validation", "certificate", "decisions", "distribution", "network")
     below = ("_files", "_repr")
-    inside = ("fixed", "floats", "form", "integers", "minorant", "rationals", "region", "sides", "verify")
+    inside = (
+        "fixed",
+        "floats",
+        "form",
+        "integers",
+        "minorant",
+        "rationals",
+        "region",
+        "sides",
+        "verify",
+    )
     assert found == {f"refimpl.{name}" for name in here + below} | {
         f"refimpl.certificate.{name}" for name in inside
     }

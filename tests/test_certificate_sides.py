@@ -227,7 +227,7 @@ def test_e40_by_hand(exact: bool) -> None:
         if proved:
             verify_certificate(LINE, [0.0], 1, line_leaf(), **options)
         else:
-            with pytest.raises(CertificateError, match="leaf 0, .*: not proved .* within the box"):
+            with pytest.raises(CertificateError, match=r"leaf 0, .*: not proved .* within the box"):
                 verify_certificate(LINE, [0.0], 1, line_leaf(), **options)
 
 

@@ -26,7 +26,10 @@ bounds hold there,
   (t + s)^2 / (4 s) - t = (t - s)^2 / (4 s) >= 0 and (t + s)^2 / (4 s) >= 0 for all t (E34):
   gamma_r ReLU(z_r) >= -D_r (z_r + s_r)^2 with D_r = |gamma_r| kappa_r. N are these neurons;
 - 0 >= -nu_r z_r where the path has z_r >= 0, and 0 >= nu_r z_r where it has z_r <= 0;
-- 0 >= lambda (||delta||^2 - R^2), where there is a parabola (p = 2 only; a box does not matter).
+- 0 >= lambda (||delta||^2 - R^2), where there is a parabola (p = 2 only);
+- there, too, 0 >= sum_j (sigma_j^+ (delta_j - b_j) - sigma_j^- (delta_j + a_j)) for every sigma in
+  R^d, where the region has -a <= delta <= b (E40). `sides` takes a good sigma for each inequality
+  that is to be shown, so that a certificate has none.
 
 The sum bounds sum_i w_i g_i from below. Without parabolas it is l(delta) = l0 + <l1, delta> with
 l1 = W^T q, whose least value on the region is l0 - H_R(-l1) (E38). With parabolas it is
@@ -34,7 +37,8 @@ l1 = W^T q, whose least value on the region is l0 - H_R(-l1) (E38). With parabol
     Q(delta) = l0 + <W^T q, delta> - sum_N D_r (z_r(delta) + s_r)^2 + lambda (||delta||^2 - R^2),
 
 with q = 0 on N, and has a least value on R^d where its Hessian's half, H = lambda I - W_N^T D W_N,
-is positive definite.
+is positive definite. With a box <sigma, delta> - sum_j (sigma_j^+ b_j + sigma_j^- a_j) joins it,
+which leaves H as it is. The best sigma lifts the least value on R^d to that in the box.
 
 Why a leaf is proved
 --------------------
@@ -52,10 +56,11 @@ does not meet the region.
 Why a step narrows
 ------------------
 At an adversarial point delta of the step's part of the region all g_i <= 0, so its minorant m has
-m(delta) <= 0. Where mu m + bound - z_r >= 0 with mu >= 0 on the region (m affine, E41) or on R^d
-(m quadratic, E42), bound >= z_r(delta); where mu m + z_r - bound >= 0, bound <= z_r(delta). So all
-adversarial points of the step's subtree lie within its cuts, and only these points matter below it.
-Where a cut contradicts the path, the region or another cut, there is none, and every row is proved.
+m(delta) <= 0. Where mu m + bound - z_r >= 0 with mu >= 0 on the region (m affine, E41; m quadratic,
+E42, on R^d and with a sigma of its own), bound >= z_r(delta); where mu m + z_r - bound >= 0, bound
+<= z_r(delta). So all adversarial points of the step's subtree lie within its cuts, and only these
+points matter below it. Where a cut contradicts the path, the region or another cut, there is none,
+and every row is proved.
 
 Both are least values of one kind: mu m -+ z_r is affine, or a quadratic with mu H for H.
 """

@@ -281,7 +281,7 @@ class _Quadratic(NamedTuple):
         return self.constant + t @ self.q - parabolas + sphere - 4 * self.eps * S  # (E35)
 
     def slopes(self, p: Array, R0: Array, size: Array) -> Array:
-        """What errors of the gradient (k,) are relative to."""
+        """Return what errors of the gradient (k,) are relative to."""
         N, norms = self.N, self.ball.norms
         slopes = np.abs(p) * norms
         slopes[:, N] += 4 * self.B[N] * norms[N] * (self.kappa * size[:, N] + 0.25)
@@ -311,15 +311,14 @@ class _Bowl(NamedTuple):
 
     def is_positive(self) -> bool:
         """Whether Q > 0 on the region."""
-        one, none = np.ones(1), np.zeros(1)
-        return bool(self.least(Cuts(none, none.astype(int), none, none, one))[0] > 0)  # (E35)
+        none = np.zeros(1, dtype=np.int64)
+        return bool(self.least(Cuts(none, none, none, np.zeros(1), np.ones(1)))[0] > 0)  # (E35)
 
     def proves(self, cuts: Cuts) -> Numbers:
         """Which cuts (n,) Q proves: mu Q + side (bound - z_r) >= 0 on the region."""
-        found = [np.zeros(0)]
-        for start in range(0, len(cuts.row), _ROWS_AT_ONCE):
-            found.append(self.least(cuts.take(slice(start, start + _ROWS_AT_ONCE))))
-        return np.concatenate(found) >= 0  # (E42)
+        starts = range(0, len(cuts.row), _ROWS_AT_ONCE)
+        parts = [self.least(cuts.take(slice(start, start + _ROWS_AT_ONCE))) for start in starts]
+        return np.concatenate([np.zeros(0), *parts]) >= 0  # (E42)
 
     def least(self, cuts: Cuts) -> Array:
         """Lower bounds (n,) of mu Q + side (bound - z_r), around points near the least ones."""

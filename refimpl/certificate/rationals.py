@@ -20,7 +20,9 @@ positive definite, the least value has the sign of the Schur complement of
     [[4 mu k, u^T], [u, H]], u = W^T p,  or, by Woodbury's identity,
     [[4 lambda mu k - p^T G p, h^T], [h, lambda D^-1 - G_NN]], h = G_N p, G = W W^T,
 
-of order d + 1 or |N| + 1; the smaller one is taken, the second with D from both sides, so that all
+of order d + 1 or |N| + 1. In a box sigma joins u (and mu sigma mu u), h has W_N sigma more, p^T G p
+is ||u||^2, and k is less by the constants of the sides, at caps that are rounded up (E40). The
+smaller matrix is taken, the second with D from both sides, so that all
 its entries are dyadic. `integers` decides the sign, of all cuts of a step at once.
 """
 

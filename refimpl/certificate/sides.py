@@ -56,7 +56,7 @@ def _solution(V: Array, D: Array, near: Array, v: Array, a: Array, b: Array) -> 
 
 
 def outward(points: Array, gradients: Array, a: Array, b: Array) -> Array:
-    """What the sides that hold points (k,d) take of the gradients there: minus sigma."""
+    """Return what the sides that hold points (k,d) take of the gradients there: minus sigma."""
     held = (points >= b) & (gradients < 0) | (points <= -a) & (gradients > 0)
     return np.where(held, gradients, 0.0)
 

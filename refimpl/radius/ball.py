@@ -91,7 +91,7 @@ class Ball:
         return None
 
     def inward(self, v: Array, gradient: Array) -> Array:
-        """What sides of a box at a point leave of a gradient."""
+        """Leave out of a gradient at a point what the sides of a box that hold it take."""
         return gradient
 
     def nearest(self, rows: Array, scale: float) -> Least:

@@ -77,19 +77,18 @@ def _round(state: State, node: Node, w: Array, warm: Multipliers | None) -> Node
     """Climb once; what is left of the node, None if that is all of it."""
     problem, ball = node.problem, node.problem.sized(state.incumbent.ball.radius)
     lo, up = _at_hand(ball, node)
-    part = Part(
-        *(ball.geometry.gram, ball.z, w @ problem.target.alpha, float(w @ problem.target.beta)),
-        *(lo, up, node.signs, ball.radius, ball.box()),
-    )
+    gamma, beta = w @ problem.target.alpha, float(w @ problem.target.beta)
+    around = lo, up, node.signs, ball.radius
+    part = Part(ball.geometry.gram, ball.z, gamma, beta, *around, box=ball.box())
     start = _start(state, node, part, warm)
     if start is None or part.n == 0:
         return None
     ascent = _Ascent(state, node, w, lo, up, part.n)
-    value, patience = start.value, _PATIENCE
-    for step in climb(part, start):
-        if part.box is not None and step.bound.value < 0 and step.bound.room < _ROOM:
+    value, patience, last = start.value, _PATIENCE, start
+    for found in climb(part, start):
+        if part.box is not None and found.bound.value < 0 and found.bound.room < _ROOM:
             break
-        found = step
+        last = found.bound
         patience -= 1
         if ascent.take(found):
             patience = _PATIENCE
@@ -98,8 +97,8 @@ def _round(state: State, node: Node, w: Array, warm: Multipliers | None) -> Node
         hopeless = patience == 0 or found.most < 0 or ascent.left < _FEWER * part.n
         if ascent.done or hopeless or state.late():
             break
-    node.neuron = int(part.index[found.bound.losses().argmax()])
-    return ascent.rest(found.bound)
+    node.neuron = int(part.index[last.losses().argmax()])
+    return ascent.rest(last)
 
 
 class _Ascent:

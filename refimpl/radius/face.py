@@ -56,7 +56,7 @@ class Box:
             return face
         rows, whole = self.W[changed], self.whole
         gram = face.gram + rows.T @ (np.where(held[changed], -1.0, 1.0)[:, None] * rows)
-        u = np.where(held, 0.0, self.u)
+        u = np.where(held, 0.0, self.u)  # (E40)
         return Face(
             *(gram, whole.z + place @ self.W, whole.value + float(self.u @ place)),
             *(float(u @ u), u @ self.W, whole.square - float(place @ place)),

@@ -45,12 +45,6 @@ from refimpl._arrays import Array, IntArray
 from refimpl.radius.face import Box, Face
 
 _STEPS = 80  # Newton steps at most; 10 to 30 are usual
-import os
-
-_MU = float(os.environ.get("MU", "3"))
-_CENTER = float(os.environ.get("CENTER", "4"))
-_SHRINK = 0.1  # of the barrier, where its minimiser is followed closely
-_INSIDE = 0.95  # of the way to the boundary at most
 _MIDDLE = 0.1  # of F: where the central path is joined, as the sum of the barrier's terms
 _SHRINK = 0.1  # of the barrier, where its minimiser is followed closely
 _BOX_MIDDLE = 5.0  # In a box F does not see I - root G_NN root become singular, the barrier alone:
@@ -58,8 +52,6 @@ _BOX_NEAR = 50.0  # the path is joined nearer to its start, and followed more cl
 _FACES = 12  # of a box, tried for one minimum; 1 to 3 are usual
 _TURNS = 4  # of the search for points of a box where a neuron is at its farthest
 _INSIDE = 0.95  # of the way to the boundary at most
-_TURNS = 4  # of the search for points of a box where a neuron is at its farthest
-_FACES = 12  # of a box, tried for one minimum; 1 to 3 are usual
 _ROUNDING = 1e-13  # of the sum of absolute values behind F: gains below this are noise
 
 
@@ -98,11 +90,10 @@ class Part:
         self.width = width[self.index]
         self.q = np.where(lo >= 0, gamma, 0.0)
         self.q[P] = 0.0
-        value, product = beta + self.q @ z, gram @ self.q
-        self.value = float(value)
-        square = float(self.q @ product)
-        self.face = Face(self.gram, self.z, value, square, product[self.index], radius**2)
-        self.q_square, self.box = square, None
+        self.value, product = float(beta + self.q @ z), gram @ self.q
+        self.q_square, q_gram = float(self.q @ product), product[self.index]
+        self.face = Face(self.gram, self.z, self.value, self.q_square, q_gram, radius**2)
+        self.box = None
         if box is not None:
             self.box = Box(box[0][self.index].T.copy(), self.q @ box[0], *box[1:], self.face)
         both = slice(0, self.n + self.p)
@@ -244,7 +235,7 @@ class Bound:
         Each is the point delta of the box with delta = clip(base + W_N^T v / lambda), v = D W_N
         (delta - delta*): Newton's method with the derivative on the face.
         """
-        part, n, box, lam = self.part, self.part.n, self.part.box, self.lam
+        n, box, lam = self.part.n, self.part.box, self.lam
         assert box is not None
         V, pull = box.W[:, :n], self.pull()
         start, D = box.clip(pull), self.root * self.root * lam

@@ -184,9 +184,9 @@ class Region(Ball):
         return self.geometry.U, self.a, self.b
 
     def inward(self, v: Array, gradient: Array) -> Array:
-        """What is left of a gradient at a point, but what points out of its sides (E40)."""
+        """Leave out of a gradient at a point what the sides that hold it take (E40)."""
         held = (v >= self.b) & (gradient < 0) | (v <= -self.a) & (gradient > 0)
-        return np.where(held, 0.0, gradient)
+        return np.where(held, 0.0, gradient)  # (E40)
 
     def nearest(self, rows: Array, scale: float) -> Least:
         """Nearest point with <gradient, c> >= value, for rows (gradient, value)."""

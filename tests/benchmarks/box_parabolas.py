@@ -8,7 +8,8 @@ package's problem without narrowing and without branching. Run as
 
   REFIMPL_DATA=... python tests/benchmarks/box_parabolas.py DIRECTORY [images] [M ...]
 
-with the directory of `wide_networks.py`. `refimpl` has no such parabolas: this is their measure.
+with the directory of `wide_networks.py`. In l2 `refimpl` has the linear multipliers alone, and in
+l_inf no parabolas: this is the measure of what it leaves out.
 """
 
 from __future__ import annotations

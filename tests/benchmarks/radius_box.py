@@ -5,9 +5,10 @@ box. With the names scip and highs among the words, the mixed-integer programs o
 solved too, to a gap of 1e-6 of the square, or 1e-9, and the ratio of the medians over the same
 images is printed. Run as
 
-  REFIMPL_DATA=... python tests/benchmarks/radius_box.py [images] [scip] [highs]
+  REFIMPL_DATA=... python tests/benchmarks/radius_box.py [images] [scip] [highs] [DIRECTORY]
 
-Networks are trained into $REFIMPL_NETWORKS if it names a folder, and kept there.
+Networks are trained into $REFIMPL_NETWORKS if it names a folder, and kept there. With the directory
+of `wide_networks.py` among the words, its networks of ten classes are timed instead, in l2.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import box_programs
 import mnist_networks
 import numpy as np  # the number of threads is read on import
 
-from refimpl import TwoLayerReLU, robust_radius
+from refimpl import TwoLayerReLU, datasets, robust_radius
 
 GOALS = {2: {10: 3, 30: 5, 100: 15}, math.inf: {10: 8, 30: 12, 100: 60}, 1: {30: 40}}
 PEERS: dict[str, tuple[float, Callable[..., tuple[float, float]]]] = {
@@ -91,9 +92,28 @@ def ratio(
           f"wrong by {outside:.0e} of ours at most")  # fmt: skip
 
 
+def digits(folder: Path, images: int) -> None:
+    """Print a line for each network 784-M-10, in l2 in the box."""
+    _, (x, y) = datasets.load_mnist(scale=True)
+    x = x.reshape(len(x), -1)
+    for M in (100, 128, 256):
+        net = TwoLayerReLU.load(folder / f"adam-{M}.npz")
+        right = np.flatnonzero(net.predict(x[: 4 * images], "argmax") == y[: 4 * images])[:images]
+        seconds, lower, upper = times(
+            net, x[right], y[right], decision="argmax", box=(0, 1), time_limit=10
+        )
+        exact = int((upper - lower <= 1e-9 * upper).sum())
+        print(f"784-{M}-10, digits, l2 in [0, 1]: median {statistics.median(seconds):.2f} s, mean "
+              f"{statistics.mean(seconds):.2f} s, {exact} of {images} exact, gap at most "
+              f"{np.max(1 - lower / upper):.0e}", flush=True)  # fmt: skip
+
+
 def main() -> None:
     words = sys.argv[1:]
     images = next((int(word) for word in words if word.isdigit()), 100)
+    if folders := [Path(word) for word in words if Path(word).is_dir()]:
+        digits(folders[0], images)
+        return
     peers = [name for name in PEERS if name in words]
     (x_train, y_train), (x, y) = mnist_networks.parity()
     with tempfile.TemporaryDirectory() as temporary:
