@@ -8,7 +8,8 @@ images is printed. Run as
   REFIMPL_DATA=... python tests/benchmarks/radius_box.py [images] [scip] [highs] [DIRECTORY]
 
 Networks are trained into $REFIMPL_NETWORKS if it names a folder, and kept there. With the directory
-of `wide_networks.py` among the words, its networks of ten classes are timed instead, in l2.
+of `wide_networks.py` among the words, networks of ten classes are timed instead, in l2: its own,
+and a published one of 500 hidden neurons.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import box_programs
 import mnist_networks
 import numpy as np  # the number of threads is read on import
+from radius import published
 
 from refimpl import TwoLayerReLU, datasets, robust_radius
 
@@ -96,8 +98,9 @@ def digits(folder: Path, images: int) -> None:
     """Print a line for each network 784-M-10, in l2 in the box."""
     _, (x, y) = datasets.load_mnist(scale=True)
     x = x.reshape(len(x), -1)
-    for M in (100, 128, 256):
-        net = TwoLayerReLU.load(folder / f"adam-{M}.npz")
+    nets = [TwoLayerReLU.load(folder / f"adam-{M}.npz") for M in (100, 128, 256)]
+    for net in (published(), *nets):
+        M = net.n_hidden
         right = np.flatnonzero(net.predict(x[: 4 * images], "argmax") == y[: 4 * images])[:images]
         seconds, lower, upper = times(
             net, x[right], y[right], decision="argmax", box=(0, 1), time_limit=10
