@@ -25,7 +25,7 @@ from refimpl.radius.state import State
 from refimpl.radius.tree import Node
 
 _ROUNDS = 12
-_PATIENCE = 4  # steps in which no neuron is lost
+_PATIENCE = 8  # steps in which no neuron is lost
 _RISES = 0.1  # relative: a step of F that is worth more of them
 _LOST = 0.9  # of the free neurons: another round where no more are left
 _FEWER = 0.7  # of the free neurons: time for another climb, from narrower intervals

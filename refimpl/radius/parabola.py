@@ -39,6 +39,7 @@ import numpy as np
 from refimpl._arrays import Array, IntArray
 
 _STEPS = 80  # Newton steps at most; 10 to 30 are usual
+_FIRST = 10.0  # of |F|: all of the barrier at first; with less, steps jam where Q has no minimum
 _SHRINK = 0.1  # of the barrier, where its minimiser is followed closely
 _INSIDE = 0.95  # of the way to the boundary at most
 _ROUNDING = 1e-13  # of the sum of absolute values behind F: gains below this are noise
@@ -214,7 +215,7 @@ def climb(part: Part, start: Bound) -> Iterator[Step]:
     for _ in range(_STEPS):
         spread = bound.spread()
         yield _step(bound, spread, most)
-        mu = mu or float(0.1 * abs(bound.value) + 1e-3 * abs(part.value)) / count + part.noise
+        mu = mu or _FIRST * float(abs(bound.value) + 0.01 * abs(part.value)) / count + part.noise
         direction, gain = _newton(bound, mu, spread)
         found = _line_search(bound, mu, direction, gain)
         if found is None:
