@@ -6,7 +6,7 @@ import numpy as np
 
 from refimpl._arrays import IntArray
 from refimpl.pivots import Polished, polish, unclipped
-from refimpl.walks import Pieces, Walks, names, nearest_of_each
+from refimpl.walks import Pieces, Walks, names, nearest_of_each, unseen
 
 _COUNTS = (4, 3, 2)  # pieces of a sample that are polished, round by round
 _BESIDE = 4  # pieces beside a nearest one that are looked at
@@ -30,14 +30,15 @@ def nearest(walks: Walks, pieces: Pieces) -> Polished:
         found = found.take(found.distance < limit[found.pieces.sample])
         found = found.take(nearest_of_each(found.pieces.sample, found.distance))
         pieces = Pieces.join([pieces, _beside(walks, found)])
-        old = best.take(~np.isin(best.pieces.sample, found.pieces.sample))
-        best = Polished.join([old, found])
+        best = Polished.join([best, found])
+        best = best.take(nearest_of_each(best.pieces.sample, best.distance))
     return best
 
 
 def _met(walks: Walks, pieces: Pieces) -> Polished:
     """Return the nearest pieces that are met, as polishing finds them."""
-    met, c = walks.nearest_met(pieces)
+    met = walks.nearest_met(pieces)
+    c = np.zeros((len(met.sample), 0)) if walks.through_gram else walks.step(met)[0]
     weights = (np.arange(walks.beta.shape[1]) == met.row[:, None]).astype(np.float64)
     q = np.einsum("bi,bim->bm", weights, walks.alpha[met.target]) * met.on
     length = np.linalg.norm(q @ walks.U, axis=1)
@@ -48,8 +49,7 @@ def _met(walks: Walks, pieces: Pieces) -> Polished:
 def _chosen(pieces: Pieces, keys: IntArray, seen: IntArray, count: int) -> IntArray:
     """Pieces not seen yet, of each sample those with the least bounds; of a piece, the largest."""
     order = np.argsort(-pieces.bound, kind="stable")
-    order = order[np.unique(keys[order], return_index=True)[1]]
-    order = order[~np.isin(keys[order], seen)]
+    order = order[unseen(seen, keys[order])]
     order = order[np.lexsort((pieces.bound[order], pieces.sample[order]))]
     sample = pieces.sample[order]
     rank = np.arange(len(order)) - np.searchsorted(sample, sample)

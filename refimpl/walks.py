@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,10 +61,21 @@ class Pieces(NamedTuple):
 def names(sample: IntArray, target: IntArray, on: Flags) -> IntArray:
     """Hashes (S,) of pieces."""
     bits = np.packbits(on, axis=1)
-    factors = np.random.default_rng(0).integers(2**63, size=bits.shape[1] + 2)
+    factors = _factors(bits.shape[1] + 2)
     return np.asarray(
         bits.astype(np.int64) @ factors[2:] + sample * factors[0] + target * factors[1]
     )
+
+
+@cache
+def _factors(count: int) -> IntArray:
+    return np.random.default_rng(0).integers(2**63, size=count)
+
+
+def unseen(seen: IntArray, keys: IntArray) -> IntArray:
+    """Index of the first of each key that was not seen yet, in the keys' order."""
+    first = np.unique(np.concatenate((seen, keys)), return_index=True)[1] - len(seen)
+    return np.asarray(first[first >= 0])
 
 
 def nearest_of_each(sample: IntArray, distance: Array) -> IntArray:
@@ -117,7 +129,7 @@ class Walks:
         own = np.arange(len(self.sample))
         found = self.walk(self._starts(own, self._on(own)), steps, limit, np.zeros(0, np.int64))
         near = np.full((len(self.x), len(self.beta)), False)
-        hope = found.bound <= _HOPE * limit[found.sample]
+        hope = found.bound <= _HOPE * self._least(found)[found.sample]
         near[found.sample[hope], found.target[hope]] = True
         aims = np.flatnonzero(near[self.sample, self.target])
         each = max(1, math.ceil(count * len(self.x) / max(len(aims), 1) / 2))
@@ -127,6 +139,12 @@ class Walks:
         index = np.concatenate((beside, around))
         walks, seen = self._starts(index, on), names(found.sample, found.target, found.on)
         return Pieces.join([found, self.walk(walks, steps, limit, seen)])
+
+    def _least(self, pieces: Pieces) -> Array:
+        """Least bounds (n,) of samples' pieces."""
+        least = np.full(len(self.x), math.inf)
+        np.minimum.at(least, pieces.sample, pieces.bound)
+        return least
 
     def _starts(self, index: IntArray, on: Flags) -> Pieces:
         """Pieces of some aims, of which nothing is known."""
@@ -180,13 +198,13 @@ class Walks:
         Where pieces are solved at once, walks end where they are as far as `limit` (n,), which gets
         the nearest points that are met.
         """
-        visited = []
+        visited, far = [], np.full(len(self.x), math.inf)
         for _ in range(steps):
-            keys, first = np.unique(names(walks.sample, walks.target, walks.on), return_index=True)
-            new = ~np.isin(keys, seen)
-            if not new.any():
+            keys = names(walks.sample, walks.target, walks.on)
+            new = unseen(seen, keys)
+            if len(new) == 0:
                 break
-            seen, walks = np.append(seen, keys[new]), walks.take(first[new])
+            seen, walks = np.append(seen, keys[new]), walks.take(new)
             z, bound, row = self._preactivations(walks, limit)
             on = z > 0
             elsewhere = self.used[walks.target] & (on != walks.on) & (z != 0)
@@ -194,7 +212,8 @@ class Walks:
             visited.append(walks._replace(bound=bound, met=met, row=row))
             if self.at_once:  # where pieces are polished that walks have not seen
                 np.minimum.at(limit, walks.sample[met], bound[met])
-            walks = visited[-1]._replace(on=on).take(~met & (bound < limit[walks.sample]))
+                far = _HOPE * self._least(visited[-1])
+            walks = visited[-1]._replace(on=on).take(~met & (bound < limit[walks.sample]) & (bound <= far[walks.sample]))
         return Pieces.join([*visited, walks.take(np.zeros(0, np.int64))])
 
     @np.errstate(all="ignore")  # a piece that overflows, or whose neurons cancel, has no point
@@ -239,11 +258,10 @@ class Walks:
             best[farther], c[farther], row[farther] = distance[farther], point[farther], i
         return c, best, row
 
-    def nearest_met(self, pieces: Pieces) -> tuple[Pieces, Array]:
-        """For samples that have one, the nearest piece that is met, and its point (p,)."""
+    def nearest_met(self, pieces: Pieces) -> Pieces:
+        """For samples that have one, the nearest piece that is met."""
         found = pieces.take(pieces.met)
-        found = found.take(nearest_of_each(found.sample, found.bound))
-        return found, self.step(found)[0]
+        return found.take(nearest_of_each(found.sample, found.bound))
 
     def noise(self, sample: IntArray, target: IntArray, distance: Array) -> Array:
         """Bound the rounding error of constraints (S,I) that far from samples."""
