@@ -143,7 +143,7 @@ def _searches(
         label: targets_of(question.net, label, question.decision) for label in set(y[rest].tolist())
     }
     met = walks.nearest_met(pieces)
-    c = walks.step(met)[0]
+    c = walks.step(met, np.full(len(walks.x), np.inf))[0]
     found = []
     for k in rest.tolist():
         of_it = pieces.take(pieces.sample == k)

@@ -107,8 +107,10 @@ class _State:
         c = np.zeros((len(on), 0 if walks.through_gram else walks.U.shape[1]))
         free: Flags = np.ones(c.shape, np.bool_)
         if walks.space.box is not None:
-            c = walks.step(pieces)[0]
-            free = unclipped((alpha[np.arange(len(on)), pieces.row] * on) @ walks.U, c)
+            g = (alpha[np.arange(len(on)), pieces.row] * on) @ walks.U
+            v = -pieces.t[:, None] * g
+            c = walks.within(sample, v)
+            free = v == c
         z0 = walks.z[sample]
         return cls(
             walks,
@@ -260,7 +262,7 @@ class _State:
         distance = self.lengths()
         met = walks.values(target, self.z) <= -walks.noise(sample, target, distance)
         on = np.where(self.branching | self.kink, self.on, self.z > 0)
-        pieces = self.pieces._replace(on=on, kink=self.kink)
+        pieces = self.pieces._replace(on=on, kink=self.kink, t=self.weights.max(axis=1))
         distance = np.where(met.all(axis=1), distance, np.inf)
         return Polished(pieces, self.c, self.q, self.weights, distance)
 

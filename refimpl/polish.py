@@ -38,12 +38,10 @@ def nearest(walks: Walks, pieces: Pieces) -> Polished:
 def _met(walks: Walks, pieces: Pieces) -> Polished:
     """Return the nearest pieces that are met, as polishing finds them."""
     met = walks.nearest_met(pieces)
-    c = np.zeros((len(met.sample), 0)) if walks.through_gram else walks.step(met)[0]
-    weights = (np.arange(walks.beta.shape[1]) == met.row[:, None]).astype(np.float64)
+    weights = np.where(np.arange(walks.beta.shape[1]) == met.row[:, None], met.t[:, None], 0.0)
     q = np.einsum("bi,bim->bm", weights, walks.alpha[met.target]) * met.on
-    length = np.linalg.norm(q @ walks.U, axis=1)
-    scale = met.bound / np.where(length > 0, length, 1.0)
-    return Polished(met, c, scale[:, None] * q, scale[:, None] * weights, met.bound)
+    c = np.zeros((len(q), 0)) if walks.through_gram else walks.within(met.sample, -q @ walks.U)
+    return Polished(met, c, q, weights, met.bound)
 
 
 def _chosen(pieces: Pieces, keys: IntArray, seen: IntArray, count: int) -> IntArray:

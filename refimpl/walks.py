@@ -25,7 +25,7 @@ from refimpl.decisions import Decision
 from refimpl.network import TwoLayerReLU
 from refimpl.radius.geometry import FLOOR, Flags
 from refimpl.radius.region import Space
-from refimpl.radius.support import nearest_on
+from refimpl.radius.support import nearest_multiple, nearest_on, total
 
 _HOPE = 1.5  # times the nearest point known: how far a target may be that more walks look for
 _SCATTER = (-1.0, 4.0)  # logarithms to base 2 of how far starts are, in first steps
@@ -35,7 +35,8 @@ class Pieces(NamedTuple):
     """Pieces (S,): of which sample and target, neurons on (S,M), bound, and whether it is met.
 
     `met` says that the point of that norm lies in the piece, and so is adversarial; `row` is the
-    constraint that bounds the piece, and `kink` has neurons that are known to be at their kinks.
+    constraint that bounds the piece, in l2 with the multiplier `t`: the point is -t times its
+    gradient, clipped to the box. `kink` has neurons that are known to be at their kinks.
     """
 
     sample: IntArray
@@ -44,6 +45,7 @@ class Pieces(NamedTuple):
     bound: Array
     met: Flags
     row: IntArray
+    t: Array
     kink: Flags
 
     @staticmethod
@@ -150,7 +152,7 @@ class Walks:
         """Pieces of some aims, of which nothing is known."""
         unknown, rows = np.full(len(index), math.nan), np.zeros(len(index), np.int64)
         sample, target = self.sample[index], self.target[index]
-        return Pieces(sample, target, on, unknown, rows > 0, rows, np.zeros_like(on))
+        return Pieces(sample, target, on, unknown, rows > 0, rows, unknown, np.zeros_like(on))
 
     def _on(self, index: IntArray) -> Flags:
         """Neurons on at the samples of some aims."""
@@ -205,11 +207,11 @@ class Walks:
             if len(new) == 0:
                 break
             seen, walks = np.append(seen, keys[new]), walks.take(new)
-            z, bound, row = self._preactivations(walks, limit)
+            z, bound, row, t = self._preactivations(walks, limit)
             on = z > 0
             elsewhere = self.used[walks.target] & (on != walks.on) & (z != 0)
             met = np.isfinite(bound) & ~elsewhere.any(axis=1)
-            visited.append(walks._replace(bound=bound, met=met, row=row))
+            visited.append(walks._replace(bound=bound, met=met, row=row, t=t))
             if self.at_once:  # where pieces are polished that walks have not seen
                 np.minimum.at(limit, walks.sample[met], bound[met])
                 far = _HOPE * self._least(visited[-1])
@@ -217,23 +219,23 @@ class Walks:
         return Pieces.join([*visited, walks.take(np.zeros(0, np.int64))])
 
     @np.errstate(all="ignore")  # a piece that overflows, or whose neurons cancel, has no point
-    def _preactivations(self, pieces: Pieces, limit: Array) -> tuple[Array, Array, IntArray]:
+    def _preactivations(self, pieces: Pieces, limit: Array) -> tuple[Array, Array, IntArray, Array]:
         """Preactivations (S,M) of what `step` finds, and the rest of it."""
         z = self.z[pieces.sample]
         if not self.through_gram:
-            c, bound, row = self.step(pieces, limit)
-            return z + c @ self.U.T, bound, row
+            c, bound, row, t = self.step(pieces, limit)
+            return z + c @ self.U.T, bound, row, t
         best, ends = np.full(len(z), -math.inf), np.zeros_like(z)
-        rows = np.zeros(len(z), np.int64)
+        rows, t = np.zeros(len(z), np.int64), np.zeros(len(z))
         for i, q, level in self._planes(pieces, z):
             across = q @ self.space.geometry.gram
             square = np.einsum("ij,ij->i", q, across)
             step = np.where(level > 0, level / np.where(square > 0, square, 0.0), 0.0)
             distance = step * np.sqrt(square)
             farther = distance > best
-            best[farther], rows[farther] = distance[farther], i
+            best[farther], rows[farther], t[farther] = distance[farther], i, step[farther]
             ends[farther] = (z - step[:, None] * across)[farther]
-        return ends, best, rows
+        return ends, best, rows, t
 
     def _planes(self, pieces: Pieces, z: Array) -> Iterator[tuple[int, Array, Array]]:
         """Affine functions of pieces' constraints: index, q (S,M), and value at the sample (S,)."""
@@ -243,20 +245,21 @@ class Walks:
             yield i, q, np.maximum(level, 0.0)
 
     @np.errstate(all="ignore")
-    def step(self, pieces: Pieces, limit: Array | None = None) -> tuple[Array, Array, IntArray]:
+    def step(self, pieces: Pieces, limit: Array) -> tuple[Array, Array, IntArray, Array]:
         """Nearest points (S,p) of the zeros of pieces' affine functions, and their distances.
 
-        Of several constraints the farthest, whose index is the last result, counts. inf: there are
-        no zeros in the box. In l2, those that are beyond `limit` (n,) are not looked for.
+        Of several constraints the farthest counts, whose index and multiplier are the last results.
+        inf: there are no zeros in the box. In l2, those beyond `limit` (n,) are not looked for.
         """
         z = self.z[pieces.sample]
         best, c = np.full(len(z), -math.inf), np.zeros((len(z), self.U.shape[1]))
-        row = np.zeros(len(z), np.int64)
+        row, t = np.zeros(len(z), np.int64), np.zeros(len(z))
         for i, q, level in self._planes(pieces, z):
-            point, distance = self._nearest(pieces.sample, q @ self.U, level, limit)
+            point, distance, step = self._nearest(pieces.sample, q @ self.U, level, limit)
             farther = distance > best
-            best[farther], c[farther], row[farther] = distance[farther], point[farther], i
-        return c, best, row
+            best[farther], row[farther], t[farther] = distance[farther], i, step[farther]
+            c[farther] = point[farther]
+        return c, best, row, t
 
     def nearest_met(self, pieces: Pieces) -> Pieces:
         """For samples that have one, the nearest piece that is met."""
@@ -276,23 +279,26 @@ class Walks:
         return np.einsum("bim,bm->bi", self.alpha[target], relu) + self.beta[target]
 
     def _nearest(
-        self, sample: IntArray, g: Array, level: Array, limit: Array | None
-    ) -> tuple[Array, Array]:
-        """Nearest c (S,p) with level + <g, c> <= 0, and its length."""
+        self, sample: IntArray, g: Array, level: Array, limit: Array
+    ) -> tuple[Array, Array, Array]:
+        """Nearest c (S,p) with level + <g, c> <= 0, its length, and in l2 its multiplier."""
         if self.space.norm != 2:
-            return self._nearest_in_box(sample, g, level)
+            size, distance = nearest_on(self.space.norm, level, np.abs(g), self._caps(sample, g))
+            return -np.copysign(size, g), distance, distance
         square = np.einsum("ij,ij->i", g, g)
-        step = np.where(level > 0, level / square, 0.0)
-        distance = step * np.sqrt(square)
+        t = np.where(level > 0, level / square, 0.0)
+        distance = t * np.sqrt(square)
         if self.space.box is None:
-            return -step[:, None] * g, distance
-        near = np.full(len(g), True) if limit is None else distance < limit[sample]
-        c = np.zeros_like(g)
-        c[near], distance[near] = self._nearest_in_box(sample[near], g[near], level[near])
-        return c, distance
+            return -t[:, None] * g, distance, t
+        near = distance < limit[sample]
+        size, cap, level = np.abs(g[near]), self._caps(sample[near], g[near]), level[near]
+        t[near] = nearest_multiple(2, level, size, cap)
+        c = self.within(sample, -t[:, None] * g)
+        length = np.sqrt(np.einsum("ij,ij->i", c[near], c[near]))
+        distance[near] = np.where(level > total(size, cap), math.inf, length)
+        return c, distance, t
 
-    def _nearest_in_box(self, sample: IntArray, g: Array, level: Array) -> tuple[Array, Array]:
+    def _caps(self, sample: IntArray, g: Array) -> Array:
+        """How far the box lets coordinates go against g (S,d)."""
         lo, hi = self.space.box or (-math.inf, math.inf)
-        cap = np.where(g > 0, self.x[sample] - lo, hi - self.x[sample])
-        size, distance = nearest_on(self.space.norm, level, np.abs(g), cap)
-        return -np.copysign(size, g), distance
+        return np.where(g > 0, self.x[sample] - lo, hi - self.x[sample])

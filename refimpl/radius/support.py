@@ -193,13 +193,18 @@ def nearest_on(norm: float, level: Array, size: Array, cap: Array) -> tuple[Arra
 
     But for rounding; the norm is inf where the box has none, and delta is all of it then.
     """
-    size = np.where(cap > 0, size, 0.0)
     with np.errstate(all="ignore"):
         if norm == 1:
             delta = fill(size, cap, level, size)[0]
         else:
-            inside: Flags = np.ones(size.shape[1], np.bool_)
-            t = reach(norm, Pull(size, cap, np.zeros(len(size)), inside), level, 0.0)[:, None]
+            t = nearest_multiple(norm, level, size, cap)[:, None]
             delta = np.where(size > 0, np.minimum(size * t if norm == 2 else t, cap), 0.0)
     far = level > total(size, cap)
     return delta, np.where(far, math.inf, np.linalg.norm(delta, norm, axis=1))
+
+
+def nearest_multiple(norm: float, level: Array, size: Array, cap: Array) -> Array:
+    """Least t (B,) where delta_j = min(|v_j| t, cap_j), or min(t, cap_j) for p = inf, is as far."""
+    inside: Flags = np.ones(size.shape[1], np.bool_)
+    pull = Pull(np.where(cap > 0, size, 0.0), cap, np.zeros(len(size)), inside)
+    return reach(norm, pull, level, 0.0)
