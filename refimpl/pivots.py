@@ -31,8 +31,8 @@ from refimpl._arrays import Array, IntArray
 from refimpl.radius.geometry import Flags
 from refimpl.walks import Pieces, Walks
 
-_PIVOTS = 6  # of a piece
-_BLOCKS = 3  # of these before one neuron changes alone
+_PIVOTS = 5  # of a piece
+_BLOCKS = 2  # of these before one neuron changes alone
 _FEW = 12  # pieces that cost as much as one
 _RIDGE = 2.0**-44  # of the diagonal: parallel neurons share a multiplier
 _ZERO = 2.0**-36  # relative: multipliers, preactivations and clips this near to 0 are 0
@@ -111,12 +111,12 @@ class _State:
             v = -pieces.t[:, None] * g
             c = walks.within(sample, v)
             free = v == c
-        z0 = walks.z[sample]
+        z0, own = walks.z[sample], walks.used[target] & ~branching
         return cls(
             walks,
             pieces,
-            on=on,
-            kink=pieces.kink,
+            on=on ^ (pieces.kink & branching),
+            kink=pieces.kink & own,
             tight=np.arange(beta.shape[1]) == pieces.row[:, None],
             free=free,
             c=c,
@@ -124,7 +124,7 @@ class _State:
             alpha=alpha,
             beta=beta,
             branching=branching,
-            own=walks.used[target] & ~branching,
+            own=own,
             fewest=np.full(len(on), on.shape[1] + 1),
             z=z0,
             weights=np.zeros_like(beta),

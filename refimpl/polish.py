@@ -16,8 +16,9 @@ _CLOSE = 1e-9  # relative: a point nearer by less is not looked for
 def nearest(walks: Walks, pieces: Pieces) -> Polished:
     """Find the nearest adversarial points of samples that have one: in pieces, and beside these."""
     best, seen = _met(walks, pieces), np.zeros(0, np.int64)
-    pieces = Pieces.join([pieces, _beside(walks, best)])
+    fresh = best
     for count in _COUNTS:
+        pieces = Pieces.join([pieces, _beside(walks, fresh)])
         limit = np.full(len(walks.x), np.inf)
         limit[best.pieces.sample] = best.distance * (1 - _CLOSE)
         pieces = pieces.take(pieces.bound < limit[pieces.sample])
@@ -28,9 +29,8 @@ def nearest(walks: Walks, pieces: Pieces) -> Polished:
         seen = np.append(seen, keys[chosen])
         found = polish(walks, pieces.take(chosen), limit)
         found = found.take(found.distance < limit[found.pieces.sample])
-        found = found.take(nearest_of_each(found.pieces.sample, found.distance))
-        pieces = Pieces.join([pieces, _beside(walks, found)])
-        best = Polished.join([best, found])
+        fresh = found.take(nearest_of_each(found.pieces.sample, found.distance))
+        best = Polished.join([best, fresh])
         best = best.take(nearest_of_each(best.pieces.sample, best.distance))
     return best
 

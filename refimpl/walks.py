@@ -36,7 +36,8 @@ class Pieces(NamedTuple):
 
     `met` says that the point of that norm lies in the piece, and so is adversarial; `row` is the
     constraint that bounds the piece, in l2 with the multiplier `t`: the point is -t times its
-    gradient, clipped to the box. `kink` has neurons that are known to be at their kinks.
+    gradient, clipped to the box. `kink` has neurons that are at their kinks, or that the way to the
+    point crosses.
     """
 
     sample: IntArray
@@ -211,7 +212,7 @@ class Walks:
             on = z > 0
             elsewhere = self.used[walks.target] & (on != walks.on) & (z != 0)
             met = np.isfinite(bound) & ~elsewhere.any(axis=1)
-            visited.append(walks._replace(bound=bound, met=met, row=row, t=t))
+            visited.append(Pieces(*walks[:3], bound, met, row, t, elsewhere))
             if self.at_once:  # where pieces are polished that walks have not seen
                 np.minimum.at(limit, walks.sample[met], bound[met])
                 far = _HOPE * self._least(visited[-1])
