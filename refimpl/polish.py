@@ -8,7 +8,7 @@ from refimpl._arrays import IntArray
 from refimpl.pivots import Polished, polish, unclipped
 from refimpl.walks import Pieces, Walks, names, nearest_of_each, unseen
 
-_COUNTS = (4, 3, 2)  # pieces of a sample that are polished, round by round
+_COUNTS = (4, 3, 2, 2, 2)  # pieces of a sample that are polished, round by round
 _BESIDE = 4  # pieces beside a nearest one that are looked at
 _CLOSE = 1e-9  # relative: a point nearer by less is not looked for
 
@@ -22,7 +22,10 @@ def nearest(walks: Walks, pieces: Pieces) -> Polished:
         limit = np.full(len(walks.x), np.inf)
         limit[best.pieces.sample] = best.distance * (1 - _CLOSE)
         pieces = pieces.take(pieces.bound < limit[pieces.sample])
-        keys = names(pieces.sample, pieces.target, pieces.on & walks.branching[pieces.target])
+        # A piece is known by its branching neurons, or by all where pivots from there lead nowhere.
+        by_all = np.isinf(limit[pieces.sample]) & (len(seen) > 0)
+        on = pieces.on & (walks.branching[pieces.target] | by_all[:, None])
+        keys = names(pieces.sample, pieces.target, on)
         chosen = _chosen(pieces, keys, seen, count)
         if len(chosen) == 0:
             break

@@ -216,7 +216,11 @@ class Walks:
             if self.at_once:  # where pieces are polished that walks have not seen
                 np.minimum.at(limit, walks.sample[met], bound[met])
                 far = _HOPE * self._least(visited[-1])
-            walks = visited[-1]._replace(on=on).take(~met & (bound < limit[walks.sample]) & (bound <= far[walks.sample]))
+            walks = (
+                visited[-1]
+                ._replace(on=on)
+                .take(~met & (bound < limit[walks.sample]) & (bound <= far[walks.sample]))
+            )
         return Pieces.join([*visited, walks.take(np.zeros(0, np.int64))])
 
     @np.errstate(all="ignore")  # a piece that overflows, or whose neurons cancel, has no point
