@@ -99,6 +99,7 @@ class Walks:
         self, space: Space, net: TwoLayerReLU, decision: Decision, x: Array, y: IntArray, z: Array
     ) -> None:
         self.space, self.x, self.z = space, x, z
+        self.sides = space.box and (space.box[0] - x, space.box[1] - x)
         labels, of_sample = np.unique(y, return_inverse=True)
         matrices = [decisions.targets(label, decision, net.n_outputs) for label in labels.tolist()]
         most = max(D.shape[1] for D in matrices)
@@ -190,10 +191,10 @@ class Walks:
 
     def within(self, sample: IntArray, c: Array) -> Array:
         """Clip perturbations to the box."""
-        if self.space.box is None:
+        if self.sides is None:
             return c
-        lo, hi = self.space.box
-        return np.clip(c, lo - self.x[sample], hi - self.x[sample])
+        lo, hi = self.sides
+        return np.asarray(np.minimum(np.maximum(c, lo[sample]), hi[sample]))
 
     def walk(self, walks: Pieces, steps: int, limit: Array, seen: IntArray) -> Pieces:
         """Go from piece to piece, to none twice nor to those `seen`: all pieces that are visited.
@@ -305,5 +306,7 @@ class Walks:
 
     def _caps(self, sample: IntArray, g: Array) -> Array:
         """How far the box lets coordinates go against g (S,d)."""
-        lo, hi = self.space.box or (-math.inf, math.inf)
-        return np.where(g > 0, self.x[sample] - lo, hi - self.x[sample])
+        if self.sides is None:
+            return np.full(g.shape, math.inf)
+        lo, hi = self.sides
+        return np.where(g > 0, -lo[sample], hi[sample])
