@@ -66,14 +66,6 @@ class Polished(NamedTuple):
         return Polished(self.pieces.take(index), *fields)
 
 
-def unclipped(g: Array, c: Array) -> Flags:
-    """Coordinates of c (B,p) that are -t g, where a box clips others."""
-    size = np.abs(g)
-    t = np.divide(np.abs(c), size, where=size > 0, out=np.zeros_like(c)).max(axis=1)
-    free: Flags = np.abs(c) >= t[:, None] * size * (1 - _ZERO)
-    return free
-
-
 @dataclass
 class _State:
     """What is held of each piece (B,): kinks, neurons on, tight constraints, free coordinates."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from refimpl._arrays import IntArray
-from refimpl.pivots import Polished, polish, unclipped
+from refimpl.pivots import Polished, polish
 from refimpl.walks import Pieces, Walks, names, nearest_of_each, unseen
 
 _COUNTS = (4, 3, 2, 2, 2)  # pieces of a sample that are polished, round by round
@@ -60,18 +60,19 @@ def _chosen(pieces: Pieces, keys: IntArray, seen: IntArray, count: int) -> IntAr
 @np.errstate(all="ignore")  # no zeros, where neurons cancel
 def _beside(walks: Walks, found: Polished) -> Pieces:
     """Pieces one branching neuron away, with about the bounds that the multipliers prove."""
-    pieces, c, q, weights, _ = found
+    pieces, _, q, weights, _ = found
     z, U, on = walks.z[pieces.sample], walks.U, pieces.on
     gamma = np.einsum("bi,bim->bm", weights, walks.alpha[pieces.target])
     step = np.where(on, -gamma, gamma)
-    held, squares = np.zeros((len(c), 1)), walks.space.geometry.squares
+    held, squares = np.zeros((len(q), 1)), walks.space.geometry.squares
     if walks.through_gram:
         across = q @ walks.space.geometry.gram
         square = np.einsum("bm,bm->b", q, across)[:, None]
     else:
         g = q @ U
         if walks.space.box is not None:  # what is at a side stays there
-            free = unclipped(g, c)
+            c = walks.within(pieces.sample, -g)
+            free = c == -g
             side = np.where(free, 0.0, c)
             z, held = z + side @ U.T, np.square(side).sum(axis=1)[:, None]
             g, squares = g * free, free.astype(np.float64) @ np.square(U).T
@@ -82,7 +83,7 @@ def _beside(walks: Walks, found: Polished) -> Pieces:
     bound = np.sqrt(held + np.square(level) / square)
     bound[~(gamma < 0) | np.isnan(bound)] = np.inf
     order = np.argsort(bound, axis=1)[:, :_BESIDE]
-    row, neuron = np.repeat(np.arange(len(c)), order.shape[1]), order.ravel()
+    row, neuron = np.repeat(np.arange(len(q)), order.shape[1]), order.ravel()
     on = on[row]
     on[np.arange(len(row)), neuron] ^= True
     return pieces.take(row)._replace(on=on, bound=bound[row, neuron])
