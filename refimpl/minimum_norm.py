@@ -142,7 +142,8 @@ def _searches(
     targets = {
         label: targets_of(question.net, label, question.decision) for label in set(y[rest].tolist())
     }
-    met, c = walks.nearest_met(pieces)
+    met = walks.nearest_met(pieces)
+    c = walks.step(met, np.full(len(walks.x), np.inf))[0]
     found = []
     for k in rest.tolist():
         of_it = pieces.take(pieces.sample == k)
