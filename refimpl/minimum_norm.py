@@ -215,7 +215,8 @@ def _pushed(
                 for k in np.flatnonzero(hit).tolist():
                     key = ends[k].tobytes(), int(y[rows[k]])  # of many samples, a corner
                     if key not in known:
-                        known[key] = ties.is_beside(question, ends[k], key[1])
+                        alone = 0 in question.evaluated(ends[k : k + 1], key[1])
+                        known[key] = alone and ties.is_beside(question, ends[k], key[1])
                     hit[k] = known[key]
             x_adv[rows[hit]], left[rows[hit]] = ends[hit], False
     return x_adv, left
