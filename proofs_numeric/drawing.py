@@ -106,7 +106,36 @@ def _scaling(numbers: Mapping[str, Any]) -> Any:
     return figure
 
 
+def _adversarial_training(numbers: Mapping[str, Any]) -> Any:
+    figure = new_figure(9.6, 4.2)
+    axes = figure.subplots(1, 2)
+    said = ("features that a neuron averages, median", r"median exact radius over $\sqrt{d/k}$")
+    for ax, name, text in zip(axes, ("features", "radius"), said, strict=True):
+        for attack, (colour, marker, label) in _ATTACKS.items():
+            cases = [case.split(", ") for case in numbers]
+            shares = sorted(float(share) for kind, share in cases if kind == attack)
+            values = [numbers[f"{attack}, {share:g}"][name] for share in shares]
+            ax.plot(shares, values, marker=marker, color=colour, label=label)
+        ax.axvline(1.0, color=BLACK, linestyle=":", linewidth=1.0)
+        ax.set_xlabel(r"budget of training over $\sqrt{d/k}$")
+        ax.set_ylabel(text)
+        ax.set_ylim(bottom=-0.05 * ax.get_ylim()[1])
+        ax.grid(alpha=0.25)
+    axes[0].legend(frameon=False)
+    figure.suptitle(
+        r"Training on attacked samples takes averages apart, up to the budget $\sqrt{d/k}$",
+        fontsize=11,
+    )
+    return figure
+
+
+_ATTACKS = {
+    "pgd": (BLUE, "o", "moved by PGD"),
+    "closed_form": (ORANGE, "s", "by the closed form"),
+    "exact": (GREEN, "^", "to the nearest point"),
+}
 _FIGURES: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+    "adversarial-training": _adversarial_training,
     "balance": _balance,
     "readout": _readout,
     "scaling": _scaling,

@@ -170,6 +170,26 @@ def instance(name: str, value: Any, kind: type) -> None:
         fail(name, f"a {kind.__name__}", type(value).__name__)
 
 
+def per_row(name: str, value: Any, n: int, row: tuple[int, ...] = ()) -> Array:
+    """Array of shape (n, *row), from a value of shape `row` for all rows or one for each."""
+    each = dimensions(value) > len(row)
+    return np.broadcast_to(real_array(name, value, (n, *row) if each else row), (n, *row))
+
+
+def dimensions(value: Any) -> int:
+    """Count the dimensions; those of a ragged list, which `real_array` refuses by name, are -1."""
+    try:
+        return np.ndim(value)
+    except ValueError:
+        return -1
+
+
+def representable(name: str, of: str, array: Array) -> None:
+    """Refuse an argument of which something overflows."""
+    if not _all_finite(array):
+        fail(name, f"values of which float64 holds {of}", "an overflow")
+
+
 def check_norm(norm: Any) -> float:
     """Return the p of an l_p norm, 1.0, 2.0 or inf, as `numpy.linalg.norm` takes it."""
     known = isinstance(norm, (int, float, np.integer, np.floating)) and not isinstance(norm, bool)

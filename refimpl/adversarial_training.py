@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from refimpl import _validation as check
 from refimpl._arrays import Array, IntArray
-from refimpl.attacks import budgets, closed_form_attack
+from refimpl.attacks import budgets, closed_form_attack, row_norms
 from refimpl.decisions import Decision
 from refimpl.gradients import check_targets
 from refimpl.network import TwoLayerReLU
@@ -118,6 +118,7 @@ def adversarial_training(
     >>> path.shift.round(9).tolist()  # 1.5 = 1 + 2 * 2 - 3.5
     [[-3.5]]
     """
+    check.instance("net", net, TwoLayerReLU)
     x = check.real_array("x", x, ("n", net.dim))
     y = check_targets(targets, len(x), net.n_outputs)
     epsilon = budgets(epsilon, len(x))
@@ -211,6 +212,6 @@ def _nearest(
     """x + min(1, epsilon / ||delta||) delta; delta is NaN where no adversarial point is known."""
     nearest = robust_radius(net, x, y, **options)
     delta = np.nan_to_num(nearest.perturbation)
-    norm = np.linalg.norm(delta, axis=1)
+    norm = row_norms(delta)
     share = np.divide(epsilon, norm, out=np.ones_like(norm), where=norm > epsilon)
     return x + share[:, None] * delta

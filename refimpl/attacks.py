@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 import numpy as np
 from numpy.typing import ArrayLike
 
 from refimpl import _validation as check
-from refimpl._arrays import Array
+from refimpl._arrays import Array, IntArray
 from refimpl.distribution import ClusterDistribution
 from refimpl.gradients import input_gradient
 from refimpl.network import TwoLayerReLU
@@ -86,7 +84,9 @@ def closed_form_direction(y: ArrayLike, features: ArrayLike, labels: ArrayLike) 
     """
     y = check.signs("y", y, "n")
     dist = ClusterDistribution(features, labels)
-    v = dist.labels @ dist.features
+    with np.errstate(over="ignore", invalid="ignore"):
+        v = dist.labels @ dist.features
+    check.representable("features", "sums", v)
     if not v.any():
         check.fail("features", "sums over the two classes that differ", "v+ - v- = 0")
     return -y[:, None] * unit_rows(v[None])  # (E26)
@@ -125,11 +125,13 @@ def linear_region_attack(net: TwoLayerReLU, x: ArrayLike, y: ArrayLike) -> Array
     >>> linear_region_attack(net, [[6, 8], [1, 1]], [1, 1]).tolist()
     [[3.0, 4.0], [1.0, 1.0]]
     """
+    check.instance("net", net, TwoLayerReLU)
     if net.n_outputs != 1:
         check.fail("net", "K = 1 output", f"K = {net.n_outputs}")
     x = check.real_array("x", x, ("n", net.dim))
     y = check.signs("y", y, len(x))
     f, gradient = net.outputs(x)[:, 0], input_gradient(net, x, [1.0])
+    check.representable("x", "outputs", f)
     correct = y * f > 0
     stuck = correct & ~gradient.any(axis=1)
     if stuck.any():
@@ -144,18 +146,10 @@ def linear_region_attack(net: TwoLayerReLU, x: ArrayLike, y: ArrayLike) -> Array
 
 def budgets(epsilon: ArrayLike, n: int) -> Array:
     """Budgets (n,), each at least 0, from one for all samples or one for each."""
-    result = per_row("epsilon", epsilon, n)
+    result = check.per_row("epsilon", epsilon, n)
     if result.min() < 0:
         check.fail("epsilon", "numbers of at least 0", result.min())
     return result
-
-
-def per_row(name: str, value: ArrayLike, n: int, row: tuple[int, ...] = ()) -> Array:
-    """Array of shape (n, *row), from a value of shape `row` for all rows or one for each."""
-    each = True
-    with suppress(ValueError):  # a ragged list, which real_array refuses by name
-        each = np.ndim(value) > len(row)
-    return np.broadcast_to(check.real_array(name, value, (n, *row) if each else row), (n, *row))
 
 
 def unit_rows(vectors: Array, norm: float = 2) -> Array:
@@ -164,8 +158,25 @@ def unit_rows(vectors: Array, norm: float = 2) -> Array:
     >>> unit_rows(np.array([[3e-200, 4e-200], [0.0, 0.0]])).tolist()
     [[0.6, 0.8], [0.0, 0.0]]
     """
-    # A power of two brings the largest entry near 1, so that no square overflows or vanishes.
-    exponents = np.frexp(np.abs(vectors).max(axis=1, keepdims=True))[1]
-    scaled = np.ldexp(vectors, -exponents)
+    scaled, _ = scaled_rows(vectors)
     norms = np.linalg.norm(scaled, ord=norm, axis=1, keepdims=True)
     return np.divide(scaled, norms, out=np.zeros_like(scaled), where=norms > 0)
+
+
+def row_norms(vectors: Array, norm: float = 2) -> Array:
+    """Norms (n,) of rows.
+
+    >>> row_norms(np.array([[3e-200, 4e-200], [0.0, 0.0]])).tolist()
+    [5e-200, 0.0]
+    """
+    scaled, exponents = scaled_rows(vectors)
+    return np.ldexp(np.linalg.norm(scaled, ord=norm, axis=1), exponents[:, 0])
+
+
+def scaled_rows(vectors: Array) -> tuple[Array, IntArray]:
+    """Rows over powers of two that bring their largest entries near 1, and the exponents (n,1).
+
+    So no square of them overflows or vanishes.
+    """
+    exponents = np.frexp(np.abs(vectors).max(axis=1, keepdims=True))[1]
+    return np.ldexp(vectors, -exponents), exponents

@@ -95,8 +95,11 @@ def predict(outputs: Array, decision: Decision) -> IntArray:
     (array([0]), array([0]))
     """
     if decision == "argmax":
+        check.representable("x", "outputs", outputs)
         return np.argmax(outputs, axis=1)
-    return np.sign(_score(outputs, decision)).astype(np.int64)
+    score = _score(outputs, decision)
+    check.representable("x", "outputs and their group sums", score)
+    return np.sign(score).astype(np.int64)
 
 
 def margin(outputs: Array, y: IntArray, decision: Decision) -> Array:

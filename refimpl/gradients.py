@@ -59,10 +59,12 @@ def loss_and_gradients(
     >>> np.allclose(grad.W, [[-2 * p * 0.5, -2 * p * 3.0]]), np.allclose(grad.b, -2 * p)
     (True, True)
     """
+    check.instance("net", net, TwoLayerReLU)
     x = check.real_array("x", x, ("n", net.dim))
     y = check_targets(targets, len(x), net.n_outputs)
     z = net.preactivations(x)
     loss, hidden = hidden_gradient(net, z, y)
+    check.representable("x", "the loss", np.array(loss))
     bias = None if net.b is None else hidden.sum(axis=0)
     return loss, Gradients(hidden.T @ x, bias)  # (E11)
 
@@ -101,9 +103,9 @@ def input_gradient(net: TwoLayerReLU, x: ArrayLike, cotangent: ArrayLike) -> Arr
     >>> input_gradient(net, [[1.0, 1.0]], [1.0]).tolist()
     [[5.0, 10.0]]
     """
+    check.instance("net", net, TwoLayerReLU)
     x = check.real_array("x", x, ("n", net.dim))
-    shape = (net.n_outputs,) if np.ndim(cotangent) == 1 else (len(x), net.n_outputs)
-    v = check.real_array("cotangent", cotangent, shape)
+    v = check.per_row("cotangent", cotangent, len(x), (net.n_outputs,))
     return (relu_derivative(net.preactivations(x)) * (v @ net.A)) @ net.W  # (E12)
 
 

@@ -142,7 +142,8 @@ def _searches(
     targets = {
         label: targets_of(question.net, label, question.decision) for label in set(y[rest].tolist())
     }
-    met, c = walks.nearest_met(pieces)
+    met = walks.nearest_met(pieces)
+    c = walks.step(met, np.full(len(walks.x), np.inf))[0]
     found = []
     for k in rest.tolist():
         of_it = pieces.take(pieces.sample == k)
@@ -214,7 +215,8 @@ def _pushed(
                 for k in np.flatnonzero(hit).tolist():
                     key = ends[k].tobytes(), int(y[rows[k]])  # of many samples, a corner
                     if key not in known:
-                        known[key] = ties.is_beside(question, ends[k], key[1])
+                        alone = 0 in question.evaluated(ends[k : k + 1], key[1])
+                        known[key] = alone and ties.is_beside(question, ends[k], key[1])
                     hit[k] = known[key]
             x_adv[rows[hit]], left[rows[hit]] = ends[hit], False
     return x_adv, left

@@ -226,9 +226,8 @@ class TwoLayerReLU:
         >>> TwoLayerReLU([[1.0]], None, [[1.0]]).predict([[2.0], [-1.0]], "sign").tolist()
         [1, 0]
         """
-        return decisions.predict(
-            self.outputs(x), decisions.check_decision(decision, self.n_outputs)
-        )
+        decision = decisions.check_decision(decision, self.n_outputs)
+        return decisions.predict(self.outputs(x), decision)
 
     def group_sum(self, labels: ArrayLike) -> TwoLayerReLU:
         """Scalar network sum_j labels_j F_j: A' = labels^T A, c' = labels^T c.
@@ -239,7 +238,10 @@ class TwoLayerReLU:
             Both groups have a class.
         """
         rows = _group_row(labels, self.n_outputs)
-        return TwoLayerReLU(self.W, self.b, rows @ self.A, rows @ self.c)
+        with np.errstate(over="ignore", invalid="ignore"):
+            A, c = rows @ self.A, rows @ self.c
+        check.representable("labels", "the group sums of A and c", np.append(A, c))
+        return TwoLayerReLU(self.W, self.b, A, c)
 
     def fold_input(
         self, mean: Any, std: Any, *, shape: tuple[int, ...] | None = None
@@ -272,8 +274,12 @@ class TwoLayerReLU:
         mean, std = (_each_input(n, v, self.dim, size) for n, v in (("mean", mean), ("std", std)))
         if not (std > 0).all():
             check.fail("std", "positive numbers", std.min())
-        W = self.W / std
-        return TwoLayerReLU(W, self.bias - W @ mean, self.A, self.c)
+        with np.errstate(over="ignore", invalid="ignore"):
+            W = self.W / std
+            bias = self.bias - W @ mean
+        check.representable("std", "W / std", W)
+        check.representable("mean", "b - W' mean", bias)
+        return TwoLayerReLU(W, bias, self.A, self.c)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write W, b (if any), A, c and format_version as .npz to exactly `path`.
@@ -324,10 +330,10 @@ def _channel_size(shape: Any, dim: int) -> int:
 
 def _each_input(name: str, value: Any, dim: int, channel_size: int) -> Array:
     """Value of every input, from one number, one for each channel, or one for each input."""
-    if np.ndim(value) == 0:
+    if check.dimensions(value) == 0:
         return np.full(dim, check.real(name, value))
     channels = dim // channel_size
-    if np.shape(value) == (dim,):
+    if check.dimensions(value) == 1 and len(value) == dim:
         channels, channel_size = dim, 1
     return np.repeat(check.real_array(name, value, (channels,)), channel_size)
 

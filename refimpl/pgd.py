@@ -104,6 +104,7 @@ def pgd_attack(
     >>> net.predict(x_adv, "sign").tolist()
     [-1]
     """
+    check.instance("net", net, TwoLayerReLU)
     x = check.real_array("x", x, ("n", net.dim))
     decision = decisions.check_decision(decision, net.n_outputs)
     y = decisions.check_labels(y, len(x), decision, net.n_outputs)

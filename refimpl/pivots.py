@@ -31,8 +31,8 @@ from refimpl._arrays import Array, IntArray
 from refimpl.radius.geometry import Flags
 from refimpl.walks import Pieces, Walks
 
-_PIVOTS = 6  # of a piece
-_BLOCKS = 3  # of these before one neuron changes alone
+_PIVOTS = 5  # of a piece
+_BLOCKS = 2  # of these before one neuron changes alone
 _FEW = 12  # pieces that cost as much as one
 _RIDGE = 2.0**-44  # of the diagonal: parallel neurons share a multiplier
 _ZERO = 2.0**-36  # relative: multipliers, preactivations and clips this near to 0 are 0
@@ -43,7 +43,8 @@ class Polished(NamedTuple):
     """Nearest points c (B,p) of pieces, and their multipliers.
 
     `weights` (B,I) are those of the constraints, q (B,M) what they and the kinks' make of neurons:
-    c = -q W without a box. `distance` is inf where no adversarial point was found.
+    the perturbation is -q W without a box. There c is empty where inner products of weights are all
+    that is needed. `distance` is inf where no adversarial point was found.
     """
 
     pieces: Pieces
@@ -63,14 +64,6 @@ class Polished(NamedTuple):
         """Return some of them."""
         fields: list[Any] = [array[index] for array in self[1:]]
         return Polished(self.pieces.take(index), *fields)
-
-
-def unclipped(g: Array, c: Array) -> Flags:
-    """Coordinates of c (B,p) that are -t g, where a box clips others."""
-    size = np.abs(g)
-    t = np.divide(np.abs(c), size, where=size > 0, out=np.zeros_like(c)).max(axis=1)
-    free: Flags = np.abs(c) >= t[:, None] * size * (1 - _ZERO)
-    return free
 
 
 @dataclass
@@ -95,6 +88,7 @@ class _State:
     q: Array
     limit: Array
     zero: Array
+    across: Array
 
     @classmethod
     def of(cls, walks: Walks, pieces: Pieces, limit: Array) -> _State:
@@ -102,17 +96,19 @@ class _State:
         sample, target, on = pieces.sample, pieces.target, pieces.on
         alpha, branching = walks.alpha[target], walks.branching[target]
         beta = walks.beta[target] + _SHIFT * walks.noise(sample, target, pieces.bound)
-        c = np.zeros((len(on), walks.U.shape[1]))
+        c = np.zeros((len(on), 0 if walks.through_gram else walks.U.shape[1]))
         free: Flags = np.ones(c.shape, np.bool_)
         if walks.space.box is not None:
-            c = walks.step(pieces)[0]
-            free = unclipped((alpha[np.arange(len(on)), pieces.row] * on) @ walks.U, c)
-        z0 = walks.z[sample]
+            g = (alpha[np.arange(len(on)), pieces.row] * on) @ walks.U
+            v = -pieces.t[:, None] * g
+            c = walks.within(sample, v)
+            free = v == c
+        z0, own = walks.z[sample], walks.used[target] & ~branching
         return cls(
             walks,
             pieces,
-            on=on,
-            kink=pieces.kink,
+            on=on ^ (pieces.kink & branching),
+            kink=pieces.kink & own,
             tight=np.arange(beta.shape[1]) == pieces.row[:, None],
             free=free,
             c=c,
@@ -120,13 +116,14 @@ class _State:
             alpha=alpha,
             beta=beta,
             branching=branching,
-            own=walks.used[target] & ~branching,
+            own=own,
             fewest=np.full(len(on), on.shape[1] + 1),
             z=z0,
             weights=np.zeros_like(beta),
             q=np.zeros_like(z0),
             limit=limit[sample],
             zero=_ZERO * walks.reach[sample],
+            across=alpha,
         )
 
     def take(self, index: Flags) -> _State:
@@ -144,7 +141,7 @@ class _State:
         self.weights, share, dead = self._multipliers()
         gamma = np.einsum("bi,bim->bm", self.weights, self.alpha)
         self.q = np.where(kink, share, gamma * on)
-        right = self._move()
+        right = self._move(share)
         crossed = np.where(on, -self.z, self.z) > self.zero
         off, over = kink & (share < -_ZERO * gamma), kink & (share > gamma * (1 + _ZERO))
         wrong = self._fewer((crossed & self.own & ~kink) | off | over, single)
@@ -171,7 +168,7 @@ class _State:
             q *= self.tight[:, :, None]
         level = np.empty((len(q), count + order.shape[1]))
         level[:, :count] = (np.einsum("bim,bm->bi", q, self.z0) + self.beta) * self.tight
-        level[:, count:] = np.take_along_axis(self.z0, order, 1)
+        level[:, count:] = self.z0[np.arange(len(q))[:, None], order]
         gram = self._products(q, order) if self.walks.through_gram else self._inner(q, order, level)
         gram[:, count:] *= held[:, :, None]
         gram[:, :, count:] *= held[:, None]
@@ -188,10 +185,12 @@ class _State:
     def _products(self, q: Array, order: IntArray) -> Array:
         """Inner products (B,r,r) of the rows q W and of some neurons' weights, from W W^T."""
         (n, count, n_hidden), G = q.shape, self.walks.space.geometry.gram
-        across = (q.reshape(-1, n_hidden) @ G).reshape(q.shape)
+        across = self.across = (q.reshape(-1, n_hidden) @ G).reshape(q.shape)
         gram = np.empty((n, count + order.shape[1], count + order.shape[1]))
         gram[:, :count, :count] = np.einsum("bim,bjm->bij", across, q)
-        gram[:, :count, count:] = np.take_along_axis(across, order[:, None], 2)
+        gram[:, :count, count:] = across[
+            np.arange(n)[:, None, None], np.arange(count)[:, None], order[:, None]
+        ]
         gram[:, count:, :count] = gram[:, :count, count:].transpose(0, 2, 1)
         gram[:, count:, count:] = G[order[:, :, None], order[:, None]]
         return gram
@@ -206,11 +205,13 @@ class _State:
         V *= self.free[:, None]
         return np.asarray(V @ V.transpose(0, 2, 1))
 
-    def _move(self) -> Flags:
+    def _move(self, share: Array) -> Flags:
         """Go where the multipliers point: whether the coordinates that are free are the same."""
         right = np.ones(len(self.q), np.bool_)
         if self.walks.through_gram:
-            self.z = self.z0 - self.q @ self.walks.space.geometry.gram
+            some = np.flatnonzero(self.kink.any(axis=0))
+            across = share[:, some] @ self.walks.space.geometry.gram[some]
+            self.z = self.z0 - across - np.einsum("bi,bim->bm", self.weights, self.across)
             return right
         v, old = -self.q @ self.walks.U, self.c
         self.c = self.walks.within(self.pieces.sample, v)
@@ -250,12 +251,12 @@ class _State:
     def result(self) -> Polished:
         """Return what was found."""
         walks, sample, target = self.walks, self.pieces.sample, self.pieces.target
-        c, distance = -self.q @ walks.U if walks.through_gram else self.c, self.lengths()
+        distance = self.lengths()
         met = walks.values(target, self.z) <= -walks.noise(sample, target, distance)
         on = np.where(self.branching | self.kink, self.on, self.z > 0)
-        pieces = self.pieces._replace(on=on, kink=self.kink)
+        pieces = self.pieces._replace(on=on, kink=self.kink, t=self.weights.max(axis=1))
         distance = np.where(met.all(axis=1), distance, np.inf)
-        return Polished(pieces, c, self.q, self.weights, distance)
+        return Polished(pieces, self.c, self.q, self.weights, distance)
 
 
 @np.errstate(all="ignore")  # as in a walk

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from refimpl._arrays import Array
-from refimpl.attacks import unit_rows
+from refimpl.attacks import row_norms, scaled_rows, unit_rows
 
 
 def project(
@@ -51,12 +51,15 @@ def project(
     if norm == math.inf:
         return np.clip(delta, np.maximum(low, -epsilon), np.minimum(high, epsilon))
     delta_in = np.clip(delta, low, high)
-    size = np.linalg.norm(delta_in, axis=1, keepdims=True)
+    size = row_norms(delta_in)[:, None]
     if np.isneginf(low).all() and np.isposinf(high).all():
         return np.where(size > epsilon, epsilon * unit_rows(delta), delta)
     far = (size > epsilon)[:, 0]
-    sides = [np.broadcast_to(side, delta.shape)[far] for side in (low, high)]
-    delta_in[far] = _shrink(delta[far], np.broadcast_to(epsilon, size.shape)[far], *sides)
+    _, exponents = scaled_rows(delta_in[far])
+    sides = (np.broadcast_to(side, delta.shape) for side in (low, high))
+    arrays = delta, np.broadcast_to(epsilon, size.shape), *sides
+    shrunk = _shrink(*(np.ldexp(array[far], -exponents) for array in arrays))
+    delta_in[far] = np.ldexp(shrunk, exponents)
     return delta_in
 
 

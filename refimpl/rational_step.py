@@ -81,7 +81,10 @@ def _meet(
             start = max(start, -a / b)
         elif b > 0:
             stop = min(stop, -a / b)
-    return start if start < stop or (start == stop and not strict) else None
+    if start < stop or (start == stop and not strict):
+        return start
+    alone = start == stop and all(a + start * b < 0 for a, b in zip(level, rate, strict=True))
+    return start if alone else None
 
 
 def _length(step: Step, ray: Array, norm: float) -> float:

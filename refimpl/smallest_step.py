@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from refimpl import _validation as check
 from refimpl import decisions
 from refimpl._arrays import Array
-from refimpl.attacks import per_row, unit_rows
+from refimpl.attacks import unit_rows
 from refimpl.decisions import Decision
 from refimpl.network import TwoLayerReLU, relu
 from refimpl.rational_step import rational_step
@@ -84,25 +84,27 @@ def smallest_step(
     >>> smallest_step(net, [[3, 1], [3, 1], [0, 0]], [1, 1, 1], [[-1, 0], [1, 0], [1, 0]]).tolist()
     [2.0, inf, 0.0]
     """
+    check.instance("net", net, TwoLayerReLU)
     x = check.real_array("x", x, ("n", net.dim))
     decision = decisions.check_decision(decision, net.n_outputs)
     y = decisions.check_labels(y, len(x), decision, net.n_outputs)
     ties = check.choice("ties", ties, decisions.TIES)
     norm, limits = check.check_norm(norm), check.check_box(box, x)
-    rays = per_row("direction", direction, len(x), (net.dim,))
+    rays = check.per_row("direction", direction, len(x), (net.dim,))
     if not rays.any(axis=1).all():
         row = int(np.argmin(rays.any(axis=1)))
         check.fail("direction", "nonzero directions", f"zero for sample {row}")
-    z, t = net.preactivations(x), np.empty(len(x))
-    lines = _lines(net, x, z, unit_rows(rays, norm), limits)
-    doubt = np.zeros(len(x), np.bool_)
-    for label in np.unique(y):
-        rows = np.flatnonzero(y == label)
-        matrices = decisions.targets(int(label), decision, net.n_outputs)
-        t[rows], doubt[rows] = _walk(net, lines.take(rows), matrices, ties)
-        for i in rows[doubt[rows]]:
-            t[i] = rational_step(net, x[i], rays[i], matrices, ties, norm, limits)
-    t[decisions.adversarial(net.readout(z), y, decision, ties)] = 0.0
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is in doubt
+        z, t = net.preactivations(x), np.empty(len(x))
+        lines = _lines(net, x, z, unit_rows(rays, norm), limits)
+        doubt = np.zeros(len(x), np.bool_)
+        for label in np.unique(y):
+            rows = np.flatnonzero(y == label)
+            matrices = decisions.targets(int(label), decision, net.n_outputs)
+            t[rows], doubt[rows] = _walk(net, lines.take(rows), matrices, ties)
+            for i in rows[doubt[rows]]:
+                t[i] = rational_step(net, x[i], rays[i], matrices, ties, norm, limits)
+        t[decisions.adversarial(net.readout(z), y, decision, ties)] = 0.0
     return t
 
 
@@ -230,7 +232,8 @@ def _entries(
     with np.errstate(over="ignore"):
         perhaps = _entry(g - noise, low, last, "adversarial") < np.inf
         surely = _entry(g + noise, high, last, "robust") < np.inf
-    return tau, perhaps & ~surely
+    overflow = ~np.isfinite(g + np.where(open_ended, final, g_end)).all(axis=(1, 2))
+    return tau, (perhaps & ~surely) | overflow
 
 
 def _entry(g: Array, end: Array, last: Array, ties: str) -> Array:

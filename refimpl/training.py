@@ -147,6 +147,7 @@ def gradient_descent(
     0 [[0.0, 0.0]] [[1.0], [1.0]]
     1 [[0.5, -0.5]] [[2.0], [0.0]]
     """
+    check.instance("net", net, TwoLayerReLU)
     x = check.real_array("x", x, ("n", net.dim))
     y = check_targets(targets, len(x), net.n_outputs)
     eta = check.real("learning_rate", learning_rate, positive=True)

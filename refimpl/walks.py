@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from refimpl.decisions import Decision
 from refimpl.network import TwoLayerReLU
 from refimpl.radius.geometry import FLOOR, Flags
 from refimpl.radius.region import Space
-from refimpl.radius.support import nearest_on
+from refimpl.radius.support import nearest_multiple, nearest_on, total
 
 _HOPE = 1.5  # times the nearest point known: how far a target may be that more walks look for
 _SCATTER = (-1.0, 4.0)  # logarithms to base 2 of how far starts are, in first steps
@@ -34,7 +35,9 @@ class Pieces(NamedTuple):
     """Pieces (S,): of which sample and target, neurons on (S,M), bound, and whether it is met.
 
     `met` says that the point of that norm lies in the piece, and so is adversarial; `row` is the
-    constraint that bounds the piece, and `kink` has neurons that are known to be at their kinks.
+    constraint that bounds the piece, in l2 with the multiplier `t`: the point is -t times its
+    gradient, clipped to the box. `kink` has neurons that are at their kinks, or that the way to the
+    point crosses.
     """
 
     sample: IntArray
@@ -43,6 +46,7 @@ class Pieces(NamedTuple):
     bound: Array
     met: Flags
     row: IntArray
+    t: Array
     kink: Flags
 
     @staticmethod
@@ -60,10 +64,21 @@ class Pieces(NamedTuple):
 def names(sample: IntArray, target: IntArray, on: Flags) -> IntArray:
     """Hashes (S,) of pieces."""
     bits = np.packbits(on, axis=1)
-    factors = np.random.default_rng(0).integers(2**63, size=bits.shape[1] + 2)
+    factors = _factors(bits.shape[1] + 2)
     return np.asarray(
         bits.astype(np.int64) @ factors[2:] + sample * factors[0] + target * factors[1]
     )
+
+
+@cache
+def _factors(count: int) -> IntArray:
+    return np.random.default_rng(0).integers(2**63, size=count)
+
+
+def unseen(seen: IntArray, keys: IntArray) -> IntArray:
+    """Index of the first of each key that was not seen yet, in the keys' order."""
+    first = np.unique(np.concatenate((seen, keys)), return_index=True)[1] - len(seen)
+    return np.asarray(first[first >= 0])
 
 
 def nearest_of_each(sample: IntArray, distance: Array) -> IntArray:
@@ -84,6 +99,7 @@ class Walks:
         self, space: Space, net: TwoLayerReLU, decision: Decision, x: Array, y: IntArray, z: Array
     ) -> None:
         self.space, self.x, self.z = space, x, z
+        self.sides = space.box and (space.box[0] - x, space.box[1] - x)
         labels, of_sample = np.unique(y, return_inverse=True)
         matrices = [decisions.targets(label, decision, net.n_outputs) for label in labels.tolist()]
         most = max(D.shape[1] for D in matrices)
@@ -117,7 +133,7 @@ class Walks:
         own = np.arange(len(self.sample))
         found = self.walk(self._starts(own, self._on(own)), steps, limit, np.zeros(0, np.int64))
         near = np.full((len(self.x), len(self.beta)), False)
-        hope = found.bound <= _HOPE * limit[found.sample]
+        hope = found.bound <= _HOPE * self._least(found)[found.sample]
         near[found.sample[hope], found.target[hope]] = True
         aims = np.flatnonzero(near[self.sample, self.target])
         each = max(1, math.ceil(count * len(self.x) / max(len(aims), 1) / 2))
@@ -128,11 +144,17 @@ class Walks:
         walks, seen = self._starts(index, on), names(found.sample, found.target, found.on)
         return Pieces.join([found, self.walk(walks, steps, limit, seen)])
 
+    def _least(self, pieces: Pieces) -> Array:
+        """Least bounds (n,) of samples' pieces."""
+        least = np.full(len(self.x), math.inf)
+        np.minimum.at(least, pieces.sample, pieces.bound)
+        return least
+
     def _starts(self, index: IntArray, on: Flags) -> Pieces:
         """Pieces of some aims, of which nothing is known."""
         unknown, rows = np.full(len(index), math.nan), np.zeros(len(index), np.int64)
         sample, target = self.sample[index], self.target[index]
-        return Pieces(sample, target, on, unknown, rows > 0, rows, np.zeros_like(on))
+        return Pieces(sample, target, on, unknown, rows > 0, rows, unknown, np.zeros_like(on))
 
     def _on(self, index: IntArray) -> Flags:
         """Neurons on at the samples of some aims."""
@@ -169,10 +191,10 @@ class Walks:
 
     def within(self, sample: IntArray, c: Array) -> Array:
         """Clip perturbations to the box."""
-        if self.space.box is None:
+        if self.sides is None:
             return c
-        lo, hi = self.space.box
-        return np.clip(c, lo - self.x[sample], hi - self.x[sample])
+        lo, hi = self.sides
+        return np.asarray(np.minimum(np.maximum(c, lo[sample]), hi[sample]))
 
     def walk(self, walks: Pieces, steps: int, limit: Array, seen: IntArray) -> Pieces:
         """Go from piece to piece, to none twice nor to those `seen`: all pieces that are visited.
@@ -180,41 +202,46 @@ class Walks:
         Where pieces are solved at once, walks end where they are as far as `limit` (n,), which gets
         the nearest points that are met.
         """
-        visited = []
+        visited, far = [], np.full(len(self.x), math.inf)
         for _ in range(steps):
-            keys, first = np.unique(names(walks.sample, walks.target, walks.on), return_index=True)
-            new = ~np.isin(keys, seen)
-            if not new.any():
+            keys = names(walks.sample, walks.target, walks.on)
+            new = unseen(seen, keys)
+            if len(new) == 0:
                 break
-            seen, walks = np.append(seen, keys[new]), walks.take(first[new])
-            z, bound, row = self._preactivations(walks, limit)
+            seen, walks = np.append(seen, keys[new]), walks.take(new)
+            z, bound, row, t = self._preactivations(walks, limit)
             on = z > 0
             elsewhere = self.used[walks.target] & (on != walks.on) & (z != 0)
             met = np.isfinite(bound) & ~elsewhere.any(axis=1)
-            visited.append(walks._replace(bound=bound, met=met, row=row))
+            visited.append(Pieces(*walks[:3], bound, met, row, t, elsewhere))
             if self.at_once:  # where pieces are polished that walks have not seen
                 np.minimum.at(limit, walks.sample[met], bound[met])
-            walks = visited[-1]._replace(on=on).take(~met & (bound < limit[walks.sample]))
+                far = _HOPE * self._least(visited[-1])
+            walks = (
+                visited[-1]
+                ._replace(on=on)
+                .take(~met & (bound < limit[walks.sample]) & (bound <= far[walks.sample]))
+            )
         return Pieces.join([*visited, walks.take(np.zeros(0, np.int64))])
 
     @np.errstate(all="ignore")  # a piece that overflows, or whose neurons cancel, has no point
-    def _preactivations(self, pieces: Pieces, limit: Array) -> tuple[Array, Array, IntArray]:
+    def _preactivations(self, pieces: Pieces, limit: Array) -> tuple[Array, Array, IntArray, Array]:
         """Preactivations (S,M) of what `step` finds, and the rest of it."""
         z = self.z[pieces.sample]
         if not self.through_gram:
-            c, bound, row = self.step(pieces, limit)
-            return z + c @ self.U.T, bound, row
+            c, bound, row, t = self.step(pieces, limit)
+            return z + c @ self.U.T, bound, row, t
         best, ends = np.full(len(z), -math.inf), np.zeros_like(z)
-        rows = np.zeros(len(z), np.int64)
+        rows, t = np.zeros(len(z), np.int64), np.zeros(len(z))
         for i, q, level in self._planes(pieces, z):
             across = q @ self.space.geometry.gram
             square = np.einsum("ij,ij->i", q, across)
             step = np.where(level > 0, level / np.where(square > 0, square, 0.0), 0.0)
             distance = step * np.sqrt(square)
             farther = distance > best
-            best[farther], rows[farther] = distance[farther], i
+            best[farther], rows[farther], t[farther] = distance[farther], i, step[farther]
             ends[farther] = (z - step[:, None] * across)[farther]
-        return ends, best, rows
+        return ends, best, rows, t
 
     def _planes(self, pieces: Pieces, z: Array) -> Iterator[tuple[int, Array, Array]]:
         """Affine functions of pieces' constraints: index, q (S,M), and value at the sample (S,)."""
@@ -224,26 +251,26 @@ class Walks:
             yield i, q, np.maximum(level, 0.0)
 
     @np.errstate(all="ignore")
-    def step(self, pieces: Pieces, limit: Array | None = None) -> tuple[Array, Array, IntArray]:
+    def step(self, pieces: Pieces, limit: Array) -> tuple[Array, Array, IntArray, Array]:
         """Nearest points (S,p) of the zeros of pieces' affine functions, and their distances.
 
-        Of several constraints the farthest, whose index is the last result, counts. inf: there are
-        no zeros in the box. In l2, those that are beyond `limit` (n,) are not looked for.
+        Of several constraints the farthest counts, whose index and multiplier are the last results.
+        inf: there are no zeros in the box. In l2, those beyond `limit` (n,) are not looked for.
         """
         z = self.z[pieces.sample]
         best, c = np.full(len(z), -math.inf), np.zeros((len(z), self.U.shape[1]))
-        row = np.zeros(len(z), np.int64)
+        row, t = np.zeros(len(z), np.int64), np.zeros(len(z))
         for i, q, level in self._planes(pieces, z):
-            point, distance = self._nearest(pieces.sample, q @ self.U, level, limit)
+            point, distance, step = self._nearest(pieces.sample, q @ self.U, level, limit)
             farther = distance > best
-            best[farther], c[farther], row[farther] = distance[farther], point[farther], i
-        return c, best, row
+            best[farther], row[farther], t[farther] = distance[farther], i, step[farther]
+            c[farther] = point[farther]
+        return c, best, row, t
 
-    def nearest_met(self, pieces: Pieces) -> tuple[Pieces, Array]:
-        """For samples that have one, the nearest piece that is met, and its point (p,)."""
+    def nearest_met(self, pieces: Pieces) -> Pieces:
+        """For samples that have one, the nearest piece that is met."""
         found = pieces.take(pieces.met)
-        found = found.take(nearest_of_each(found.sample, found.bound))
-        return found, self.step(found)[0]
+        return found.take(nearest_of_each(found.sample, found.bound))
 
     def noise(self, sample: IntArray, target: IntArray, distance: Array) -> Array:
         """Bound the rounding error of constraints (S,I) that far from samples."""
@@ -258,23 +285,28 @@ class Walks:
         return np.einsum("bim,bm->bi", self.alpha[target], relu) + self.beta[target]
 
     def _nearest(
-        self, sample: IntArray, g: Array, level: Array, limit: Array | None
-    ) -> tuple[Array, Array]:
-        """Nearest c (S,p) with level + <g, c> <= 0, and its length."""
+        self, sample: IntArray, g: Array, level: Array, limit: Array
+    ) -> tuple[Array, Array, Array]:
+        """Nearest c (S,p) with level + <g, c> <= 0, its length, and in l2 its multiplier."""
         if self.space.norm != 2:
-            return self._nearest_in_box(sample, g, level)
+            size, distance = nearest_on(self.space.norm, level, np.abs(g), self._caps(sample, g))
+            return -np.copysign(size, g), distance, distance
         square = np.einsum("ij,ij->i", g, g)
-        step = np.where(level > 0, level / square, 0.0)
-        distance = step * np.sqrt(square)
+        t = np.where(level > 0, level / square, 0.0)
+        distance = t * np.sqrt(square)
         if self.space.box is None:
-            return -step[:, None] * g, distance
-        near = np.full(len(g), True) if limit is None else distance < limit[sample]
-        c = np.zeros_like(g)
-        c[near], distance[near] = self._nearest_in_box(sample[near], g[near], level[near])
-        return c, distance
+            return -t[:, None] * g, distance, t
+        near = distance < limit[sample]
+        size, cap, level = np.abs(g[near]), self._caps(sample[near], g[near]), level[near]
+        t[near] = nearest_multiple(2, level, size, cap)
+        c = self.within(sample, -t[:, None] * g)
+        length = np.sqrt(np.einsum("ij,ij->i", c[near], c[near]))
+        distance[near] = np.where(level > total(size, cap), math.inf, length)
+        return c, distance, t
 
-    def _nearest_in_box(self, sample: IntArray, g: Array, level: Array) -> tuple[Array, Array]:
-        lo, hi = self.space.box or (-math.inf, math.inf)
-        cap = np.where(g > 0, self.x[sample] - lo, hi - self.x[sample])
-        size, distance = nearest_on(self.space.norm, level, np.abs(g), cap)
-        return -np.copysign(size, g), distance
+    def _caps(self, sample: IntArray, g: Array) -> Array:
+        """How far the box lets coordinates go against g (S,d)."""
+        if self.sides is None:
+            return np.full(g.shape, math.inf)
+        lo, hi = self.sides
+        return np.where(g > 0, -lo[sample], hi[sample])

@@ -11,7 +11,9 @@ from refimpl import (
     TwoLayerReLU,
     closed_form_attack,
     closed_form_direction,
+    gradient_descent,
     linear_region_attack,
+    loss_and_gradients,
     smallest_step,
 )
 
@@ -135,3 +137,18 @@ def test_bad_input_of_e26_is_named(name, change):
 def test_bad_input_of_e28_is_named(name, x, y):
     with pytest.raises(ValueError, match=f"^{name}: expected .*, got "):
         linear_region_attack(TwoLayerReLU([[1.0]], None, [[1.0]]), x, y)
+
+
+def test_sums_and_outputs_that_overflow_are_refused():
+    with pytest.raises(ValueError, match=r"features: .*overflow"):
+        closed_form_direction([1], [[1e308, 0], [1e308, 1], [-1e308, 0]], [1, 1, -1])
+    net = TwoLayerReLU([[1e200]], None, [[1e200]])
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match=r"x: .*overflow"):
+        linear_region_attack(net, [[1.0]], [1])
+
+
+@pytest.mark.parametrize("call", [linear_region_attack, loss_and_gradients, gradient_descent])
+def test_what_is_no_network_is_refused_by_name(call):
+    options = {"learning_rate": 1.0, "steps": 1} if call is gradient_descent else {}
+    with pytest.raises(ValueError, match="net: expected a TwoLayerReLU, got str"):
+        call("net", [[1.0]], [1], **options)

@@ -124,6 +124,8 @@ def test_what_raises_not_implemented_on_every_input_is_not_implemented() -> None
     result = status(Refusing, "PGD-projection")
     assert result.status == "not_implemented"
     assert result.discarded == EXAMPLES
+    assert f"not decided, 1 claim: all {EXAMPLES} inputs are refused" in report.table([result])
+    assert report.summary([result]) == "1 not decided"
 
 
 class Broken(Adapter):

@@ -20,7 +20,7 @@ from refimpl import (
     robust_radius,
     theory,
 )
-from refimpl.experiments import figures, synthetic
+from refimpl.experiments import figures, saved, synthetic
 from refimpl.experiments.comparison import JSON_NAMES, TITLES, Comparison
 from refimpl.experiments.robustness import Robustness
 from refimpl.radius import RobustRadius
@@ -122,7 +122,11 @@ def test_saved_networks_samples_and_radii_are_those_of_the_run(small, tmp_path, 
             np.testing.assert_array_equal(kept["upper"], again.upper)
             np.testing.assert_array_equal(kept["perturbation"], again.perturbation)
             assert np.sort(kept["upper"])[9] == summary["radius"][name]["median"]
-    capsys.readouterr()
+    assert "earlier run" not in capsys.readouterr().err
+    saved.tell_of_older(tmp_path)
+    error = capsys.readouterr().err
+    assert "files of an earlier run" in error
+    assert "radii-linf-two_class.npz, radii-ten_class_group_max.npz" in error
     files = [str(tmp_path / name) for name in ("two_class.npz", "samples.npz")]
     out = str(tmp_path / "radius")
     assert cli.main(["radius", *files, "--out", out]) == 0  # the files fit the command as they are

@@ -214,3 +214,15 @@ def test_cotangents_refused(bad):
     net = TwoLayerReLU(np.eye(2), None, np.eye(2))
     with pytest.raises(ValueError, match=r"^cotangent: expected"):
         input_gradient(net, [[1.0, 1.0]], bad)
+
+
+def test_ragged_cotangents_are_refused_by_name():
+    net = TwoLayerReLU([[1.0]], None, [[1.0], [1.0]])
+    with pytest.raises(ValueError, match="cotangent: expected an array"):
+        input_gradient(net, [[1.0]], [[1.0], [1.0, 2.0]])
+
+
+def test_losses_that_overflow_are_refused():
+    net = TwoLayerReLU([[1e200], [1e200]], None, [[1e200, -1e200]])
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match=r"x: .*loss.*overflow"):
+        loss_and_gradients(net, [[1.0]], [1])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import kstest, ortho_group
 from tolerances import gamma, output_error
 
-from refimpl import ClusterDistribution, GroupMax, TwoLayerReLU, strategies
+from refimpl import ClusterDistribution, GroupMax, GroupSum, TwoLayerReLU, strategies
 
 cases = strategies.networks().flatmap(lambda net: st.tuples(st.just(net), strategies.inputs(net)))
 
@@ -364,3 +364,23 @@ def test_load_refuses(tmp_path, arrays, message):
 def test_save_into_a_missing_directory(tmp_path):
     with pytest.raises(FileNotFoundError):
         TwoLayerReLU([[1.0]], None, [[1.0]]).save(tmp_path / "none" / "net.npz")
+
+
+def test_what_overflows_has_no_prediction():
+    net = TwoLayerReLU([[1e200], [1e200]], None, [[1.0, -1.0]])
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match=r"x: .*overflow"):
+        net.predict([[1e200]], "sign")
+    two = TwoLayerReLU([[1.0]], None, [[1e308], [1e308]])
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match=r"x: .*group sums.*overflow"):
+        two.predict([[2.0]], GroupSum([1, -1]))
+
+
+@pytest.mark.parametrize(("mean", "std", "name"), [(0, 1e-320, "std"), (1e308, 1e-5, "mean")])
+def test_fold_input_names_what_overflows(mean, std, name):
+    with pytest.raises(ValueError, match=rf"{name}: .*overflow"):
+        TwoLayerReLU([[1.0]], None, [[1.0]]).fold_input(mean, std)
+
+
+def test_fold_input_refuses_ragged_lists():
+    with pytest.raises(ValueError, match="mean: expected an array"):
+        TwoLayerReLU([[1.0]], None, [[1.0]]).fold_input([1.0, [2.0]], 1.0)

@@ -346,3 +346,15 @@ def test_bad_input_is_named(name, change):
     call = {"x": [[1.0, 2.0]], "y": [1], "epsilon": 1.0, "rng": 0}
     with pytest.raises(ValueError, match=f"^{name}: expected .*, got "):
         pgd.pgd_attack(net, **{**call, **change})
+
+
+@pytest.mark.parametrize("limit", [math.inf, 10.0])
+@pytest.mark.parametrize("exponent", [-600, 600])
+def test_results_scale_with_samples_whose_squares_are_out_of_range(exponent, limit):
+    scale, net = 2.0**exponent, TwoLayerReLU(np.eye(2), None, [[1, -1]])
+    x, options = np.array([[3.0, 1.0]]), {"rng": 0, "norm": 2}
+    plain = pgd.pgd_attack(net, x, [1], epsilon=2, box=(-limit, limit), **options)
+    box = (-limit * scale, limit * scale)
+    scaled = pgd.pgd_attack(net, x * scale, [1], epsilon=2 * scale, box=box, **options) / scale
+    assert np.linalg.norm(scaled - x) <= 2
+    assert np.allclose(scaled, plain)

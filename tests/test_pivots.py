@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from refimpl import GroupMax, TwoLayerReLU, decisions, robust_radius
-from refimpl.pivots import polish, unclipped
+from refimpl.pivots import polish
 from refimpl.radius.geometry import targets_of
 from refimpl.radius.incumbent import Incumbent
 from refimpl.radius.region import Space
@@ -115,8 +115,3 @@ def test_a_piece_without_points_is_not_met():
     net = TwoLayerReLU([[1.0]], None, [[1.0]], [1.0])  # f >= 1
     walks, pieces, _ = walked(net, "sign", np.array([[2.0]]), None)
     assert not np.isfinite(everything(walks, pieces).distance).any()
-
-
-def test_coordinates_that_a_box_clips_by_hand():
-    g, c = np.array([[2.0, -1.0, 4.0, 0.0]]), np.array([[-1.0, 0.5, -1.0, 0.0]])
-    assert unclipped(g, c).tolist() == [[True, True, False, True]]  # t = 1/2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from refimpl import TwoLayerReLU, robust_radius
+from refimpl import TwoLayerReLU, polish, robust_radius
 from refimpl.decisions import check_decision
 from refimpl.minimum_norm import _FEW_WALKS, _WALKS, _searches
 from refimpl.polish import nearest
@@ -58,3 +58,18 @@ def test_a_sample_has_one_result_and_those_without_have_none():
     walks = Walks(Space.of(never, 2, None), never, "sign", x, y, never.preactivations(x))
     found = nearest(walks, walks.around(*_FEW_WALKS, np.random.default_rng(0)))
     assert len(found.distance) == 0
+
+
+def test_more_rounds_are_never_farther(monkeypatch):
+    net, x = random(30, 60, 5, 1)
+    y = net.predict(x, "sign")
+    walks = Walks(Space.of(net, 2, None), net, "sign", x, y, net.preactivations(x))
+    pieces = walks.around(*_FEW_WALKS, np.random.default_rng(0))
+    distances = []
+    for counts in ((1,), polish._COUNTS):
+        monkeypatch.setattr(polish, "_COUNTS", counts)
+        found = nearest(walks, pieces)
+        distances.append(np.full(len(x), np.inf))
+        distances[-1][found.pieces.sample] = found.distance
+    assert (distances[1] <= distances[0]).all()
+    assert (distances[1] < distances[0]).any()

@@ -91,3 +91,12 @@ def test_projection_agrees_with_dykstra():
         x = (y + q) / np.maximum(1.0, size)
         q = y + q - x
     np.testing.assert_allclose(project(delta, 1.0, 2, low, high), x, atol=1e-9)
+
+
+@pytest.mark.parametrize("high", [math.inf, 3.0])
+@pytest.mark.parametrize("exponent", [-600, 0, 600])
+def test_no_square_overflows_or_vanishes(exponent, high):
+    scale = 2.0**exponent
+    point = np.array([[6.0, 6.0], [6.0, 1.0]])
+    got = project(scale * point, 5 * scale, high=scale * high)
+    assert np.array_equal(got / scale, project(point, 5.0, high=high))

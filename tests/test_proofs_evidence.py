@@ -86,6 +86,11 @@ def test_the_column_of_claims_is_as_wide_as_the_longest_name():
 
 
 NUMBERS = {
+    "adversarial-training": {
+        f"{attack}, {share:g}": {"features": 3.0 - share, "radius": 1.0 + share}
+        for attack in ("pgd", "closed_form", "exact")
+        for share in (0.0, 0.5)
+    },
     "balance": {"ratios": [{"0": 1.0, "5": 1.1}], "longer": {"0": 1.0, "200": 1.9}},
     "readout": {
         "bias_over_d, group_max, group_sum, E20, E21": [

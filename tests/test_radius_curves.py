@@ -165,3 +165,9 @@ def test_confidence_bands_are_those_of_clopper_and_pearson() -> None:
 def test_confidence_is_between_0_and_1(bad: Any) -> None:
     with pytest.raises(ValueError, match=r"^confidence: expected"):
         robust_accuracy([1.0], [0.5], confidence=bad)
+
+
+def test_lengths_whose_squares_are_out_of_range():
+    net = TwoLayerReLU([[1.0, 1.0]], None, [[1.0]])
+    gap = attack_gap([0.0, 0.0], net, [[1, 1]] * 2, [1, 1], [[3e200, 4e200], [1, 1]])
+    assert gap.norm.tolist() == [pytest.approx(5e200), 0.0]

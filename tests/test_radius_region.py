@@ -21,6 +21,7 @@ from refimpl import (
     robust_radius,
     verify_certificate,
 )
+from refimpl.radius.region import Space
 
 NORMS = (1, 2, math.inf)
 CLOSE = region_brute_force.CLOSE
@@ -239,3 +240,13 @@ def test_strict_points_are_found_where_a_solver_stops_within_its_tolerance(
     )
     assert abs(found.upper[0] - truth) <= CLOSE
     assert found.lower[0] <= truth + CLOSE
+
+
+def test_ends_are_in_the_box_and_are_sums_where_differences_round():
+    lo, hi = np.array([-2.0]), np.array([0.1])
+    space = Space.of(TwoLayerReLU([[1.0]], None, [[1.0]]), 2, (lo, hi))
+    x = np.array([[-1.0]])
+    assert x + (hi - x) > hi  # -1 + 1.1 is 0.1 and an ulp of 1
+    end, p = space.end(x, np.array([[5.0]]))
+    np.testing.assert_array_equal(end, x + p)
+    assert 0.1 - 2.0**-52 < end[0, 0] <= 0.1

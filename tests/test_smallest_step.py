@@ -322,3 +322,22 @@ def test_bad_input_is_named(name, change):
     arguments = {"x": [[1.0], [2.0]], "y": [1, 1], "direction": [1.0], **change}
     with pytest.raises(ValueError, match=f"^{name}: expected .*, got "):
         smallest_step(ABSOLUTE, **arguments)
+
+
+def test_outputs_that_overflow_are_walked_in_rationals():
+    both = TwoLayerReLU([[1.0]], None, [[1e308], [-1e308]])
+    step = smallest_step(both, [[1.0]], [1], [[-1.0]], decision=GroupSum([1, -1]))
+    assert step.tolist() == [1.0]
+    zero = TwoLayerReLU([[1e200], [1e200]], None, [[1.0, -1.0]])
+    assert smallest_step(zero, [[1e200]], [1], [[-1.0]]).tolist() == [0.0]
+
+
+def test_a_sample_at_the_end_of_its_box_that_only_rationals_know_to_be_wrong():
+    net = TwoLayerReLU(
+        *([[0.0], [1.9999999999999991]], None),
+        *([[-2.0000000000000004, -1.0000000000000004]], [2.000000000000001]),
+    )
+    x, options = 1.0000000000000004, {"ties": "robust"}
+    assert smallest_step(net, [[x]], [-1], [[1.0]], **options).tolist() == [0.0]
+    assert smallest_step(net, [[x]], [-1], [[1.0]], box=(-4, x), **options).tolist() == [0.0]
+    assert smallest_step(net, [[x]], [1], [[1.0]], box=(-4, x), **options).tolist() == [math.inf]

@@ -212,12 +212,16 @@ def test_the_command_gap_holds_points_of_a_file_against_the_truth(tmp_path, caps
 
 
 @pytest.mark.parametrize(
-    ("arrays", "said"),
-    [({"points": [[0.5]]}, "expected an array x_adv, got points"), ({"x_adv": [[0.5]]}, "x_adv: ")],
+    ("x", "arrays", "said"),
+    [
+        ([[2.0], [3.0]], {"points": [[0.5]]}, "expected an array x_adv, got points"),
+        ([[2.0], [3.0]], {"x_adv": [[0.5]]}, "x_adv: "),
+        (3.0, {"x_adv": [[0.5]]}, "x: expected real numbers of shape (n, 1)"),
+    ],
 )
-def test_the_command_gap_refuses_other_files(tmp_path, capsys, arrays, said):
+def test_the_command_gap_refuses_other_files(tmp_path, capsys, x, arrays, said):
     TwoLayerReLU([[1.0]], [0.0], [[1.0]], [-1.0]).save(tmp_path / "net.npz")
-    np.savez(tmp_path / "data.npz", x=[[2.0], [3.0]], y=[1, 1])
+    np.savez(tmp_path / "data.npz", x=x, y=[1, 1])
     np.savez(tmp_path / "adv.npz", **arrays)
     words = ["gap", *(str(tmp_path / f"{name}.npz") for name in ("net", "data", "adv"))]
     assert cli.main(words) == 2

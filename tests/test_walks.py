@@ -73,9 +73,10 @@ def test_walks_through_inner_products_or_through_weights_take_the_same_steps():
     walks = Walks(Space.of(net, 2, None), net, "argmax", x, y, z)
     pieces = walks.around(8, 3, np.random.default_rng(0))
     assert walks.through_gram
-    c, bound, row = walks.step(pieces)
-    ends, distance, again = walks._preactivations(pieces, np.full(5, math.inf))
+    c, bound, row, t = walks.step(pieces, np.full(5, math.inf))
+    ends, distance, again, same = walks._preactivations(pieces, np.full(5, math.inf))
     np.testing.assert_array_equal(again, row)
+    np.testing.assert_allclose(same[bound < 1e3], t[bound < 1e3], rtol=1e-9)
     near = bound < 1e3  # where all neurons that are on cancel, rounding decides how far
     np.testing.assert_allclose(distance[near], bound[near], rtol=1e-9)
     np.testing.assert_allclose(ends[near], (z[pieces.sample] + c @ walks.U.T)[near], atol=1e-9)

@@ -94,10 +94,10 @@ def verify_certificate(
     check.instance("net", net, TwoLayerReLU)
     decision = check_decision(decision, net.n_outputs)
     check.choice("ties", ties, TIES)
-    shape = (net.dim,) if np.ndim(x) == 1 else (1, net.dim)
+    shape = (net.dim,) if check.dimensions(x) == 1 else (1, net.dim)
     x = check.real_array("x", x, shape).reshape(-1)
     y = int(check_labels(np.ravel(y), 1, decision, net.n_outputs)[0])
-    everywhere = np.ndim(radius) == 0 and radius == math.inf
+    everywhere = check.dimensions(radius) == 0 and radius == math.inf
     R = math.inf if everywhere else float(form("radius", radius, ()))
     region = Region(x, R, check.check_norm(norm), check.check_box(box, x[None]))
     if R <= 0:

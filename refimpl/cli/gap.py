@@ -54,7 +54,9 @@ def run(args: argparse.Namespace) -> int:
     keywords = {"decision": decision, "norm": args.norm, "box": args.box}
     with options.json_results(args.json) as write:
         try:
-            attack_gap(np.zeros(len(x)), net, x, y, x_adv, **keywords)  # refuses bad input at once
+            attack_gap(
+                np.zeros(len(np.atleast_1d(x))), net, x, y, x_adv, **keywords
+            )  # refuses bad input at once
         except ValueError as error:
             name = args.adversarial if str(error).startswith("x_adv") else args.data
             raise ValueError(f"{name}: {error}") from None

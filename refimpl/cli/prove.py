@@ -8,7 +8,7 @@ Without CLAIM all are measured, in about a minute. CLAIM is a name from the
 first column of the table that is printed; a wrong one is answered with all of
 them. A check holds if its figure is within its bound, and a claim if all its
 checks do; rows without a bound only inform. Claims whose evidence is a curve
-(balance, readout, scaling) are drawn into --out.
+(adversarial-training, balance, readout, scaling) are drawn into --out.
 
 Exit status: 0 if every claim holds, 1 if one does not.
 """

@@ -17,6 +17,7 @@ from refimpl.conformance.runner import STATUSES, Failure, Result
 
 LITERAL = 400  # arrays with more entries in all are not written out
 LINES, RESULT, WIDTH = 20, 4, 100  # lines of data in a failure, of one result, and their width
+NOT_ASKED, NOT_DECIDED = "not asked", "not decided"
 _SMALL = 12  # entries up to which an array is shown whole, and not the row that fails
 CONVENTION = "  convention another method that is right may fail this: leave it out by --exclude {}"
 
@@ -40,7 +41,12 @@ def table(results: Sequence[Result]) -> str:
 
 
 def _status(result: Result) -> str:
-    return result.status.replace("_", " ") if result.asked else "not asked"
+    """Word of a status; of three kinds of "not_implemented" only an absent method is called so."""
+    if not result.asked:
+        return NOT_ASKED
+    if result.status == "not_implemented" and result.discarded:
+        return NOT_DECIDED
+    return result.status.replace("_", " ")
 
 
 def strays(adapter: Adapter) -> list[str]:
@@ -65,7 +71,7 @@ def _meant(name: str) -> str:
 def summary(results: Sequence[Result]) -> str:
     """How many results there are of each status."""
     counts = Counter(map(_status, results))
-    names = [status.replace("_", " ") for status in STATUSES] + ["not asked"]
+    names = [*(status.replace("_", " ") for status in STATUSES), NOT_ASKED, NOT_DECIDED]
     return ", ".join(f"{counts[name]} {name}" for name in names if counts[name])
 
 

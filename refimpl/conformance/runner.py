@@ -271,8 +271,8 @@ def run_claim(
         inputs, discarded = inputs + (failure is None), discarded + (failure is not None)
     else:
         if not inputs:
-            why = f"all {discarded} inputs refused, or rounding hides the answer"
-            result = replace(result, status="not_implemented", detail=f"nothing decided: {why}")
+            why = f"all {discarded} inputs are refused, or rounding hides the answer"
+            result = replace(result, status="not_implemented", detail=why)
     seconds = time.monotonic() - start
     return replace(result, ratio=probe.ratio, inputs=inputs, discarded=discarded, seconds=seconds)
 

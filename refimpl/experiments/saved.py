@@ -18,6 +18,7 @@ and radii are in a folder for each seed, ``seed-0`` and so on.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,7 +27,22 @@ from refimpl._files import output_directory, write_npz
 from refimpl.experiments.comparison import JSON_NAMES, Comparison
 from refimpl.experiments.robustness import Robustness
 
+FILES = ("samples.npz", "train.npz", "two_class.npz", "ten_class.npz", "radii-*.npz")
 RADII = ("lower", "upper", "perturbation", "status", "nodes")
+
+
+def tell_of_older(folder: Path) -> None:
+    """Name on standard error what an earlier run has left in a folder."""
+    places = (folder, *folder.glob("seed-*"))
+    older = sorted(
+        str(path.relative_to(folder))
+        for place in places
+        for kind in FILES
+        for path in place.glob(kind)
+    )
+    if older:
+        text = f"{folder} has files of an earlier run, which stay unless this one writes them"
+        print(f"refimpl: {text}: {', '.join(older)}", file=sys.stderr)
 
 
 def save_samples(path: Path, x: Array, y: IntArray, cluster: IntArray) -> None:

@@ -46,6 +46,7 @@ def run(
     settings.width(len(task.labels))
     check_features(task)
     out = output_directory(out)
+    saved.tell_of_older(out)
     _warn_of_few(len(task.test[0]))
     chosen, held_out = _samples(task, settings)
     x, classes = held_out[0][: settings.radii], held_out[1][: settings.radii]

@@ -36,6 +36,7 @@ def run(
     The figures are coefficients.png, cosines.png and robustness.png.
     """
     out = output_directory(out)
+    saved.tell_of_older(out)
     problem, rng = settings.problem()
     grown: dict[str, Growth] = {}
     comparison = train(settings, problem, rng, h=settings.h, progress=progress, grown=grown)

@@ -11,6 +11,7 @@ from scipy.special import betaincinv
 from refimpl import _validation as check
 from refimpl import decisions
 from refimpl._arrays import Array, IntArray
+from refimpl.attacks import row_norms
 from refimpl.decisions import Decision, check_decision, check_labels
 from refimpl.network import TwoLayerReLU
 from refimpl.radius.geometry import Flags
@@ -152,6 +153,7 @@ def attack_gap(
     >>> gap.flips.tolist(), gap.norm.tolist(), gap.ratio.tolist()
     ([True], [1.5], [1.5])
     """
+    check.instance("net", net, TwoLayerReLU)
     decision = check_decision(decision, net.n_outputs)
     x = check.real_array("x", x, ("n", net.dim))
     x_adv = check.real_array("x_adv", x_adv, x.shape)
@@ -160,7 +162,7 @@ def attack_gap(
     if len(lower) != len(x):
         check.fail("radii", f"{len(x)} radii", len(lower))
     limits = check.check_box(box, x)
-    lengths = np.linalg.norm(x_adv - x, ord=check.check_norm(norm), axis=1)
+    lengths = row_norms(x_adv - x, check.check_norm(norm))
     flips = decisions.adversarial(net.outputs(x_adv), y, decision, "adversarial")
     if limits is not None:
         flips &= ((limits[0] <= x_adv) & (x_adv <= limits[1])).all(axis=1)

@@ -45,10 +45,9 @@ from refimpl._arrays import Array, IntArray
 from refimpl.radius.face import Box, Face
 
 _STEPS = 80  # Newton steps at most; 10 to 30 are usual
-_MIDDLE = 0.1  # of F: where the central path is joined, as the sum of the barrier's terms
+_FIRST = 10.0  # of |F|: all of the barrier at first; with less, steps jam where Q has no minimum
 _SHRINK = 0.1  # of the barrier, where its minimiser is followed closely
-_BOX_MIDDLE = 5.0  # In a box F does not see I - root G_NN root become singular, the barrier alone:
-_BOX_NEAR = 50.0  # the path is joined nearer to its start, and followed more closely.
+_BOX_NEAR = 50.0  # in a box, where the barrier alone keeps Q convex: the path is followed closely
 _FACES = 12  # of a box, tried for one minimum; 1 to 3 are usual
 _TURNS = 4  # of the search for points of a box where a neuron is at its farthest
 _INSIDE = 0.95  # of the way to the boundary at most
@@ -295,11 +294,11 @@ def climb(part: Part, start: Bound) -> Iterator[Step]:
     bound, most = start, math.inf
     mu = 0.0
     count = len(part.index) + part.p + 1  # of the barrier's terms: mu count bounds what is left
-    middle, near = (_MIDDLE, count) if part.box is None else (_BOX_MIDDLE, _BOX_NEAR)
+    near = count if part.box is None else _BOX_NEAR
     for _ in range(_STEPS):
         spread = bound.spread()
         yield _step(bound, spread, most)
-        mu = mu or float(middle * abs(bound.value) + 1e-3 * abs(part.value)) / count + part.noise
+        mu = mu or _FIRST * float(abs(bound.value) + 0.01 * abs(part.value)) / count + part.noise
         direction, gain = _newton(bound, mu, spread)
         found = _line_search(bound, mu, direction, gain)
         if found is None:

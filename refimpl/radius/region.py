@@ -78,8 +78,9 @@ class Space:
         lo, hi = self.box
         moved = np.clip(end, lo, hi) != end
         p = np.where(moved, np.clip(end, lo, hi) - x, perturbation)
-        for _ in range(4):  # a difference of floats may be rounded away from x
-            p = np.where((x + p > hi) | (x + p < lo), np.nextafter(p, 0.0), p)
+        # A difference of floats may be rounded away from x.
+        while (outside := (x + p > hi) | (x + p < lo)).any():
+            p = np.where(outside, np.nextafter(p, 0.0), p)
         return x + p, p
 
     def length(self, perturbation: Array) -> Array:

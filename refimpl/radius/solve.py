@@ -40,7 +40,7 @@ _ROWS = 1024  # samples that the fast path takes at a time
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RobustRadius:
-    """Robust radii of n samples, in input-space l2 distance.
+    """Robust radii of n samples, distances in input space in the norm that was asked for.
 
     lower <= r <= upper, both (n,). status (n,) is ``"exact"`` where upper - lower <= tol * upper,
     ``"unreachable"`` where no adversarial point exists (both inf), else ``"bounded"``. The
@@ -141,8 +141,9 @@ def robust_radius(
     weights underflow, nothing is bounded (0 and inf).
 
     `upper` is the norm of a point that is adversarial as the network's outputs are computed. In
-    real arithmetic the point may be adversarial only beside it, so that `upper` can be below r, by
-    less than an ulp of x: `lower` never exceeds r, and neither does it exceed `upper`.
+    real arithmetic it may miss that by their rounding errors, and `upper` be below r: by less than
+    an ulp of x where a step of one ulp changes the outputs by more than these. A sample that is
+    misclassified as they are computed has radius 0. `lower` exceeds neither r nor `upper`.
 
     Width: a node costs O(M p) for p = min(M, d), and the search can need 2^m nodes, m the number
     of branching neurons (of negative output weight) whose hyperplanes are within the radius. That

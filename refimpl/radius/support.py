@@ -153,7 +153,8 @@ def _climb(
     beyond, until a step gains less than `enough`, relative.
     """
     limits = np.where(gain > 0, worth / gain, math.inf)
-    t = np.zeros(len(gain))
+    slope = base + gain.sum(axis=1)
+    t = np.where(slope > 0, np.maximum(goal, 0.0) / slope, 0.0)
     for _ in range(_STEPS):
         free = (limits >= t[:, None]).astype(np.float64)
         slope = base + np.einsum("ij,ij->i", gain, free)
@@ -193,11 +194,17 @@ def nearest_on(norm: float, level: Array, size: Array, cap: Array) -> tuple[Arra
     But for rounding; the norm is inf where the box has none, and delta is all of it then.
     """
     with np.errstate(all="ignore"):
-        far = level > total(size, cap)
         if norm == 1:
             delta = fill(size, cap, level, size)[0]
         else:
-            rate = size if norm == 2 else (size > 0).astype(np.float64)
-            t = reach(norm, Pull.of(norm, size, cap, math.inf), level, 0.0)[:, None]
-            delta = np.where(rate > 0, np.minimum(rate * t, cap), 0.0)
+            t = nearest_multiple(norm, level, size, cap)[:, None]
+            delta = np.where(size > 0, np.minimum(size * t if norm == 2 else t, cap), 0.0)
+    far = level > total(size, cap)
     return delta, np.where(far, math.inf, np.linalg.norm(delta, norm, axis=1))
+
+
+def nearest_multiple(norm: float, level: Array, size: Array, cap: Array) -> Array:
+    """Least t (B,) where delta_j = min(|v_j| t, cap_j), or min(t, cap_j) for p = inf, is as far."""
+    inside: Flags = np.ones(size.shape[1], np.bool_)
+    pull = Pull(np.where(cap > 0, size, 0.0), cap, np.zeros(len(size)), inside)
+    return reach(norm, pull, level, 0.0)

@@ -44,6 +44,8 @@ import numpy as np  # the number of threads is read on import
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from environments import environment  # noqa: E402
+
 from refimpl import truth  # noqa: E402
 from refimpl.decisions import GroupMax  # noqa: E402
 from refimpl.truth import figure, report  # noqa: E402
@@ -399,25 +401,6 @@ def version_of(library: str) -> str:
     return version(library)
 
 
-def environment(library: str, folder: Path) -> Path:
-    """Python of the library's environment, which is made where it is not there yet."""
-    if not REQUIREMENTS[library]:
-        return Path(sys.executable)
-    home = folder / library
-    python = home / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
-        where = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
-        site, parent = (
-            subprocess.run([each, "-c", where], check=True, capture_output=True, text=True).stdout
-            for each in (str(python), sys.executable)
-        )
-        (Path(site.strip()) / "parent.pth").write_text(parent)
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", *REQUIREMENTS[library]]
-    subprocess.run(pip, check=True, stdout=sys.stderr)
-    return python
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--libraries", default=",".join(REQUIREMENTS))
@@ -454,7 +437,9 @@ def main() -> None:
         return
     for library in args.libraries.split(","):
         try:
-            python = environment(library, args.environments)
+            python = Path(sys.executable)
+            if REQUIREMENTS[library]:
+                python = environment(args.environments / library, REQUIREMENTS[library])
         except (OSError, subprocess.CalledProcessError) as error:
             print(f"{library}: not installed, left out ({error})")
             continue
