@@ -27,7 +27,7 @@ from refimpl.radius.tree import Node
 _ROUNDS = 12
 _END = 10  # free neurons that are left to chords at once in a box
 _EAGER = 0.8  # of the free neurons: in a box cuts are made when no more seem to be left
-_ROOM = 1e-4  # of `Bound.room`: less is no place to climb further in a box
+_ROOM = 1e-4  # of `Bound.room`: less is no place to climb further
 _PATIENCE = 8  # steps in which no neuron is lost
 _RISES = 0.1  # relative: a step of F that is worth more of them
 _LOST = 0.9  # of the free neurons: another round where no more are left
@@ -86,7 +86,7 @@ def _round(state: State, node: Node, w: Array, warm: Multipliers | None) -> Node
     ascent = _Ascent(state, node, w, lo, up, part.n)
     value, patience, last = start.value, _PATIENCE, start
     for found in climb(part, start):
-        if part.box is not None and found.bound.value < 0 and found.bound.room < _ROOM:
+        if found.bound.value < 0 and found.bound.room < _ROOM:
             break
         last = found.bound
         patience -= 1

@@ -303,7 +303,7 @@ def climb(part: Part, start: Bound) -> Iterator[Step]:
         found = _line_search(bound, mu, direction, gain)
         if found is None:
             break
-        fallen = part.box is not None and found[0].value < bound.value
+        fallen = found[0].value < bound.value
         bound, length = found
         most = math.inf
         if gain < mu:  # on the central path F is within mu count of its maximum; this is near it
