@@ -124,9 +124,9 @@ class Part:
         if definite is None:
             return None
         bound = self.on(self.face, s, sides, lam, root, definite)
-        if self.box is None:
-            return bound
         for _ in range(_FACES):
+            if self.box is None or bound is None:
+                break
             face = self.box.move(self.face, bound.pull())
             if face is self.face:
                 break
@@ -136,15 +136,16 @@ class Part:
 
     def on(
         self, face: Face, s: Array, sides: Array, lam: float, root: Array, definite: Array
-    ) -> Bound:
-        """Evaluate F on a face.
+    ) -> Bound | None:
+        """Evaluate F on a face; None if Q has no minimum there.
 
         With p = q - 2 D c on N, c = z + s, and h = G_N p,
         4 lambda F = 4 lambda k - p^T G p - h^T (lambda D^-1 - G_NN)^-1 h.
         """
         n, factor = self.n, self.factor
         factored = definite if face.gram is self.gram else _shape(face.gram, root)
-        assert factored is not None  # for definite is, and leaves more out
+        if factored is None:  # by rounding alone: `definite` is, and leaves less out
+            return None
         D = factor[:n] / (4 * s)
         c = face.z[:n] + s
         p = np.concatenate((-2 * D * c, factor[n:] * sides))
