@@ -40,7 +40,8 @@ _ERRORS = 64  # rounding errors of Q that a cut leaves to the checker
 class Certain(NamedTuple):
     """What is certain of Q: inf Q >= value, and how far Q, z and H^-1 are off.
 
-    The minimiser's z_r are off by at most `shift` (m,), and w_r^T H^-1 w_r by `spread` (m,).
+    The minimiser's z_r are off by at most `shift` (m,), and w_r^T H^-1 w_r by `spread` (m,). H has
+    no eigenvalue below `least`.
     """
 
     value: float
@@ -67,7 +68,7 @@ def bound(state: State, node: Node, w: Array) -> Node:
             break
         node.rest, node, warm = rest, rest, None
         left = free(node.problem.ball, node)
-        few = left < (_END if not node.problem.ball.euclidean else 0)
+        few = left < _END and not node.problem.ball.euclidean
         if node.lower >= state.goal or few or left >= _LOST * count or state.late():
             break
     return node
@@ -235,9 +236,8 @@ def _certain(
     s = 1 / (4 * np.where(curved, kappa, 1.0))
     q = np.where(curved, 0.0, gamma * np.where(gamma > 0, m.tau, lo >= 0)) - node.signs * m.nu
     above = kappa * np.square(t + s)
-    square, reach = float(c @ c), ball.reach
-    if not ball.euclidean:  # c may lie beyond the region
-        reach = reach + geometry.norms * math.sqrt(square)
+    square = float(c @ c)
+    reach = ball.reach + geometry.norms * math.sqrt(square)  # c may lie beyond the region
     value = float(m.weights @ target.beta + q @ t + gamma @ above)
     value += m.ball * (square - ball.radius**2)
     rho = q + 2 * gamma * kappa * (t + s)
