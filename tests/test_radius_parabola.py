@@ -217,3 +217,20 @@ def test_e42_points_that_q_does_not_exclude_lie_in_the_intervals(seed: int) -> N
         z = (part.z + left @ part.W.T)[:, step.neurons]
         slack = 1e-9 * (1 + np.abs(z).max(initial=0.0) + size(part, step.bound))
         assert ((z >= step.lo - slack) & (z <= step.up + slack)).all()
+
+
+@given(SEEDS)
+def test_tau_is_fixed_only_where_the_best_point_is_far_from_the_kink(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    drawn = node(rng, hidden=12, path=0)
+    near = drawn.z + 0.2 * rng.standard_normal(len(drawn.z))
+    few = Part(drawn.W @ drawn.W.T, *drawn[1:], near=near)
+    own = few.index[few.n : few.n + few.p]
+    free = (drawn.lo < 0) & (drawn.up > 0) & (drawn.gamma > 0)
+    fixed = np.flatnonzero(free & ~np.isin(np.arange(len(near)), own))
+    assert (np.abs(near[fixed]) > 0.1 * (drawn.up - drawn.lo)[fixed]).all()
+    bound = few.start(near)
+    assert bound is not None
+    tau = bound.multipliers()[0]
+    assert tau[fixed].tolist() == (near[fixed] > 0).tolist()
+    assert bound.value <= drawn.value(drawn.sample(rng)).min() + 1e-9 * (1 + size(few, bound))

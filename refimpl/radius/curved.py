@@ -80,8 +80,9 @@ def _round(state: State, node: Node, w: Array, warm: Multipliers | None) -> Node
     lo, up = _at_hand(ball, node)
     gamma, beta = w @ problem.target.alpha, float(w @ problem.target.beta)
     around = lo, up, node.signs, ball.radius
-    part = Part(ball.geometry.gram, ball.z, gamma, beta, *around, box=ball.box())
-    start = _start(state, node, part, warm)
+    near = problem.take(state.incumbent.near(problem.whole))
+    part = Part(ball.geometry.gram, ball.z, gamma, beta, *around, box=ball.box(), near=near)
+    start = _start(problem, part, near, warm)
     if start is None or part.n == 0:
         return None
     ascent = _Ascent(state, node, w, lo, up, part.n)
@@ -148,7 +149,7 @@ class _Ascent:
     def prove(self, bound: Bound) -> tuple[Certain, Multipliers]:
         """Prove a bound of the node with its rounding errors, and keep it if it is the best."""
         node, ball = self.node, self.node.problem.ball
-        multipliers = _multipliers(self.w, bound, self.before[0])
+        multipliers = Multipliers(self.w, *bound.multipliers())
         certain = _certain(node.problem, ball, *self.before, node, multipliers, bound)
         lower = _distance(certain.value, bound.lam, ball.radius)
         if lower > self.best[0]:
@@ -183,10 +184,9 @@ def _free(lo: Array, up: Array, gamma: Array) -> int:
     return int(((lo < 0) & (up > 0) & (gamma < 0)).sum())
 
 
-def _start(state: State, node: Node, part: Part, warm: Multipliers | None) -> Bound | None:
+def _start(problem: Problem, part: Part, near: Array, warm: Multipliers | None) -> Bound | None:
     """Start from the best point known, or from where the node above had come."""
-    problem = node.problem
-    starts = [part.start(problem.take(state.incumbent.near(problem.whole)))]
+    starts = [part.start(near)]
     if warm is not None and warm.kappa is not None and (starts[0] is None or starts[0].value < 0):
         arrays = warm.tau, warm.nu, warm.kappa
         tau, nu, kappa = (problem.take(array)[part.index] for array in arrays)
@@ -204,13 +204,6 @@ def _at_hand(ball: Ball, node: Node) -> tuple[Array, Array]:
     lo, up = np.maximum(node.lo, ball.lo), np.minimum(node.up, ball.up)
     lo = np.where(node.signs > 0, np.maximum(lo, 0.0), lo)
     return lo, np.where(node.signs < 0, np.minimum(up, 0.0), up)
-
-
-def _multipliers(w: Array, bound: Bound, lo: Array) -> Multipliers:
-    tau, nu, kappa, lam = bound.multipliers()
-    stable = lo >= 0
-    stable[bound.part.index] = False
-    return Multipliers(w, np.where(stable, 1.0, tau), nu, kappa, lam)
 
 
 def _distance(value: float, lam: float, radius: float) -> float:

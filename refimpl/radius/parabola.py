@@ -44,6 +44,10 @@ import numpy as np
 from refimpl._arrays import Array, IntArray
 from refimpl.radius.face import Box, Face
 
+_FAR, _BOX_FAR = (
+    0.1,
+    0.3,
+)  # of its width: an interval whose kink is farther from a point near the best is one line
 _STEPS = 80  # Newton steps at most; 10 to 30 are usual
 _FIRST = 10.0  # of |F|: all of the barrier at first; with less, steps jam where Q has no minimum
 _SHRINK = 0.1  # of the barrier, where its minimiser is followed closely
@@ -72,22 +76,28 @@ class Part:
         signs: IntArray,
         radius: float,
         box: tuple[Array, Array, Array] | None = None,
+        near: Array | None = None,
     ) -> None:
         """Take gamma = sum_i w_i alpha_i and beta = sum_i w_i beta_i, all (M,); radius is R.
 
-        A box has W (M,d) and the sides a and b (d,) of -a <= delta <= b.
+        A box has W (M,d) and the sides a and b (d,) of -a <= delta <= b. From the preactivations
+        `near` (M,) of a point near the best follows which tau will be 0 or 1, and are that here.
         """
         width = up - lo
         N = np.flatnonzero((lo < 0) & (up > 0) & (gamma < 0))
         # A cut may end next to a kink that the minimum needs: tau stays free there.
-        P = np.flatnonzero((lo < width) & (up > -width) & (gamma > 0))
+        own, on = (lo < width) & (up > -width) & (gamma > 0), lo >= 0
+        if near is not None:
+            far = np.abs(near) > (_FAR if box is None else _BOX_FAR) * width
+            own, on = own & ~far, np.where(own & far, near > 0, on)
+        P = np.flatnonzero(own)
         V = np.flatnonzero(signs)
         self.n, self.p, self.radius = len(N), len(P), radius
         self.index = np.concatenate((N, P, V))
         self.factor = np.concatenate((-gamma[N], gamma[P], -signs[V]))
         self.z, self.gram = z[self.index], gram[np.ix_(self.index, self.index)]
         self.width = width[self.index]
-        self.q = np.where(lo >= 0, gamma, 0.0)
+        self.q = np.where(on, gamma, 0.0)
         self.q[P] = 0.0
         self.value, product = float(beta + self.q @ z), gram @ self.q
         self.q_square, q_gram = float(self.q @ product), product[self.index]
@@ -259,7 +269,7 @@ class Bound:
     def multipliers(self) -> tuple[Array, Array, Array, float]:
         """tau, nu and kappa (M,), and lambda, as a certificate has them."""
         part, n = self.part, self.part.n
-        tau, nu, kappa = np.zeros((3, len(part.q)))
+        tau, (nu, kappa) = np.where(part.q > 0, 1.0, 0.0), np.zeros((2, len(part.q)))
         own, path = slice(n, n + part.p), slice(n + part.p, None)
         kappa[part.index[:n]] = 1 / (4 * self.s)
         tau[part.index[own]] = self.sides[: part.p]
