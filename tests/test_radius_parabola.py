@@ -233,4 +233,4 @@ def test_tau_is_fixed_only_where_the_best_point_is_far_from_the_kink(seed: int) 
     assert bound is not None
     tau = bound.multipliers()[0]
     assert tau[fixed].tolist() == (near[fixed] > 0).tolist()
-    assert bound.value <= drawn.value(drawn.sample(rng)).min() + 1e-9 * (1 + size(few, bound))
+    assert bound.value <= drawn.value(drawn.sample(rng)).min() + 1e-9 * (1 + size(drawn, bound))
