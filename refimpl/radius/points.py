@@ -9,6 +9,7 @@ import numpy as np
 
 from refimpl import _rational, decisions
 from refimpl._arrays import Array, IntArray
+from refimpl.attacks import row_norms
 from refimpl.decisions import Decision
 from refimpl.network import TwoLayerReLU
 from refimpl.radius.geometry import UNIT, Flags
@@ -49,7 +50,4 @@ class Question(NamedTuple):
 
 def length(perturbation: Array) -> Array:
     """Norms of the rows (n,d), rounded up."""
-    size = np.abs(perturbation).max(axis=1)
-    scale = np.exp2(np.floor(np.log2(np.where(size > 0, size, 1.0))))[:, None]
-    squares = np.square(perturbation / scale).sum(axis=1)
-    return scale[:, 0] * np.sqrt(squares) * (1 + (perturbation.shape[1] + 4) * UNIT)
+    return row_norms(perturbation) * (1 + (perturbation.shape[1] + 4) * UNIT)

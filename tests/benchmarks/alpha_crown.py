@@ -143,6 +143,7 @@ def compare(images: int, accuracy: int, networks: Path) -> None:
     """Print all."""
     import mnist_networks
     import wide_networks
+    from radius import published
 
     from refimpl import TwoLayerReLU, datasets
 
@@ -151,11 +152,10 @@ def compare(images: int, accuracy: int, networks: Path) -> None:
     path = networks / "mnist-30.npz"
     if not path.exists():
         mnist_networks.train(*train, 30).save(path)
-    published = Path(os.environ["REFIMPL_DATA"], "networks", "mv24-mnist-500.npz")
     nets = {
         "parity, M = 30": (TwoLayerReLU.load(path), odd),
         "Adam, M = 100": (wide_networks.adam(networks, 100), y),
-        "published, M = 500": (TwoLayerReLU.load(published), y),
+        "published, M = 500": (published(), y),
     }
     for name, (net, labels) in nets.items():
         decision = "sign" if net.n_outputs == 1 else "argmax"
