@@ -67,11 +67,11 @@ def test_nearest_point_and_its_multipliers(norm: float, seed: int, whole: bool) 
     assert (u >= 0).all()
     v = u @ G
     level = np.array([u @ h])
-    proved = distance(norm, level, np.abs(v)[None], np.where(v > 0, b, a)[None])[0]
+    proved = distance(norm, level, v[None], a, b)[0]
     if math.isinf(want):
         # Columns that cancel in a ray are what floats leave of 0, and may meet infinite caps.
-        size = np.where(np.abs(v) > 1e-12 * np.abs(u).sum(), np.abs(v), 0.0)
-        assert distance(norm, level, size[None], np.where(v > 0, b, a)[None])[0] == math.inf
+        v = np.where(np.abs(v) > 1e-12 * np.abs(u).sum(), v, 0.0)
+        assert distance(norm, level, v[None], a, b)[0] == math.inf
         return
     assert c is not None
     assert (G @ c >= h - 1e-10).all()

@@ -53,7 +53,8 @@ def test_support_is_the_maximum_over_ball_and_box(
     norm: float, size: Any, cap: Any, radius: float
 ) -> None:
     size, cap = np.array(size), np.array(cap)
-    value = support(norm, size[None], cap[None], radius)
+    value = support(norm, size[None], np.zeros(5), cap, radius)
+    np.testing.assert_array_equal(support(norm, -size[None], cap, np.zeros(5), radius), value)
     expected = farthest(norm, size, cap, radius)
     slack = 0.06 if norm == 2 else CLOSE  # the grid's steps are of 4.7 %
     assert value[0] >= expected - CLOSE
@@ -69,7 +70,7 @@ def test_distance_is_the_least_norm_beyond_a_plane(
     with np.errstate(all="ignore"):
         total = np.where(size > 0, size * cap, 0.0).sum()
     level = share * (total if 0 < total < math.inf else 1.0)
-    found = distance(norm, np.array([level]), size[None], cap[None])[0]
+    found = distance(norm, np.array([level]), size[None], np.zeros(5), cap)[0]
     if level > total:
         assert found == math.inf
         return
@@ -91,22 +92,22 @@ def test_distance_is_the_least_norm_beyond_a_plane(
 @pytest.mark.parametrize("norm", NORMS)
 def test_distances_and_supports_are_inverse(norm: float) -> None:
     rng = np.random.default_rng(0)
-    size, cap = rng.exponential(size=(50, 200)), rng.exponential(size=(50, 200))
-    cap[rng.random(cap.shape) < 0.1] = math.inf
-    cap[rng.random(cap.shape) < 0.1] = 0.0
+    v, sides = rng.laplace(size=(50, 200)), rng.exponential(size=(2, 200))
+    sides[rng.random(sides.shape) < 0.1] = math.inf
+    sides[rng.random(sides.shape) < 0.1] = 0.0
     for radius in (0.01, 0.3, 3.0):
-        value = support(norm, size, cap, radius)
-        back = distance(norm, value, size, cap)
+        value = support(norm, v, *sides, radius)
+        back = distance(norm, value, v, *sides)
         np.testing.assert_allclose(back, radius, rtol=1e-11)
 
 
 def test_by_hand() -> None:
-    size, cap = np.array([[3.0, 4.0]]), np.array([[1.0, 0.8]])
-    assert support(2, size, cap, 1.0)[0] == pytest.approx(3 * 0.6 + 4 * 0.8)
-    assert support(math.inf, size, cap, 0.9)[0] == pytest.approx(3 * 0.9 + 4 * 0.8)
-    assert support(1, size, cap, 1.0)[0] == pytest.approx(4 * 0.8 + 3 * 0.2)
+    v, a, b = np.array([[3.0, -4.0]]), np.array([0.5, 0.8]), np.array([1.0, 0.5])
+    assert support(2, v, a, b, 1.0)[0] == pytest.approx(3 * 0.6 + 4 * 0.8)
+    assert support(math.inf, v, a, b, 0.9)[0] == pytest.approx(3 * 0.9 + 4 * 0.8)
+    assert support(1, v, a, b, 1.0)[0] == pytest.approx(4 * 0.8 + 3 * 0.2)
     level = np.array([6.0])  # beyond 6.2 there is nothing
-    assert distance(2, level, size, cap)[0] == pytest.approx(math.hypot(2.8 / 3, 0.8))
-    assert distance(math.inf, level, size, cap)[0] == pytest.approx(2.8 / 3)
-    assert distance(1, level, size, cap)[0] == pytest.approx(2.8 / 3 + 0.8)
-    assert distance(1, np.array([6.3]), size, cap)[0] == math.inf
+    assert distance(2, level, v, a, b)[0] == pytest.approx(math.hypot(2.8 / 3, 0.8))
+    assert distance(math.inf, level, v, a, b)[0] == pytest.approx(2.8 / 3)
+    assert distance(1, level, v, a, b)[0] == pytest.approx(2.8 / 3 + 0.8)
+    assert distance(1, np.array([6.3]), v, a, b)[0] == math.inf

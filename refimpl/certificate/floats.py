@@ -174,8 +174,8 @@ def _ball(net: TwoLayerReLU, region: Region, n_constraints: int) -> _Ball:
     size += FLOOR * (1 + omega.width)
     norms = rounded_norms(W, eps)
     lo, up = z - (omega.rough(-W) + 2 * eps * size), z + (omega.rough(W) + 2 * eps * size)
-    bent = np.flatnonzero((lo < 0) & (up > 0))
-    if not omega.plain:  # a second look at neurons that the first does not show to be stable
+    if omega.is_rough:  # a second look at neurons that the first does not show to be stable
+        bent = np.flatnonzero((lo < 0) & (up > 0))
         lo[bent] = z[bent] - (omega.support(-W[bent]) + 2 * eps * size[bent])
         up[bent] = z[bent] + (omega.support(W[bent]) + 2 * eps * size[bent])
     return _Ball(omega, region.R, eps, z, size, norms, lo, up)

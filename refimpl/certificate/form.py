@@ -224,7 +224,8 @@ def _check_numbers(reading: Reading) -> None:
 def _cuts(cuts: Any, M: int) -> Cuts:
     """Well-formed cuts, integers as int64."""
     if cuts is None:
-        cuts = ((),) * len(Cuts._fields)
+        none = np.zeros(0, dtype=np.int64)
+        return Cuts(none, none, none, np.zeros(0), np.zeros(0))
     if not isinstance(cuts, tuple) or len(cuts) != len(Cuts._fields):
         raise CertificateError(f"cuts: expected Cuts or None, got {type(cuts).__name__}")
     n = len(cuts[0]) if np.ndim(cuts[0]) else "cuts"

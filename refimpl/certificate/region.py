@@ -90,6 +90,7 @@ class FloatRegion:
 
     def __init__(self, region: Region, eps: float) -> None:
         self.R, self.norm, self.plain, self.eps = region.R, region.norm, region.plain, eps
+        self.is_rough = not (self.plain or self.norm == math.inf or math.isinf(self.R))
         if self.plain:
             self.width = root(len(region.x)) * region.R  # bounds sum_j |delta_j|
         else:
@@ -99,7 +100,7 @@ class FloatRegion:
 
     def rough(self, v: Array) -> Array:
         """H_R of the rows (n,d), rounded up, as if a cap that is not 0 were none."""
-        if self.plain or self.norm == math.inf or math.isinf(self.R):
+        if not self.is_rough:
             return self.support(v)
         v = np.minimum(np.maximum(v, self.low), self.high)
         dual = np.abs(v).max(axis=1) if self.norm == 1 else rounded_norms(v, self.eps)

@@ -14,7 +14,7 @@ import numpy as np
 
 from refimpl._arrays import Array
 from refimpl.radius.simplex import Program
-from refimpl.radius.support import distance
+from refimpl.radius.support import distance, facing, nearest_on
 
 _STEPS = 60
 _MET = 1e-12  # relative: the constraints are met but for rounding
@@ -27,6 +27,9 @@ def nearest(norm: float, G: Array, h: Array, a: Array, b: Array) -> tuple[Array,
     """Multipliers (k,) and the nearest point (d,), None where there is none; rows are units."""
     if (h <= 0).all():
         return np.zeros(len(h)), np.zeros(G.shape[1])
+    if len(h) == 1:
+        size, length = nearest_on(norm, h, *facing(G, a, b))
+        return np.ones(1), None if math.isinf(length[0]) else np.copysign(size[0], G[0])
     if norm == 2:
         return _least_squares(G, h, a, b)
     return _least_sum(G, h, a, b) if norm == 1 else _least_maximum(G, h, a, b)
@@ -44,7 +47,7 @@ def _least_sum(G: Array, h: Array, a: Array, b: Array) -> tuple[Array, Array | N
 def _least_maximum(G: Array, h: Array, a: Array, b: Array) -> tuple[Array, Array | None]:
     """p = inf: how far G c + t >= h is from t = 0 within |c| <= R, for growing R (Dinkelbach)."""
     k, d = G.shape
-    radii = distance(math.inf, h, np.abs(G), np.where(G > 0, b, a))
+    radii = distance(math.inf, h, G, a, b)
     row = int(radii.argmax())
     u, radius = np.eye(k)[row], float(radii[row])
     basis = np.arange(d + 1, d + 1 + k)
@@ -63,10 +66,7 @@ def _least_maximum(G: Array, h: Array, a: Array, b: Array) -> tuple[Array, Array
             program.bound(lo, up)
         u, x = program.solve()
         u = np.maximum(u, 0.0)
-        v = u @ G
-        further = float(
-            distance(math.inf, np.array([u @ h]), np.abs(v)[None], np.where(v > 0, b, a)[None])[0]
-        )
+        further = float(distance(math.inf, np.array([u @ h]), (u @ G)[None], a, b)[0])
         if x is None or not further > radius * (1 + _MET):
             break
         radius = further

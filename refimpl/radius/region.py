@@ -26,7 +26,17 @@ from refimpl.radius.ball import Ball, Least, Split
 from refimpl.radius.geometry import FLOOR, UNIT, Flags, Geometry, Target
 from refimpl.radius.nearest import nearest
 from refimpl.radius.points import length
-from refimpl.radius.support import Pull, distance, dual_norm, fill, multiple, reach, support
+from refimpl.radius.support import (
+    Pull,
+    corner,
+    distance,
+    dual_norm,
+    facing,
+    fill,
+    multiple,
+    reach,
+    support,
+)
 
 _WHOLE = 4.0  # times the farthest corner of a box: a radius of all of it
 _HALVINGS = 7
@@ -53,11 +63,6 @@ class Space:
         """Dual norms of the weights, rounded up (M,)."""
         W = self.geometry.U
         return dual_norm(self.norm, W) * (1 + (W.shape[1] + 8) * UNIT)
-
-    @cached_property
-    def halves(self) -> tuple[Array, Array]:
-        """Weights' positive and negative parts (M,d)."""
-        return np.maximum(self.geometry.U, 0.0), np.maximum(-self.geometry.U, 0.0)
 
     @property
     def plain(self) -> bool:
@@ -107,20 +112,13 @@ class Region(Ball):
         sides = x - lo, hi - x  # (E37)
         self.a, self.b = (np.where(s > 0, np.nextafter(s, math.inf), 0.0) for s in sides)
         self.geometry, self.z, self.size, self.radius = space.geometry, z, size, math.nan
-        self.duals, self.halves = space.duals, space.halves
+        self.duals = space.duals
         wide = np.maximum(self.a, self.b)
-        self.spread = self.corner(wide, wide)
+        self.spread = corner(self.geometry.U, wide, wide)
         self.farthest_corner = float(np.linalg.norm(wide, self.norm)) * (1 + (d + 8) * UNIT)
         self.whole = _WHOLE * self.farthest_corner
         root = math.sqrt(d)
         self.per_l2 = (1 / root if self.norm == math.inf else 1.0, root if self.norm == 1 else 1.0)
-
-    def corner(self, b: Array, a: Array) -> Array:
-        """Largest <w_r, c> with -a <= c <= b, rounded up (M,)."""
-        up, down = self.halves
-        most = up @ np.where(np.isinf(b), 0.0, b) + down @ np.where(np.isinf(a), 0.0, a)
-        far = up[:, np.isinf(b)].any(axis=1) | down[:, np.isinf(a)].any(axis=1)
-        return np.where(far, math.inf, most * (1 + (len(a) + 8) * UNIT))
 
     def resize(self, radius: float) -> None:
         """Take another radius; none reaches farther than the whole box."""
@@ -130,17 +128,16 @@ class Region(Ball):
         self.is_whole = self.radius == self.whole
         self.reach = self.size + np.fmin(self.duals * self.radius, self.spread)
         error = self.geometry.rounding * self.reach + FLOOR
-        if self.radius > self.farthest_corner:
-            up, down = self.corner(self.b, self.a), self.corner(self.a, self.b)
-        else:
-            up, down = self.farthest(self.geometry.U), self.farthest(-self.geometry.U)
+        up, down = self.farthest(self.geometry.U), self.farthest(-self.geometry.U)
         self.lo, self.up = self.z - down - error, self.z + up + error
         self.stable = np.where(self.lo >= 0, 1, np.where(self.up <= 0, -1, 0))
         self.splits: list[Split] = []
 
     def farthest(self, v: Array) -> Array:
         """Largest <v_i, c> in the region, rounded up (B,)."""
-        return support(self.norm, np.abs(v), np.where(v > 0, self.b, self.a), self.radius)
+        if self.radius > self.farthest_corner:
+            return corner(v, self.a, self.b)
+        return support(self.norm, v, self.a, self.b, self.radius)
 
     def at(self, v: Array) -> Array:
         """Preactivations of points (..., d)."""
@@ -171,10 +168,9 @@ class Region(Ball):
         level = q @ self.z + constant - 2 * self.noise(target, w, absolute)
         found, positive = np.zeros(np.shape(level)), level > 0
         if positive.any():
-            v = q[positive] @ self.geometry.U
-            cap = np.where(v > 0, self.a, self.b)
+            v = -q[positive] @ self.geometry.U
             within = math.inf if self.is_whole else self.radius
-            far = distance(self.norm, level[positive], np.abs(v), cap, within)
+            far = distance(self.norm, level[positive], v, self.a, self.b, within)
             if not self.is_whole:
                 far = np.minimum(far, self.radius)
             found[positive] = far
@@ -200,9 +196,8 @@ class Region(Ball):
         """Distances (M,) of {<q + step_r e_r, z(c) - z> + level_r <= 0}; see `Ball`."""
         found, positive = np.zeros(len(level)), level > 0
         W = self.geometry.U
-        v = q @ W + step[positive, None] * W[positive]
-        cap = np.where(v > 0, self.a, self.b)
-        found[positive] = distance(self.norm, level[positive], np.abs(v), cap, self.radius)
+        v = -q @ W - step[positive, None] * W[positive]
+        found[positive] = distance(self.norm, level[positive], v, self.a, self.b, self.radius)
         return found
 
     def stretch(self, target: Target, w: Array, q: Array, constant: Array, nu: Array) -> Any:
@@ -259,13 +254,11 @@ class Region(Ball):
 
         `level` is what <v, c> is to reach; else it is to go as far as the radius lets it.
         """
-        cap = np.where(v > 0, self.b, self.a)
-        pull = Pull.of(2, np.abs(v), cap, self.radius)
+        pull = Pull.of(2, v, self.a, self.b, self.radius)
         with np.errstate(all="ignore"):
             t = multiple(pull, self.radius) if level is None else reach(2, pull, level)
-            inner = np.where(cap > 0, v, 0.0)
-            kept = pull.kept(2, t)
-            inner[:, pull.inside] = np.copysign(kept, v[:, pull.inside])
+            inner, kept = pull.v, pull.kept(2, t)
+            inner[:, pull.inside] = np.copysign(kept, inner[:, pull.inside])
             rest = np.einsum("ij,ij->i", pull.size - kept, pull.cap)
         return Split(inner, rest, np.einsum("ij,ij->i", inner, inner))
 
@@ -279,11 +272,11 @@ class Region(Ball):
         for _ in range(_HALVINGS):
             angle = (low + high) / 2
             v = W - (unit * np.tan(angle))[:, None] * g
-            cap = np.where(v > 0, self.b, self.a)
+            size, cap = facing(v, self.a, self.b)
             if self.norm == math.inf:
                 size = np.minimum(cap, self.radius)
             else:
-                size, _ = fill(np.abs(v), cap, np.full(len(v), self.radius), np.ones_like(v))
+                size, _ = fill(size, cap, np.full(len(v), self.radius), np.ones_like(v))
             beyond = level + np.einsum("ij,ij->i", g, np.copysign(size, v)) > 0
             low, high = np.where(beyond, angle, low), np.where(beyond, high, angle)
         return unit * np.tan((low + high) / 2)

@@ -10,9 +10,9 @@ need not be exact: what counts is the value of the split, with its rounding adde
 + <v, delta> <= 0} within the box has no point nearer than (l0 - sum |q_j| cap_j) / ||u||_*, again
 for every split of -v.
 
-Rows are vectorised: sizes |v| and caps are (B,d). Caps may be inf; there q_j = 0. A cap of 0 takes
-its coordinate away, and one that no delta in sight reaches leaves it alone; only the columns that
-are left, the grey pixels of an image, take part in the search.
+Rows are vectorised: v is (B,d), and a and b are (d,). Caps may be inf; there q_j = 0. A cap of 0
+takes its coordinate away, and one that no delta in sight reaches leaves it alone; only the columns
+that are left, the grey pixels of an image, take part in the search.
 """
 
 from __future__ import annotations
@@ -32,24 +32,25 @@ _HUGE = 2.0**500  # in the place of infinite caps, since 0 times infinity is not
 
 
 class Pull(NamedTuple):
-    """Rows |v|: `size` and `cap` (B,k) of the columns `inside` (d,) whose caps are in sight.
+    """Rows `v` (B,d) without what caps of 0 take away; `inside` (d,), the columns of caps in sight.
 
-    `base` (B,) is ||v||_2^2 or ||v||_1 of the others, but for those that caps of 0 take away.
+    There |v| = `size` and `cap` are (B,k), and `base` (B,) is ||v||_2^2 or ||v||_1 of the others.
     """
 
+    v: Array
     size: Array
     cap: Array
     base: Array
     inside: Flags
 
     @classmethod
-    def of(cls, norm: float, size: Array, cap: Array, within: float) -> Pull:
+    def of(cls, norm: float, v: Array, a: Array, b: Array, within: float) -> Pull:
         """Rows (B,d) that are seen from ||delta|| <= within, for p = 2 or inf."""
-        inside: Flags = np.asarray(((cap > 0) & (cap < within)).any(axis=0))
-        others = np.where(cap > 0, size, 0.0)
-        part = others[:, inside]
-        others[:, inside] = 0.0
-        return cls(part, cap[:, inside], _power(norm, others), inside)
+        v = np.maximum(v, np.where(a > 0, -math.inf, 0.0))
+        v = np.minimum(v, np.where(b > 0, math.inf, 0.0), out=v)
+        inside: Flags = np.asarray(((a > 0) & (a < within)) | ((b > 0) & (b < within)))
+        size, cap = facing(v[:, inside], a[inside], b[inside])
+        return cls(v, size, cap, _power(norm, v[:, ~inside]), inside)
 
     def kept(self, norm: float, t: Array) -> Array:
         """Return |u| (B,k) of the split at t (B,), where delta_j = min(|v_j| t, cap_j)."""
@@ -65,39 +66,57 @@ class Pull(NamedTuple):
         return np.sqrt(power) if norm == 2 else power, rest
 
 
-def support(norm: float, size: Array, cap: Array, radius: float) -> Array:
-    """H_R (B,), rounded up, of rows with |v| = size (B,d)."""
+def facing(v: Array, a: Array, b: Array) -> tuple[Array, Array]:
+    """|v| and the caps along v, both (B,d)."""
+    return np.abs(v), np.where(v > 0, b, a)
+
+
+def support(norm: float, v: Array, a: Array, b: Array, radius: float) -> Array:
+    """H_R (B,) of rows v (B,d), rounded up."""
     if norm == math.inf:
-        norms, rest = np.zeros(len(size)), np.einsum("ij,ij->i", size, np.minimum(cap, radius))
-    elif norm == 2:
+        return corner(v, np.minimum(a, radius), np.minimum(b, radius))
+    if norm == 2:
         with np.errstate(all="ignore"):
-            pull = Pull.of(norm, size, cap, radius)
+            pull = Pull.of(norm, v, a, b, radius)
             norms, rest = pull.split(norm, multiple(pull, radius))
     else:
+        size, cap = facing(v, a, b)
         _, least = fill(size, cap, np.full(len(size), radius), np.ones_like(size))
         norms, rest = _split(size, np.minimum(size, least[:, None]), cap)
-    return np.asarray((radius * norms + rest) * (1 + (size.shape[1] + 8) * UNIT))  # (E38)
+    return np.asarray((radius * norms + rest) * (1 + (v.shape[1] + 8) * UNIT))  # (E38)
 
 
-def distance(norm: float, level: Array, size: Array, cap: Array, within: float = math.inf) -> Array:
-    """Bound ||delta|| (B,) from below where <v, delta> >= level > 0 in the box, |v| = size (B,d).
+def corner(v: Array, a: Array, b: Array) -> Array:
+    """Largest <v, delta> (B,) with -a <= delta <= b, rounded up."""
+    up = np.maximum(v, 0.0)
+    down, endless = up - v, (np.isinf(a), np.isinf(b))
+    most = up @ np.where(endless[1], 0.0, b) + down @ np.where(endless[0], 0.0, a)
+    far = down[:, endless[0]].any(axis=1) | up[:, endless[1]].any(axis=1)
+    return np.where(far, math.inf, most * (1 + (v.shape[1] + 8) * UNIT))  # (E38)
+
+
+def distance(
+    norm: float, level: Array, v: Array, a: Array, b: Array, within: float = math.inf
+) -> Array:
+    """Bound ||delta|| (B,) from below where <v, delta> >= level > 0 in the box, for rows v (B,d).
 
     inf where no delta of the box is that far along v. A bound beyond `within` may be too small, but
     is beyond it.
     """
-    error = (size.shape[1] + 8) * UNIT
+    error = (v.shape[1] + 8) * UNIT
     with np.errstate(all="ignore"):
         if norm == 1:
+            size, cap = facing(v, a, b)
             _, last = fill(size, cap, level, size)
             least = np.where(size > 0, size, math.inf).min(axis=1)  # if rounding hides the last
             norms, rest = _split(size, np.minimum(size, np.maximum(last, least)[:, None]), cap)
         else:
-            pull = Pull.of(norm, size, cap, within)
+            pull = Pull.of(norm, v, a, b, within)
             norms, rest = pull.split(norm, reach(norm, pull, level))
         left = level - rest * (1 + error)
         bound = left / (norms * (1 + error) + ROOT_FLOOR) * (1 - 4 * UNIT)  # (E39)
         bound = np.where(left > 0, bound, 0.0)
-    return np.where(level > total(size, cap) * (1 + error), math.inf, bound)
+    return np.where(level > corner(v, a, b), math.inf, bound)
 
 
 def total(size: Array, cap: Array) -> Array:
@@ -114,9 +133,9 @@ def dual_norm(norm: float, v: Array) -> Array:
     return np.asarray(np.sqrt(_power(2, v)) if norm == 2 else np.abs(v).sum(axis=1))
 
 
-def _power(norm: float, size: Array) -> Array:
-    """||v||_2^2 or ||v||_1 of rows |v| (B,k)."""
-    return np.asarray(np.einsum("ij,ij->i", size, size) if norm == 2 else size.sum(axis=1))
+def _power(norm: float, v: Array) -> Array:
+    """||v||_2^2 or ||v||_1 of rows (B,k)."""
+    return np.asarray(np.einsum("ij,ij->i", v, v) if norm == 2 else np.abs(v).sum(axis=1))
 
 
 def _split(size: Array, kept: Array, cap: Array) -> tuple[Array, Array]:
@@ -206,5 +225,6 @@ def nearest_on(norm: float, level: Array, size: Array, cap: Array) -> tuple[Arra
 def nearest_multiple(norm: float, level: Array, size: Array, cap: Array) -> Array:
     """Least t (B,) where delta_j = min(|v_j| t, cap_j), or min(t, cap_j) for p = inf, is as far."""
     inside: Flags = np.ones(size.shape[1], np.bool_)
-    pull = Pull(np.where(cap > 0, size, 0.0), cap, np.zeros(len(size)), inside)
+    size = np.where(cap > 0, size, 0.0)
+    pull = Pull(size, size, cap, np.zeros(len(size)), inside)
     return reach(norm, pull, level, 0.0)
