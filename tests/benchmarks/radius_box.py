@@ -1,9 +1,9 @@
 """Times `robust_radius` in the box [0, 1] on MNIST parity, in l2, l_inf and l1, one thread.
 
 Median CPU time of an image, after one that warms up, beside the time to reach and l2 without a
-box. With the names scip and highs among the words, the mixed-integer programs of `box_programs` are
-solved too, to a gap of 1e-6 of the square, or 1e-9, and the ratio of the medians over the same
-images is printed. Run as
+box. With the names scip and highs among the words, the programs of `mixed_integer` are solved too,
+SCIP's of l2 to a gap of 1e-6 of the square, and the ratio of the medians over the same few images
+is printed. Run as
 
   REFIMPL_DATA=... python tests/benchmarks/radius_box.py [images] [scip] [highs] [DIRECTORY]
 
@@ -21,13 +21,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 os.environ.update(dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import box_programs
+import mixed_integer
 import mnist_networks
 import numpy as np  # the number of threads is read on import
 from radius import published
@@ -35,11 +36,11 @@ from radius import published
 from refimpl import TwoLayerReLU, datasets, robust_radius
 
 GOALS = {2: {10: 3, 30: 5, 100: 15}, math.inf: {10: 8, 30: 12, 100: 60}, 1: {30: 40}}
-PEERS: dict[str, tuple[float, Callable[..., tuple[float, float]]]] = {
-    "scip": (2, box_programs.scip),
-    "highs": (math.inf, box_programs.highs),
+PEERS: dict[str, dict[float, Callable[..., mixed_integer.Bounds]]] = {
+    "scip": {norm: partial(mixed_integer.scip, norm=norm) for norm in (2, math.inf)},
+    "highs": {math.inf: mixed_integer.highs},
 }
-FEW = 10  # images that a peer solves
+FEW = 4  # images that a peer solves
 
 
 def timed(run: Callable[[], Any]) -> tuple[float, Any]:
@@ -76,17 +77,24 @@ def report(net: TwoLayerReLU, x: Any, y: Any, peers: list[str]) -> None:
               f"{1e3 * statistics.mean(seconds):.1f} ms, radius {np.median(upper):.4f}, gap at "
               f"most {np.max(1 - lower / upper):.0e}")  # fmt: skip
         for name in peers:
-            if PEERS[name][0] == norm:
-                ratio(name, net, x[:FEW], y[:FEW], seconds[:FEW], lower, upper)
+            if solve := PEERS[name].get(norm):
+                ratio(name, solve, net, x[:FEW], y[:FEW], seconds[:FEW], lower, upper)
 
 
 def ratio(
-    name: str, net: TwoLayerReLU, x: Any, y: Any, ours: list[float], lower: Any, upper: Any
+    name: str,
+    solve: Callable[..., mixed_integer.Bounds],
+    net: TwoLayerReLU,
+    x: Any,
+    y: Any,
+    ours: list[float],
+    lower: Any,
+    upper: Any,
 ) -> None:
     """Print how many times as long a peer takes on the same images."""
     theirs, outside = [], 0.0
     for i in range(len(x)):
-        seconds, (low, high) = timed(lambda i=i: PEERS[name][1](net, x[i], int(y[i])))
+        seconds, (low, high) = timed(lambda i=i: solve(net, x[i], int(y[i]), box=(0, 1)))
         theirs.append(seconds)
         outside = max(outside, low / upper[i] - 1, 1 - high / lower[i])
     print(f"    {name}: median {1e3 * statistics.median(theirs):.0f} ms, "

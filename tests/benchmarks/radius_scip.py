@@ -1,6 +1,6 @@
 """Times `robust_radius` against SCIP on MNIST parity with 30 hidden neurons, one thread each.
 
-SCIP solves the mixed-integer program of `scip_radius`, to a gap of 1e-6 of the square; ours is
+SCIP solves the mixed-integer program of `mixed_integer`, to a gap of 1e-6 of the square; ours is
 exact to 1e-9. Prints the CPU time for each image, ours within one call, and the ratio (goal: 100).
 Run as ``REFIMPL_DATA=... python tests/benchmarks/radius_scip.py [images]``.
 """
@@ -16,8 +16,8 @@ from pathlib import Path
 os.environ.update(dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import mixed_integer
 import numpy as np  # the number of threads is read on import
-import scip_radius
 from mnist_networks import parity, train
 
 from refimpl import robust_radius
@@ -39,7 +39,7 @@ def main() -> None:
     theirs, differences = [], []
     for row, label, radius in zip(x, y, found.upper, strict=True):
         start = time.process_time()
-        bounds = scip_radius.solve(net, row, int(label))
+        bounds = mixed_integer.scip(net, row, int(label))
         theirs.append(time.process_time() - start)
         differences.append(max(bounds.lower - radius, radius - bounds.upper) / radius)
     mean, their_mean = statistics.median(ours[1:]), statistics.mean(theirs)
