@@ -130,7 +130,8 @@ def adversarial_training(
     losses, C = np.empty(steps + 1), np.zeros((len(x), net.n_hidden))
     shift = np.zeros_like(net.W)
     for step in range(steps + 1):
-        moved = check.real_array("attack(...)", move(net, x, y, epsilon), x.shape)
+        given = x.copy(), y.copy(), epsilon.copy()  # an attack may work in place
+        moved = check.real_array("attack(...)", move(net, *given), x.shape)
         one = _step(net, moved, y, learning_rate, step, last=step == steps)
         losses[step] = one.losses[0]
         if callback is not None:

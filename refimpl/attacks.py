@@ -38,7 +38,7 @@ def closed_form_attack(
     Raises
     ------
     ValueError
-        Bad shapes or values, a negative epsilon, or v = 0.
+        Bad shapes or values, a negative epsilon, v = 0, or an x' that overflows.
 
     Notes
     -----
@@ -52,7 +52,10 @@ def closed_form_attack(
     """
     u = closed_form_direction(y, features, labels)
     x = check.real_array("x", x, u.shape)
-    return x + budgets(epsilon, len(x))[:, None] * u  # (E26)
+    with np.errstate(over="ignore", invalid="ignore"):
+        result = x + budgets(epsilon, len(x))[:, None] * u  # (E26)
+    check.representable("epsilon", "x'", result)
+    return result
 
 
 def closed_form_direction(y: ArrayLike, features: ArrayLike, labels: ArrayLike) -> Array:
@@ -112,7 +115,8 @@ def linear_region_attack(net: TwoLayerReLU, x: ArrayLike, y: ArrayLike) -> Array
     Raises
     ------
     ValueError
-        K > 1, bad shapes or values, or a correctly classified sample whose gradient is 0.
+        K > 1, bad shapes or values, a correctly classified sample whose gradient is 0, or an x'
+        that overflows.
 
     Notes
     -----
@@ -130,8 +134,9 @@ def linear_region_attack(net: TwoLayerReLU, x: ArrayLike, y: ArrayLike) -> Array
         check.fail("net", "K = 1 output", f"K = {net.n_outputs}")
     x = check.real_array("x", x, ("n", net.dim))
     y = check.signs("y", y, len(x))
-    f, gradient = net.outputs(x)[:, 0], input_gradient(net, x, [1.0])
+    f = net.outputs(x)[:, 0]
     check.representable("x", "outputs", f)
+    gradient = input_gradient(net, x, [1.0])
     correct = y * f > 0
     stuck = correct & ~gradient.any(axis=1)
     if stuck.any():
@@ -140,7 +145,9 @@ def linear_region_attack(net: TwoLayerReLU, x: ArrayLike, y: ArrayLike) -> Array
     u = unit_rows(gradient[correct])
     length = np.einsum("nd,nd->n", u, gradient[correct])  # ||grad f||
     result = x.copy()
-    result[correct] -= (f[correct] / length)[:, None] * u  # (E28)
+    with np.errstate(over="ignore", invalid="ignore"):
+        result[correct] -= (f[correct] / length)[:, None] * u  # (E28)
+    check.representable("x", "x'", result)
     return result
 
 

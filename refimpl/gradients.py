@@ -93,6 +93,11 @@ def input_gradient(net: TwoLayerReLU, x: ArrayLike, cotangent: ArrayLike) -> Arr
     (n,d) array
         W^T (1[W x + b > 0] * A^T v).
 
+    Raises
+    ------
+    ValueError
+        Bad shapes or values, or a gradient that overflows.
+
     Notes
     -----
     Source: E12.
@@ -106,7 +111,10 @@ def input_gradient(net: TwoLayerReLU, x: ArrayLike, cotangent: ArrayLike) -> Arr
     check.instance("net", net, TwoLayerReLU)
     x = check.real_array("x", x, ("n", net.dim))
     v = check.per_row("cotangent", cotangent, len(x), (net.n_outputs,))
-    return (relu_derivative(net.preactivations(x)) * (v @ net.A)) @ net.W  # (E12)
+    with np.errstate(over="ignore", invalid="ignore"):
+        gradient = (relu_derivative(net.preactivations(x)) * (v @ net.A)) @ net.W  # (E12)
+    check.representable("cotangent", "the gradient", gradient)
+    return gradient
 
 
 def check_targets(targets: ArrayLike, n: int, n_outputs: int) -> IntArray:

@@ -213,6 +213,11 @@ class Walks:
             on = z > 0
             elsewhere = self.used[walks.target] & (on != walks.on) & (z != 0)
             met = np.isfinite(bound) & ~elsewhere.any(axis=1)
+            if (
+                self.beta.shape[1] > 1
+            ):  # where one of several constraints is 0, others may be missed
+                noise = self.noise(walks.sample, walks.target, np.where(met, bound, 0.0))
+                met &= (self.values(walks.target, z) <= noise).all(axis=1)
             visited.append(Pieces(*walks[:3], bound, met, row, t, elsewhere))
             if self.at_once:  # where pieces are polished that walks have not seen
                 np.minimum.at(limit, walks.sample[met], bound[met])
@@ -235,9 +240,9 @@ class Walks:
         rows, t = np.zeros(len(z), np.int64), np.zeros(len(z))
         for i, q, level in self._planes(pieces, z):
             across = q @ self.space.geometry.gram
-            square = np.einsum("ij,ij->i", q, across)
-            step = np.where(level > 0, level / np.where(square > 0, square, 0.0), 0.0)
-            distance = step * np.sqrt(square)
+            square = np.maximum(np.einsum("ij,ij->i", q, across), 0.0)
+            step = np.where(level > 0, level / square, 0.0)
+            distance = np.where(level > 0, level / np.sqrt(square), 0.0)
             farther = distance > best
             best[farther], rows[farther], t[farther] = distance[farther], i, step[farther]
             ends[farther] = (z - step[:, None] * across)[farther]
@@ -293,7 +298,7 @@ class Walks:
             return -np.copysign(size, g), distance, distance
         square = np.einsum("ij,ij->i", g, g)
         t = np.where(level > 0, level / square, 0.0)
-        distance = t * np.sqrt(square)
+        distance = np.where(level > 0, level / np.sqrt(square), 0.0)
         if self.space.box is None:
             return -t[:, None] * g, distance, t
         near = distance < limit[sample]

@@ -119,6 +119,23 @@ def test_results_repeat_with_a_seed_and_bias_follows():
     assert train("multiclass", "pgd").network.b is None
 
 
+def test_an_attack_of_ones_own_may_work_in_place():
+    def push(net, x, y, epsilon):
+        x += epsilon[:, None]
+        y *= -1
+        epsilon *= 2
+        return x
+
+    x = SAMPLE.x.copy()
+    path = adversarial_training(
+        BINARY, x, SAMPLE.y, epsilon=0.7, attack=push, learning_rate=0.1, steps=4
+    )
+    plain = gradient_descent(BINARY, x + 0.7, SAMPLE.y, learning_rate=0.1, steps=4, method="primal")
+    np.testing.assert_array_equal(x, SAMPLE.x)
+    np.testing.assert_array_equal(path.network.W, plain.network.W)
+    np.testing.assert_array_equal(path.coefficients, plain.coefficients)
+
+
 def test_a_callback_sees_the_network_before_every_step():
     seen = []
 

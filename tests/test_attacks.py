@@ -147,6 +147,14 @@ def test_sums_and_outputs_that_overflow_are_refused():
         linear_region_attack(net, [[1.0]], [1])
 
 
+def test_points_that_overflow_are_refused():
+    flat = TwoLayerReLU([[1e-160, 0.0]], None, [[1.0]], [1e200])
+    with pytest.raises(ValueError, match=r"x: .* x', got an overflow"):
+        linear_region_attack(flat, [[3.0, 1.0]], [1])
+    with pytest.raises(ValueError, match=r"epsilon: .* x', got an overflow"):
+        closed_form_attack([[1e308, 0]], [-1], [[1, 0], [-1, 0]], [1, -1], epsilon=1.7e308)
+
+
 @pytest.mark.parametrize("call", [linear_region_attack, loss_and_gradients, gradient_descent])
 def test_what_is_no_network_is_refused_by_name(call):
     options = {"learning_rate": 1.0, "steps": 1} if call is gradient_descent else {}

@@ -222,6 +222,12 @@ def test_ragged_cotangents_are_refused_by_name():
         input_gradient(net, [[1.0]], [[1.0], [1.0, 2.0]])
 
 
+def test_gradients_that_overflow_are_refused():
+    net = TwoLayerReLU([[1e200]], None, [[1e200]])
+    with pytest.raises(ValueError, match=r"cotangent: .*gradient, got an overflow"):
+        input_gradient(net, [[1e-200]], [1.0])
+
+
 def test_losses_that_overflow_are_refused():
     net = TwoLayerReLU([[1e200], [1e200]], None, [[1e200, -1e200]])
     with np.errstate(all="ignore"), pytest.raises(ValueError, match=r"x: .*loss.*overflow"):

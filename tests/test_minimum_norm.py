@@ -45,6 +45,23 @@ def test_it_finds_the_nearest_point_where_gradients_do_not(name):
     np.testing.assert_allclose(gap.ratio, 1.0, rtol=1e-6)
 
 
+@pytest.mark.parametrize("norm", [1, 2, math.inf])
+def test_a_class_of_the_other_group_has_to_pass_all_of_ones_own(norm):
+    # The zero of F_i - F_t for one class i of the group is no adversarial point by itself.
+    W = [[-1.55, -0.87], [-0.1, -0.71]]
+    A = [[0.28, 0.38], [-0.33, -0.79], [-0.42, 1.52], [0.54, -0.34]]
+    net = TwoLayerReLU(W, [-0.71, 1.13], A, [1.21, 0.17, 0.14, 0.16])
+    x = 3 * np.random.default_rng(0).standard_normal((50, 2))
+    decision = GroupMax([-1, 1, 1, -1])
+    y = net.predict(x, decision)
+    radii = robust_radius(net, x, y, decision=decision, norm=norm)
+    x_adv = minimum_norm_attack(net, x, y, decision=decision, norm=norm, rng=0)
+    gap = attack_gap(radii, net, x, y, x_adv, decision=decision, norm=norm)
+    assert (radii.status == "exact").all()
+    assert gap.flips.all()
+    np.testing.assert_allclose(gap.ratio, 1.0, rtol=1e-6)
+
+
 @pytest.mark.slow
 def test_local_minima_of_a_flat_network_cost_little():
     each = truth.problem("flat")

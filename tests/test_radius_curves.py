@@ -91,6 +91,12 @@ def test_attack_gap_by_hand() -> None:
     assert gap.ratio.tolist() == [1.5, INF, 1.0]
 
 
+def test_attack_gap_refuses_points_whose_outputs_overflow() -> None:
+    net = TwoLayerReLU([[1e200]], None, [[1e200]])
+    with pytest.raises(ValueError, match=r"x_adv: .*outputs, got an overflow"):
+        attack_gap([1.0], net, [[1e-300]], [1], [[1.0]])
+
+
 def test_attack_gap_of_misclassified_samples_is_1_where_they_are_left_alone() -> None:
     gap = attack_gap([0.0, 0.0], SIGN, [[0.0]] * 2, [1] * 2, [[0.0], [-1.0]])
     assert gap.flips.all()

@@ -163,7 +163,10 @@ def attack_gap(
         check.fail("radii", f"{len(x)} radii", len(lower))
     limits = check.check_box(box, x)
     lengths = row_norms(x_adv - x, check.check_norm(norm))
-    flips = decisions.adversarial(net.outputs(x_adv), y, decision, "adversarial")
+    with np.errstate(over="ignore", invalid="ignore"):
+        outputs = net.outputs(x_adv)
+    check.representable("x_adv", "outputs", outputs)
+    flips = decisions.adversarial(outputs, y, decision, "adversarial")
     if limits is not None:
         flips &= ((limits[0] <= x_adv) & (x_adv <= limits[1])).all(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -92,7 +92,7 @@ def paper() -> None:
         print(f"  {name}: {1e3 * times['radius']:.1f} ms, "
               f"{times['radius'] / times['outputs']:.1f} x net.outputs (goal: {goal}); "
               f"median radius {np.median(found.upper):.2f}; {statuses(found.status)}; "
-              f"{np.mean(found.nodes == 0):.0%} by the fast path")  # fmt: skip
+              f"{np.mean(found.nodes == 0):.0%} without branching")  # fmt: skip
 
 
 def curve() -> None:
