@@ -197,3 +197,17 @@ def test_parabolas_bound_targets_of_several_constraints(
         options: Any = {"radius": found.lower[0], "decision": decision, "ties": ties}
         verify_certificate(net, x[0], y[0], found.certificates[0], **options)
     assert any(len(w) == 2 and (w > 0).all() for w in weights)
+
+
+def test_small_problems_are_left_alone_where_a_limit_ends_the_search() -> None:
+    """Their neurons are not the network's: bounds in rationals are for whole problems alone."""
+    rng = np.random.default_rng(6)
+    W, b = rng.normal(size=(65, 10)), rng.normal(size=65)
+    net = TwoLayerReLU(W, b, rng.choice([-1.0, 1.0], (1, 65)))
+    x = rng.normal(size=(1, 10))
+    y = net.predict(x, "sign")
+    truth = robust_radius(net, x, y)
+    assert truth.status[0] == "exact"
+    found = robust_radius(net, x, y, max_nodes=1)
+    assert found.lower[0] <= truth.upper[0]
+    assert truth.lower[0] <= found.upper[0]

@@ -37,6 +37,21 @@ def test_an_output_that_is_negative_beyond_underflow_is_misclassified_out_of_ran
     assert found.upper.tolist() == [0.0, 0.0]
 
 
+def test_a_fixed_pixel_of_large_weight_hides_no_underflow() -> None:
+    """Beside the weight of a pixel that is fixed the others are 2^-640, and count all the same."""
+    t = 2.0**-640
+    others, bias = np.array([[0, -1], [2, -2], [1, 2]]), np.array([-1, 1, -3])
+    A = np.array([[2.0, -1.0, -3.0]])
+    net = TwoLayerReLU(np.column_stack((np.ones(3), t * others)), t * bias, 2.0**200 * A)
+    plain = TwoLayerReLU(others, bias, A)  # the same but for scale, without that pixel
+    x, lo, hi = np.array([[-1.0, -1.0]]), np.full(2, -3.0), np.ones(2)
+    truth = robust_radius(plain, x, [-1], box=(lo, hi))
+    assert truth.status[0] == "exact"
+    box = np.append(0.0, lo), np.append(0.0, hi)
+    found = robust_radius(net, np.insert(x, 0, 0.0, axis=1), [-1], box=box)
+    assert found.lower[0] <= truth.upper[0]
+
+
 def sound(net: TwoLayerReLU, x: Any, y: int = 1, **options: Any) -> Any:
     """Bounds around the radius of the enumeration; only `upper` may be off, by an ulp of x."""
     r = truth(net, x, y, **options)

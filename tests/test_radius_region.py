@@ -242,6 +242,37 @@ def test_strict_points_are_found_where_a_solver_stops_within_its_tolerance(
     assert found.lower[0] <= truth + CLOSE
 
 
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("side", [-20.0, -1.12])
+def test_a_tie_that_needs_two_kinks_is_found_where_a_side_holds_a_pixel(
+    norm: float, side: float
+) -> None:
+    # f = 0 only where both neurons are off. The first pixel is held, on one side or on both.
+    net = TwoLayerReLU([[0.25, -3.9, 0.46], [-0.55, 1.76, -0.49]], None, [[1.0, 1.0]])
+    x = np.array([[-0.09, -0.71, -1.18]])
+    for lo, hi in ((x[0, 0], 20.0), (x[0, 0], x[0, 0]), (-20.0, 20.0)):
+        box = np.array([lo, -20.0, -20.0]), np.array([hi, 20.0, 20.0])
+        found = robust_radius(net, x, [1], norm=norm, box=box)
+        assert found.upper[0] <= found.lower[0] * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("box", [(-3.0, 5.0), (-3.0, math.inf), None])
+def test_what_only_ties_reach_is_unreachable_where_ties_are_strict(norm: float, box: Any) -> None:
+    net = TwoLayerReLU([[-2.0], [-1.0], [-1.0]], None, [[-1.0, 1.0, -2.0]])  # f = -3 ReLU(-x)
+    found = robust_radius(net, [[-1.0], [-2.0]], [-1, -1], ties="robust", norm=norm, box=box)
+    assert found.status.tolist() == ["unreachable"] * 2
+
+
+def test_splits_are_finite_where_a_box_is_open() -> None:
+    net = TwoLayerReLU([[1.0, -2.0], [-1.0, 3.0]], None, [[1.0, -1.0]])
+    space = Space.of(net, 2, (np.zeros(2), np.full(2, math.inf)))
+    x = np.array([0.5, 0.25])
+    around = space.around(x, net.preactivations(x[None])[0], np.abs(net.W) @ x)
+    around.resize(2.0)
+    assert np.isfinite(around.split(net.W).rest).all()
+
+
 def test_ends_are_in_the_box_and_are_sums_where_differences_round():
     lo, hi = np.array([-2.0]), np.array([0.1])
     space = Space.of(TwoLayerReLU([[1.0]], None, [[1.0]]), 2, (lo, hi))

@@ -101,6 +101,11 @@ def test_distances_and_supports_are_inverse(norm: float) -> None:
         np.testing.assert_allclose(back, radius, rtol=1e-11)
 
 
+def test_a_weight_that_a_side_takes_away_leaves_what_underflows_beside_it() -> None:
+    t = 2.0**-640  # its square is 0
+    assert support(2, np.array([[1.0, t]]), np.array([0.0, 9.0]), np.array([0.0, 9.0]), 1.0)[0] >= t
+
+
 def test_by_hand() -> None:
     v, a, b = np.array([[3.0, -4.0]]), np.array([0.5, 0.8]), np.array([1.0, 0.5])
     assert support(2, v, a, b, 1.0)[0] == pytest.approx(3 * 0.6 + 4 * 0.8)

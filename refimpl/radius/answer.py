@@ -140,6 +140,8 @@ def _raised(
     proofs, found = [], parts(trees)
     for part in found:
         if part.lower < nearest[0]:
+            if part.problem.small is not None:
+                return lower
             D, end = matrices[part.problem.index], x + nearest[1]
             proof = raised.raise_bound(net, D, part.signs, x, end)
             if proof is None or proof[0] <= lower:
@@ -230,7 +232,8 @@ def attain(
             ends, perturbation = space.end(x, ball.perturbation(inner.v, net.W)[None])
             if question.adversarial(net.outputs(ends), label, guard)[0]:
                 return float(space.length(perturbation)[0]), perturbation[0]
-        near = ties.neighbours(net, x, ball.perturbation(point.v, net.W)) - x
+        nearest = ball.perturbation(point.v, net.W)
+        near = ties.neighbours(net, x, nearest, space.loose(x + nearest)) - x
         ends, perturbations = space.end(x, near)
         lengths = space.length(perturbations)
         order = np.argsort(lengths)

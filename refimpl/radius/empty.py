@@ -91,7 +91,8 @@ def _prove(
     rough = P.astype(np.float64) @ guess
     v, terms = rough @ net.W, np.abs(rough) @ np.abs(net.W)
     ends = np.isfinite(np.where(v > 0, *box)) & (np.abs(v) > _SMALL * terms)
-    u = solve(W.T[~ends & ~np.isfinite(box).all(axis=0)] @ P, fractions(guess))
+    free = ~ends & (strict | ~np.isfinite(box).all(axis=0))  # l0 = 0 is met by equations alone
+    u = solve(W.T[free] @ P, fractions(guess))
 
     w, t, nu = np.split(u, n[:2])
     gamma, q = w @ alpha[used], P @ u

@@ -174,6 +174,6 @@ def _non_negative_least_squares(rows: Array, scale: float) -> tuple[Array, float
     aim[-1] = 1.0
     try:
         u = nnls(scaled.T, aim)[0]
-    except RuntimeError:  # too many iterations
+    except (RuntimeError, ValueError):  # too many iterations; values that overflowed
         return np.zeros(len(rows)), 0.0
     return u, 1.0 - float(u @ scaled[:, -1])

@@ -75,6 +75,13 @@ class Space:
             return Ball(self.geometry, z, size, 0.0)
         return Region(self, x, z, size)
 
+    def loose(self, end: Array) -> Flags:
+        """Tell which coordinates (d,) of a point no side of the box holds."""
+        if self.box is None:
+            return np.ones(len(end), np.bool_)
+        result: Flags = (self.box[0] < end) & (end < self.box[1])
+        return result
+
     def end(self, x: Array, perturbation: Array) -> tuple[Array, Array]:
         """Endpoints in the box of perturbations (s,d), and the perturbations with x + p = end."""
         end = x + perturbation
@@ -259,8 +266,7 @@ class Region(Ball):
             t = multiple(pull, self.radius) if level is None else reach(2, pull, level)
             inner, kept = pull.v, pull.kept(2, t)
             inner[:, pull.inside] = np.copysign(kept, inner[:, pull.inside])
-            rest = np.einsum("ij,ij->i", pull.size - kept, pull.cap)
-        return Split(inner, rest, np.einsum("ij,ij->i", inner, inner))
+        return Split(inner, pull.rest(kept), np.einsum("ij,ij->i", inner, inner))
 
     def bisect(self, W: Array, g: Array, level: Array) -> Array:
         """Multipliers mu (F,) row by row for any p: the tangents of angles, in units of their own.

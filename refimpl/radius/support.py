@@ -62,8 +62,11 @@ class Pull(NamedTuple):
         """||u||_* and sum |q_j| cap_j (B,) of the split at t (B,)."""
         kept = self.kept(norm, t)
         power = self.base + _power(norm, kept)
-        rest = np.einsum("ij,ij->i", self.size - kept, np.minimum(self.cap, _HUGE))
-        return np.sqrt(power) if norm == 2 else power, rest
+        return np.sqrt(power) + ROOT_FLOOR if norm == 2 else power, self.rest(kept)
+
+    def rest(self, kept: Array) -> Array:
+        """Sum of |q_j| cap_j (B,), |q| = size - kept, which is 0 where a cap is infinite."""
+        return np.asarray(np.einsum("ij,ij->i", self.size - kept, np.minimum(self.cap, _HUGE)))
 
 
 def facing(v: Array, a: Array, b: Array) -> tuple[Array, Array]:

@@ -26,7 +26,7 @@ import numpy as np
 from refimpl._arrays import Array
 from refimpl._rational import Fractions, fractions
 from refimpl.network import TwoLayerReLU
-from refimpl.radius.geometry import UNIT
+from refimpl.radius.geometry import UNIT, Flags
 from refimpl.radius.points import Question
 
 _BITS = (40, 34, 28, 20, 10, 0)
@@ -35,8 +35,8 @@ _MANY = 10  # rows, where they have that many coefficients together
 _SHORT = 2**16  # of weights, times a power of two
 
 
-def neighbours(net: TwoLayerReLU, x: Array, perturbation: Array) -> Array:
-    """Endpoints (s,d) near x + perturbation, that one first."""
+def neighbours(net: TwoLayerReLU, x: Array, perturbation: Array, loose: Flags) -> Array:
+    """Endpoints (s,d) near x + perturbation, that one first; kinks are left along `loose` (d,)."""
     end = x + perturbation
     points = [end, *(x + perturbation * (1 + 2.0**-bits) for bits in (50, 46, 42, 38, 34))]
     size = np.abs(x) + np.abs(end)
@@ -47,7 +47,7 @@ def neighbours(net: TwoLayerReLU, x: Array, perturbation: Array) -> Array:
         z = net.W[near] @ end + net.bias[near]
         for units in (8, 64):
             depth = units * net.dim * UNIT * reach[near]
-            points.append(end - np.linalg.lstsq(net.W[near], z + depth, rcond=None)[0])
+            points.append(end - np.linalg.lstsq(net.W[near] * loose, z + depth, rcond=None)[0])
     for bits in _BITS:
         grid = scale * 2.0**-bits
         points.append(np.round(end / grid) * grid)
