@@ -230,6 +230,14 @@ def test_a_module_that_insists_on_float32_is_compared_in_it():
     module = torch_modules.Net(input=lambda x: x.half().float()).float()
     with pytest.raises(ValueError, match=r"^module: expected the function"):
         interop.from_torch(module)
+    wide = torch_modules.layers(
+        torch().nn.LeakyReLU(0.01),
+        first=torch().nn.Linear(3072, 1000, bias=False),
+        last=torch().nn.Linear(1000, 10, bias=False),
+    )
+    wide.register_forward_pre_hook(lambda module, inputs: inputs[0].float())
+    with pytest.raises(ValueError, match=r"^module: expected the function"):
+        interop.from_torch(wide)
 
 
 @pytest.mark.slow

@@ -63,7 +63,8 @@ def from_torch(
     -----
     The module itself is left as it is. A deep copy runs in float64 on the CPU. Where that fails,
     because it cannot be copied or insists on its own precision, the module runs in that precision,
-    if its rounding still leaves something to compare: float32 does, bfloat16 does not.
+    if its rounding still leaves something to compare: float32 does, bfloat16 does not. There what
+    is smaller than that rounding cannot be seen, but a leak of slope 0.001 below zero must be.
 
     Examples
     --------
