@@ -171,9 +171,9 @@ def test_the_module_is_left_as_it_is():
     torch()
     import torch_modules
 
-    names = [it for it in torch_modules.RIGHT if "norm" in it or "drop" in it or "its inputs" in it]
-    for name in names:
-        module, keywords = made(torch_modules.RIGHT[name])
+    own = {"in its own precision": lambda: torch_modules.InFloat32(*torch_modules.plain())}
+    for name, make in (torch_modules.RIGHT | own).items():
+        module, keywords = made(make)
         module.train()
         for layer in list(module.modules())[1:]:
             layer.training = bool(id(layer) % 3)
@@ -218,6 +218,25 @@ def test_a_module_that_cannot_be_copied_runs_in_its_own_precision_if_that_says_a
     for activation in (nn.ReLU6(), nn.Hardtanh(0, 1e5), nn.LeakyReLU(1e-4), nn.Softplus(1e4)):
         with pytest.raises(ValueError, match=r"^module: expected the function"):
             interop.from_torch(layers(activation))
+
+
+@pytest.mark.slow
+def test_a_module_that_cannot_be_copied_has_its_weights_back_by_its_own_train():
+    torch()
+    import torch_modules
+
+    module, _ = made(torch_modules.RIGHT["merged in eval mode"])
+    stored = module[0].weight.detach().clone()
+    net = interop.from_torch(uncopied(module))
+    added = (module[0].up @ module[0].down).detach()
+    assert np.array_equal(net.W, (stored + added).numpy())
+    assert not module[0].merged
+    error = 2.0**-52 * (stored.abs() + added.abs())  # of a sum, and a difference
+    assert ((module[0].weight - stored).abs() <= error).all()
+    module = uncopied(torch_modules.plain())
+    module.train = lambda mode=True: 1 // (not mode)  # fails where it is to come back
+    assert interop.from_torch(module).n_hidden == 9
+    assert module.training
 
 
 @pytest.mark.slow

@@ -147,6 +147,39 @@ class Adapted(nn.Linear):
         return super().forward(x) + 1e-6 * x[:, :1] * x[:, 1:2].sign().abs()
 
 
+class Merging(nn.Linear):
+    """A low-rank adapter that is part of the weight in eval mode only, as in loralib."""
+
+    def __init__(self):
+        super().__init__(6, 9, dtype=torch.float64)
+        self.down = nn.Parameter(torch.randn(1, 6, dtype=torch.float64))
+        self.up = nn.Parameter(torch.randn(9, 1, dtype=torch.float64))
+        self.merged = False
+
+    def train(self, mode=True):
+        super().train(mode)
+        if mode == self.merged:
+            self.weight.data += (-1 if mode else 1) * (self.up @ self.down).data
+            self.merged = not mode
+        return self
+
+    def forward(self, x):
+        weight = self.weight if self.merged else self.weight + self.up @ self.down
+        return functional.linear(x, weight, self.bias)
+
+
+class InFloat32(nn.Sequential):
+    """Insists on float32, and counts what it has seen in a buffer."""
+
+    def __init__(self, *layers):
+        super().__init__(*layers)
+        self.float().register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x):
+        self.seen += len(x)
+        return super().forward(x.float())
+
+
 class OwnRelu(nn.ReLU):
     def __init__(self, limit=None):
         super().__init__()
@@ -295,6 +328,7 @@ RIGHT = {
     "stale weight norm": lambda: stale(weight_norm),
     "stale pruning": pruned,
     "parametrized": parametrized,
+    "merged in eval mode": lambda: layers(nn.ReLU(), first=Merging()),
     "a hook that looks": lambda: hooked(plain(), "1", lambda *call: None),
     "frozen": lambda: plain().requires_grad_(requires_grad=False),
     "batch norm in front": lambda: seen(plain(before=(nn.BatchNorm1d(6),))),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from refimpl._arrays import Array
 from refimpl.interop._optional import framework
 from refimpl.interop.comparison import compared
 from refimpl.interop.layers import Layer, Normalisation
-from refimpl.interop.torch_run import Event, evaluating, numbers, parameters, runnable
+from refimpl.interop.torch_run import Event, copied, evaluating, numbers, parameters, runnable
 from refimpl.network import TwoLayerReLU
 
 
@@ -61,10 +62,11 @@ def from_torch(
 
     Notes
     -----
-    The module itself is left as it is. A deep copy runs in float64 on the CPU. Where that fails,
-    because it cannot be copied or insists on its own precision, the module runs in that precision,
-    if its rounding still leaves something to compare: float32 does, bfloat16 does not. There what
-    is smaller than that rounding cannot be seen, but a leak of slope 0.001 below zero must be.
+    The module itself is left as it is: a deep copy runs, in float64 on the CPU. Where that fails,
+    because it insists on its own precision, a copy runs in that precision, if its rounding still
+    leaves something to compare: float32 does, bfloat16 does not. There what is smaller than that
+    rounding cannot be seen, but a leak of slope 0.001 below zero must be. A module that cannot be
+    copied runs itself, and has its modes of training back by its own ``train``.
 
     Examples
     --------
@@ -76,6 +78,8 @@ def from_torch(
     if torch is None or not isinstance(module, torch.nn.Module):
         check.fail("module", "a torch.nn.Module", type(module).__name__)
     _require_values(torch, module)
+    with suppress(Exception):  # whatever copying raises: then the module runs itself
+        module = copied(torch, module)
     with evaluating(torch, module):
         pairs = _pairs(torch, module, hidden, output)
         return _first(pairs, lambda names: _read(torch, module, names, example))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -138,7 +138,7 @@ class Run:
 
 
 def runnable(torch: Any, module: Any, like: Any, shape: tuple[int, ...]) -> Run:
-    """Return a run of a float64 copy, or else of the module itself in the precision of `like`.
+    """Return a run of a float64 copy, or else of the module in the precision of `like`.
 
     Raises
     ------
@@ -146,7 +146,7 @@ def runnable(torch: Any, module: Any, like: Any, shape: tuple[int, ...]) -> Run:
         Neither runs, or that precision is coarser than float32.
     """
     try:
-        run = Run(torch, _double(torch, module), torch.float64, "cpu", shape)
+        run = Run(torch, copied(torch, module).cpu().double(), torch.float64, "cpu", shape)
         run(_probe(shape))
         return run
     except Exception as error:  # whatever copying raises
@@ -162,15 +162,38 @@ def runnable(torch: Any, module: Any, like: Any, shape: tuple[int, ...]) -> Run:
 
 @contextmanager
 def evaluating(torch: Any, module: Any) -> Iterator[None]:
-    """Eval mode without gradients; every layer's own mode comes back."""
+    """Eval mode without gradients; every layer's own mode comes back.
+
+    It comes back by `train`, with which a layer may undo what it did to its weights.
+    """
     modes = [(layer, layer.training) for layer in module.modules()]
-    module.eval()
+    try:
+        module.eval()
+    except Exception as error:  # an exported module has no modes
+        expected = "one with an eval mode"
+        raise ValueError(f"module: expected {expected}, got {_reason(error)}") from error
     try:
         with torch.no_grad():
             yield
     finally:
+        with suppress(Exception):  # whatever a layer of others raises
+            module.train(modes[0][1])
         for layer, mode in modes:
             layer.training = mode
+
+
+def copied(torch: Any, module: Any) -> Any:
+    """Deep copy.
+
+    Weights that a hook computes are tensors with a history, which PyTorch refuses to copy.
+    """
+    memo = {
+        id(value): value.detach().clone()
+        for layer in module.modules()
+        for value in vars(layer).values()
+        if isinstance(value, torch.Tensor) and not value.is_leaf
+    }
+    return copy.deepcopy(module, memo)
 
 
 def parameters(torch: Any, layer: Any) -> tuple[Any, Any]:
@@ -183,20 +206,6 @@ def parameters(torch: Any, layer: Any) -> tuple[Any, Any]:
 def numbers(tensor: Any) -> Array:
     """Float64 array of a real tensor anywhere: every shorter floating-point type is exact."""
     return np.array(tensor.detach().to("cpu").double().numpy())
-
-
-def _double(torch: Any, module: Any) -> Any:
-    """Deep copy in float64 on the CPU.
-
-    Weights that a hook computes are tensors with a history, which PyTorch refuses to copy.
-    """
-    memo = {
-        id(value): value.detach().clone()
-        for layer in module.modules()
-        for value in vars(layer).values()
-        if isinstance(value, torch.Tensor) and not value.is_leaf
-    }
-    return copy.deepcopy(module, memo).cpu().double()
 
 
 def _probe(shape: tuple[int, ...]) -> Array:
