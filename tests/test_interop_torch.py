@@ -109,6 +109,16 @@ def test_modules_that_compute_something_else_are_refused():
             "three layers",
             r"module: expected two linear layers, or hidden .* got '0', '2', '4' among",
         ),
+        (
+            "outputs of whole numbers",
+            r"module: expected a dense .* in torch.float64, got .*, torch.int",
+        ),
+        (
+            "sparse outputs",
+            r"module: expected a dense tensor of outputs in .* torch.sparse_coo",
+        ),
+        ("two outputs", r"module: expected a dense tensor of outputs in .*, got tuple"),
+        ("exported", r"module: expected one with an eval mode, got NotImplementedError: Calling"),
         ("an example of another size", r"example: expected an array of 6 numbers .*shape \(5,\)"),
         (
             "weights without values",
@@ -249,6 +259,9 @@ def test_a_module_that_insists_on_float32_is_compared_in_it():
     module = torch_modules.Net(input=lambda x: x.half().float()).float()
     with pytest.raises(ValueError, match=r"^module: expected the function"):
         interop.from_torch(module)
+    module = torch_modules.Net(output=lambda F: F.float()).float()  # its copy in float64 rounds
+    net = interop.from_torch(module)
+    np.testing.assert_array_equal(net.A, module.fc2.weight.detach().double().numpy())
     wide = torch_modules.layers(
         torch().nn.LeakyReLU(0.01),
         first=torch().nn.Linear(3072, 1000, bias=False),

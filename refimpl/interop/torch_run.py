@@ -55,15 +55,16 @@ class Run:
         return np.dtype(str(self.dtype).removeprefix("torch."))
 
     def __call__(self, rows: Array) -> Any:
-        """Return what the module gives for rows x (n,d), shaped and rounded as it takes them."""
+        """Return the tensor that the module gives for rows x (n,d), shaped and rounded for it."""
         x = self.torch.tensor(rows, dtype=self.dtype, device=self.device)  # a copy, to be changed
         try:
             with evaluating(self.torch, self.module):
-                return self.module(x.reshape(len(rows), *self.shape))
+                outputs = self.module(x.reshape(len(rows), *self.shape))
         except Exception as error:  # whatever a module of others raises
             inputs = f"(n, {', '.join(map(str, self.shape))})"
             expected = f"one that runs on inputs of shape {inputs}, or example of another shape"
             raise ValueError(f"module: expected {expected}, got {_reason(error)}") from error
+        return self._dense(outputs)
 
     def events(self, names: tuple[str, ...]) -> list[Event]:
         """Record the calls of all layers, in the order in which they begin, at a few inputs.
@@ -107,9 +108,9 @@ class Run:
                 hook = layer.register_forward_hook(lambda *call: seen.append(self._copied(call[2])))
                 hooks.enter_context(_removed(hook))
             outputs = self(rows)
-        logits = seen[-1] if seen else outputs
-        if not isinstance(logits, self.torch.Tensor) or logits.numel() % len(rows):
-            check.fail("module", "a tensor (n, K) of outputs", type(logits).__name__)
+        logits = self._dense(seen[-1]) if seen else outputs
+        if logits.numel() % len(rows):
+            check.fail("module", "a tensor (n, K) of outputs", f"shape {tuple(logits.shape)}")
         logits = logits.reshape(len(rows), -1)
         self.heads = [
             (least, head)
@@ -124,7 +125,7 @@ class Run:
         return numbers(logits)
 
     def _agree(self, expected: Any, outputs: Any) -> bool:
-        if not isinstance(outputs, self.torch.Tensor) or outputs.numel() != expected.numel():
+        if outputs.numel() != expected.numel():
             return False
         finfo = self.torch.finfo(self.dtype)
         relative = (expected.shape[1] + 16) * finfo.eps
@@ -132,6 +133,15 @@ class Run:
             outputs.reshape(expected.shape), expected, rtol=relative, atol=finfo.tiny
         )
         return bool(same.all())
+
+    def _dense(self, outputs: Any) -> Any:
+        """Return a tensor of this precision, or raise for anything else."""
+        dense = isinstance(outputs, self.torch.Tensor) and outputs.layout == self.torch.strided
+        if not dense or outputs.dtype != self.dtype:
+            parts = (getattr(outputs, name, None) for name in ("layout", "dtype"))
+            got = ", ".join([type(outputs).__name__, *(str(it) for it in parts if it)])
+            check.fail("module", f"a dense tensor of outputs in {self.dtype}", got)
+        return outputs
 
     def _copied(self, value: Any) -> Any:
         return value.clone() if isinstance(value, self.torch.Tensor) else None
