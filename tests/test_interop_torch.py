@@ -118,7 +118,6 @@ def test_modules_that_compute_something_else_are_refused():
             r"module: expected a dense tensor of outputs in .* torch.sparse_coo",
         ),
         ("two outputs", r"module: expected a dense tensor of outputs in .*, got tuple"),
-        ("exported", r"module: expected one with an eval mode, got NotImplementedError: Calling"),
         ("an example of another size", r"example: expected an array of 6 numbers .*shape \(5,\)"),
         (
             "weights without values",
@@ -270,6 +269,23 @@ def test_a_module_that_insists_on_float32_is_compared_in_it():
     wide.register_forward_pre_hook(lambda module, inputs: inputs[0].float())
     with pytest.raises(ValueError, match=r"^module: expected the function"):
         interop.from_torch(wide)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of PyTorch, when it copies
+def test_exported_modules_are_read_where_they_take_any_batch():
+    export = pytest.importorskip("torch.export", reason="older PyTorch has none")
+    import torch_modules
+
+    module, x = torch_modules.plain(), torch().ones(5, 6).double()
+    batch = ({0: export.Dim("n")},)
+    net = interop.from_torch(export.export(module, (x,), dynamic_shapes=batch).module())
+    np.testing.assert_array_equal(net.W, module[0].weight.detach().numpy())
+    fixed = export.export(module, (x,)).module()
+    with pytest.raises(ValueError, match=r"^module: expected one that runs on inputs of shape"):
+        interop.from_torch(fixed)
+    with pytest.raises(ValueError, match=r"^module: expected one with an eval mode, got NotImp"):
+        interop.from_torch(uncopied(fixed))
 
 
 @pytest.mark.slow

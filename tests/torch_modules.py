@@ -412,7 +412,6 @@ WRONG = {
     "complex outputs": lambda: Net(output=lambda F: F + 0j),
     "sparse outputs": lambda: Net(output=lambda F: F.to_sparse()),
     "a sparse hidden layer": lambda: hooked(Net(), "fc2", lambda m, x, y: y.to_sparse()),
-    "exported": lambda: torch.export.export(plain(), (torch.ones(5, 6).double(),)).module(),
     "outputs that are a list": lambda: Net(output=lambda F: F.tolist()),
     "an assertion on large inputs": lambda: Net(input=small),
     "an error of its own": lambda: Net(h=lambda h: h.no_such_method()),
