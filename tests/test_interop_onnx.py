@@ -128,6 +128,10 @@ RIGHT = {
     },
     "sizes without numbers": {"shape": ("n", "d")},
     "Identity": {"nodes": [*LAYERS, ("Identity", ["y"], "i")], "end": "i"},
+    "Identity after Softmax": {
+        "nodes": [*LAYERS, ("Softmax", ["y"], "p"), ("Identity", ["p"], "i")],
+        "end": "i",
+    },
     "Softmax": {"nodes": [*LAYERS, ("Softmax", ["y"], "p")], "end": "p"},
     "Softmax of axis 1": {
         "nodes": [*LAYERS, ("Softmax", ["y"], "p")],

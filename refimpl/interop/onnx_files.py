@@ -187,7 +187,7 @@ def _chain(onnx: Any, model: Any, name: str) -> tuple[Layer, Layer, str]:
         if operator in _HEADS:
             _check_head(node, given, layers[1], name)
         state, value = allowed[operator], node.output[0]
-        logits = logits if operator in _HEADS else value
+        logits = logits if state == "the last function" else value
     if len(layers) < 2 or graph.output[0].name != value:
         check.fail(name, "Gemm, Relu, Gemm up to the output", f"an end after {state}")
     return layers[0], layers[1], logits
