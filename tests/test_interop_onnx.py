@@ -266,6 +266,10 @@ WRONG = {
         },
         r"a batch of inputs of 6 numbers, got an input of shape \[0, 3\]",
     ),
+    "a version without an evaluator": (
+        {"opset": 1},
+        "a model that runs, got No implementation for",
+    ),
     "no batch": ({"shape": (6,)}, r"a batch of inputs of 6 numbers, got an input of shape \[6\]"),
     "two inputs": ({"more_inputs": ("x2",)}, "one input and one output, got 2 and 1"),
     "two outputs": ({"more_outputs": ("h",)}, "one input and one output, got 1 and 2"),

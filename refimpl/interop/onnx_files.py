@@ -126,8 +126,7 @@ def _loaded(onnx: Any, path: str | os.PathLike[str]) -> Any:
         model = onnx.load(os.fspath(path))
         onnx.checker.check_model(model)
     except Exception as error:  # protobuf, onnx and its checker each raise their own
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ValueError(f"{path}: expected an ONNX model, got {reason}") from error
+        raise ValueError(f"{path}: expected an ONNX model, got {_reason(error)}") from error
     return model
 
 
@@ -244,7 +243,10 @@ def _evaluator(
     last = next((i for i, node in enumerate(graph.node) if logits in node.output), -1)
     del graph.output[:], graph.node[last + 1 :]  # what follows saturates, and may overflow
     graph.output.append(end)
-    run = import_module("onnx.reference").ReferenceEvaluator(model).run
+    try:
+        run = import_module("onnx.reference").ReferenceEvaluator(model).run
+    except Exception as error:  # whatever the evaluator raises
+        raise ValueError(f"{name}: expected a model that runs, got {_reason(error)}") from error
 
     def original(x: Array) -> Array:
         batch = sizes[0] or len(x)
@@ -253,6 +255,11 @@ def _evaluator(
             parts = [run(None, {source.name: block})[0] for block in padded]
             return np.concatenate(parts)[: len(x)].reshape(len(x), -1)
         except Exception as error:  # whatever the evaluator raises
-            raise ValueError(f"{name}: expected a model that runs, got {error}") from error
+            raise ValueError(f"{name}: expected a model that runs, got {_reason(error)}") from error
 
     return original
+
+
+def _reason(error: Exception) -> str:
+    """Return one line."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
