@@ -138,6 +138,34 @@ RIGHT = {
         "attributes": {"p": {"axis": 1}},
         "end": "p",
     },
+    "Softmax of the last of three axes": {
+        "nodes": [*MATMUL, ("Softmax", ["y"], "p")],
+        "shape": ("n", 1, 6),
+        "end": "p",
+    },
+    "Softmax of axis 1 of rows that were images": {
+        "nodes": [
+            ("Flatten", ["x"], "f"),
+            ("MatMul", ["f", "W"], "u"),
+            *MATMUL[1:],
+            ("Softmax", ["y"], "p"),
+        ],
+        "attributes": {"p": {"axis": 1}},
+        "shape": ("n", "c", "h", "w"),
+        "end": "p",
+    },
+    "Softmax of axis 1 of reshaped rows": {
+        "nodes": [
+            ("Reshape", ["x", "s"], "f"),
+            ("Gemm", ["f", "W", "b"], "z"),
+            *LAYERS[1:],
+            ("Softmax", ["y"], "p"),
+        ],
+        "weights": WEIGHTS | {"s": np.array([-1, 6])},
+        "shape": ("n", 2, 3),
+        "end": "p",
+        "opset": 11,
+    },
     "LogSoftmax": {"nodes": [*LAYERS, ("LogSoftmax", ["y"], "p")], "end": "p", "opset": 11},
     "Sigmoid": {"nodes": [*LAYERS, ("Sigmoid", ["y"], "p")], "end": "p"},
     "float64": {"dtype": np.float64},
@@ -228,7 +256,25 @@ WRONG = {
             "attributes": {"p": {"axis": 0}},
             "end": "p",
         },
-        "Softmax over two outputs or more, axis 1 or -1, got axis 0",
+        "Softmax over the last axis, two outputs or more, got axis 0 of 2, 3 outputs",
+    ),
+    "Softmax over an axis of length 1": (
+        {
+            "nodes": [*MATMUL, ("Softmax", ["y"], "p")],
+            "attributes": {"p": {"axis": 1}},
+            "shape": ("n", 1, 6),
+            "end": "p",
+        },
+        "Softmax over the last axis, two outputs or more, got axis 1 of 3, 3 outputs",
+    ),
+    "LogSoftmax over all axes but the batch": (
+        {
+            "nodes": [*MATMUL, ("LogSoftmax", ["y"], "p")],
+            "shape": ("n", "t", 6),
+            "end": "p",
+            "opset": 11,
+        },
+        "LogSoftmax over the last axis, two outputs or more, got axis 1 of 3, 3 outputs",
     ),
     "Softmax of one output": (
         {
@@ -236,7 +282,7 @@ WRONG = {
             "weights": WEIGHTS | {"A": A[:1].T, "c": C[:1]},
             "end": "p",
         },
-        "Softmax over two outputs or more, .* got axis 1 of 1",
+        "Softmax over the last axis, two outputs or more, got axis -1 of 2, 1 outputs",
     ),
     "a bias for each sample": (
         {"weights": WEIGHTS | {"b": np.ones((4, 9))}, "shape": (4, 6)},

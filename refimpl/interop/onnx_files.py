@@ -184,7 +184,7 @@ def _chain(onnx: Any, model: Any, name: str) -> tuple[Layer, Layer, str]:
         if operator in ("Gemm", "MatMul", "Add"):
             _extend(layers, node, given, value, constants, name)
         if operator in _HEADS:
-            _check_head(node, given, layers[1], name)
+            _check_head(onnx, model, node, len(layers[1].weight), name)
         state, value = allowed[operator], node.output[0]
         logits = logits if state == "the last function" else value
     if len(layers) < 2 or graph.output[0].name != value:
@@ -222,11 +222,18 @@ def _biased(layer: Layer, term: Any, where: str) -> Layer:
     return replace(layer, bias=bias, bias_size=size, roundings=layer.roundings + 3)
 
 
-def _check_head(node: Any, given: Any, layer: Layer, name: str) -> None:
+def _check_head(onnx: Any, model: Any, node: Any, n_outputs: int, name: str) -> None:
     """Refuse a last function that does not leave the decision as it is."""
-    if node.op_type != "Sigmoid" and (given.get("axis", 1) not in (1, -1) or len(layer.weight) < 2):
-        got = f"axis {given.get('axis', 1)} of {len(layer.weight)}"
-        check.fail(name, f"{node.op_type} over two outputs or more, axis 1 or -1", got)
+    if node.op_type == "Sigmoid":
+        return
+    opset = max(it.version for it in model.opset_import if it.domain in ("", "ai.onnx"))
+    axis = next((it.i for it in node.attribute if it.name == "axis"), -1 if opset >= 13 else 1)
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    ranks = {it.name: len(it.type.tensor_type.shape.dim) for it in graph.value_info}
+    last = axis == -1 or (axis == 1 and ranks.get(node.input[0]) == 2)
+    if not last or n_outputs < 2:
+        got = f"axis {axis} of {ranks.get(node.input[0], 'an unknown number')}, {n_outputs} outputs"
+        check.fail(name, f"{node.op_type} over the last axis, two outputs or more", got)
 
 
 def _evaluator(
