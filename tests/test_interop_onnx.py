@@ -288,6 +288,16 @@ WRONG = {
         {"weights": WEIGHTS | {"b": np.ones((4, 9))}, "shape": (4, 6)},
         r"a bias of 9 numbers, got shape \(4, 9\)",
     ),
+    "a bias along the batch": (
+        {
+            "nodes": MATMUL,
+            "weights": {"W": SQUARE, "b": B[:6], "A": SQUARE, "c": B[:6]},
+            "attributes": {"z": {"axis": 0, "broadcast": 1}, "y": {"broadcast": 1}},
+            "shape": (6, 6),
+            "opset": 6,
+        },
+        "Add 'z': expected a bias added along the last axis, got axis 0",
+    ),
     "a bias of another size": (
         {"weights": WEIGHTS | {"b": B[:4]}},
         "a bias of 9 numbers, got shape",
