@@ -229,6 +229,26 @@ def test_a_module_that_cannot_be_copied_runs_in_its_own_precision_if_that_says_a
             interop.from_torch(layers(activation))
 
 
+def holding(module):
+    """A module whose forward holds on to it, also in a copy."""
+    module.forward = lambda x: type(module).forward(module, x)
+    return module.train()
+
+
+@pytest.mark.slow
+def test_a_module_that_its_copy_holds_on_to_is_left_as_it_is():
+    nn = torch().nn
+    import torch_modules as parts
+
+    assert interop.from_torch(holding(parts.layers(nn.ReLU(), nn.Dropout()))).n_hidden == 9
+    module = holding(parts.seen(parts.layers(nn.BatchNorm1d(9), nn.ReLU())))
+    state = {key: value.clone() for key, value in module.state_dict().items()}
+    with pytest.raises(ValueError, match=r"^module: expected the function"):
+        interop.from_torch(module)  # what its layers take and give is not seen
+    assert all(torch().equal(value, state[key]) for key, value in module.state_dict().items())
+    assert all(layer.training for layer in module.modules())
+
+
 @pytest.mark.slow
 def test_a_module_that_cannot_be_copied_has_its_weights_back_by_its_own_train():
     torch()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,15 @@ from refimpl._arrays import Array
 from refimpl.interop._optional import framework
 from refimpl.interop.comparison import compared
 from refimpl.interop.layers import Layer, Normalisation
-from refimpl.interop.torch_run import Event, copied, evaluating, numbers, parameters, runnable
+from refimpl.interop.torch_run import (
+    Event,
+    copied,
+    evaluating,
+    flagged,
+    numbers,
+    parameters,
+    runnable,
+)
 from refimpl.network import TwoLayerReLU
 
 
@@ -78,9 +86,10 @@ def from_torch(
     if torch is None or not isinstance(module, torch.nn.Module):
         check.fail("module", "a torch.nn.Module", type(module).__name__)
     _require_values(torch, module)
+    original: Any = nullcontext()
     with suppress(Exception):  # whatever copying raises: then the module runs itself
-        module = copied(torch, module)
-    with evaluating(torch, module):
+        module, original = copied(torch, module), flagged(module)
+    with original, evaluating(torch, module):
         pairs = _pairs(torch, module, hidden, output)
         return _first(pairs, lambda names: _read(torch, module, names, example))
 

@@ -192,6 +192,19 @@ def evaluating(torch: Any, module: Any) -> Iterator[None]:
             layer.training = mode
 
 
+@contextmanager
+def flagged(module: Any) -> Iterator[None]:
+    """Set the flags of eval mode alone: a module may run where its copy holds on to it."""
+    modes = [(layer, layer.training) for layer in module.modules()]
+    try:
+        for layer, _ in modes:
+            layer.training = False
+        yield
+    finally:
+        for layer, mode in modes:
+            layer.training = mode
+
+
 def copied(torch: Any, module: Any) -> Any:
     """Deep copy.
 
