@@ -250,6 +250,21 @@ def test_a_module_that_its_copy_holds_on_to_is_left_as_it_is():
 
 
 @pytest.mark.slow
+def test_autocast_is_no_part_of_the_network():
+    torch()
+    import torch_modules
+
+    plain = torch_modules.Net().float()
+    module = torch_modules.AutoCast().float()
+    module.load_state_dict(plain.state_dict())
+    x = torch().randn(5, 6)
+    assert not torch().equal(module(x).float(), plain(x))
+    nets = interop.from_torch(module), interop.from_torch(plain)
+    for name in ("W", "b", "A", "c"):
+        np.testing.assert_array_equal(*(getattr(net, name) for net in nets))
+
+
+@pytest.mark.slow
 def test_a_module_that_cannot_be_copied_has_its_weights_back_by_its_own_train():
     torch()
     import torch_modules

@@ -76,6 +76,9 @@ def from_torch(
     rounding cannot be seen, but a leak of slope 0.001 below zero must be. A module that cannot be
     copied runs itself, and has its modes of training back by its own ``train``.
 
+    The network is the module's function of real numbers. Rounding is no part of it, neither that of
+    the module's own precision nor that of a ``torch.autocast`` within its forward.
+
     Examples
     --------
     >>> from_torch([])
