@@ -359,6 +359,18 @@ def test_the_reference_evaluator_decides(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_a_model_with_a_relu_of_its_own_is_refused(tmp_path):
+    path = write(tmp_path / "net.onnx")
+    model, h = onnx().load(path), onnx().helper
+    leaky = [h.make_node("LeakyRelu", ["X"], ["Y"])]
+    opset = [h.make_opsetid("", 14)]
+    model.functions.append(h.make_function("", "Relu", ["X"], ["Y"], leaky, opset))
+    onnx().save(model, path)
+    with pytest.raises(ValueError, match=r"net\.onnx: expected operators of ONNX, got one .* Relu"):
+        interop.from_onnx(path)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"no model", b"\x08\x07" * 100])
 def test_what_is_no_model_is_refused(tmp_path, content):
     onnx()

@@ -135,6 +135,8 @@ def _float64(onnx: Any, model: Any, name: str) -> Any:
     graph = model.graph
     if graph.sparse_initializer:
         check.fail(name, "dense weights", "a sparse initializer")
+    if own := [it.name for it in model.functions if it.domain in ("", "ai.onnx")]:
+        check.fail(name, "operators of ONNX", f"one of the model's own in its name, {own[0]}")
     nodes, constants = [], list(graph.initializer)
     for node in graph.node:
         if node.op_type != "Constant":
