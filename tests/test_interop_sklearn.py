@@ -87,6 +87,12 @@ ROBUST = Scaler(
 UNCENTRED = Scaler("RobustScaler", lambda x: x / [2.0, 4.0], center_=None, scale_=[2.0, 4.0])
 
 
+def test_a_stand_in_needs_no_labels():
+    kept = [name for name in vars(MLPClassifier) if name not in ("predict", "__dict__")]
+    kind = type("MLPClassifier", (), {name: vars(MLPClassifier)[name] for name in kept})
+    assert interop.from_sklearn(kind()).n_outputs == 1
+
+
 def test_weights_are_transposed():
     net = interop.from_sklearn(MLPClassifier())
     assert net.W.tolist() == [[1.0, 3.0], [2.0, 4.0]]
