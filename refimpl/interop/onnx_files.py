@@ -45,8 +45,9 @@ def from_onnx(path: str | os.PathLike[str]) -> TwoLayerReLU:
     ----------
     path : path-like
         A model with one input, whose first axis is the batch (of any size, or fixed), and one
-        output. A final Softmax, LogSoftmax or Sigmoid is passed over, which leaves the decision as
-        it is: argmax, or for K = 1 the sign, where 0 stands for the probability 1/2.
+        output. A final Softmax or LogSoftmax over the last axis, or Sigmoid, is passed over, which
+        leaves the decision as it is: argmax, or for K = 1 the sign, where 0 stands for the
+        probability 1/2.
 
     Returns
     -------
