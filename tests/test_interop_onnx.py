@@ -128,11 +128,43 @@ RIGHT = {
     },
     "sizes without numbers": {"shape": ("n", "d")},
     "Identity": {"nodes": [*LAYERS, ("Identity", ["y"], "i")], "end": "i"},
+    "Identity after Softmax": {
+        "nodes": [*LAYERS, ("Softmax", ["y"], "p"), ("Identity", ["p"], "i")],
+        "end": "i",
+    },
     "Softmax": {"nodes": [*LAYERS, ("Softmax", ["y"], "p")], "end": "p"},
     "Softmax of axis 1": {
         "nodes": [*LAYERS, ("Softmax", ["y"], "p")],
         "attributes": {"p": {"axis": 1}},
         "end": "p",
+    },
+    "Softmax of the last of three axes": {
+        "nodes": [*MATMUL, ("Softmax", ["y"], "p")],
+        "shape": ("n", 1, 6),
+        "end": "p",
+    },
+    "Softmax of axis 1 of rows that were images": {
+        "nodes": [
+            ("Flatten", ["x"], "f"),
+            ("MatMul", ["f", "W"], "u"),
+            *MATMUL[1:],
+            ("Softmax", ["y"], "p"),
+        ],
+        "attributes": {"p": {"axis": 1}},
+        "shape": ("n", "c", "h", "w"),
+        "end": "p",
+    },
+    "Softmax of axis 1 of reshaped rows": {
+        "nodes": [
+            ("Reshape", ["x", "s"], "f"),
+            ("Gemm", ["f", "W", "b"], "z"),
+            *LAYERS[1:],
+            ("Softmax", ["y"], "p"),
+        ],
+        "weights": WEIGHTS | {"s": np.array([-1, 6])},
+        "shape": ("n", 2, 3),
+        "end": "p",
+        "opset": 11,
     },
     "LogSoftmax": {"nodes": [*LAYERS, ("LogSoftmax", ["y"], "p")], "end": "p", "opset": 11},
     "Sigmoid": {"nodes": [*LAYERS, ("Sigmoid", ["y"], "p")], "end": "p"},
@@ -224,7 +256,25 @@ WRONG = {
             "attributes": {"p": {"axis": 0}},
             "end": "p",
         },
-        "Softmax over two outputs or more, axis 1 or -1, got axis 0",
+        "Softmax over the last axis, two outputs or more, got axis 0 of 2, 3 outputs",
+    ),
+    "Softmax over an axis of length 1": (
+        {
+            "nodes": [*MATMUL, ("Softmax", ["y"], "p")],
+            "attributes": {"p": {"axis": 1}},
+            "shape": ("n", 1, 6),
+            "end": "p",
+        },
+        "Softmax over the last axis, two outputs or more, got axis 1 of 3, 3 outputs",
+    ),
+    "LogSoftmax over all axes but the batch": (
+        {
+            "nodes": [*MATMUL, ("LogSoftmax", ["y"], "p")],
+            "shape": ("n", "t", 6),
+            "end": "p",
+            "opset": 11,
+        },
+        "LogSoftmax over the last axis, two outputs or more, got axis 1 of 3, 3 outputs",
     ),
     "Softmax of one output": (
         {
@@ -232,11 +282,21 @@ WRONG = {
             "weights": WEIGHTS | {"A": A[:1].T, "c": C[:1]},
             "end": "p",
         },
-        "Softmax over two outputs or more, .* got axis 1 of 1",
+        "Softmax over the last axis, two outputs or more, got axis -1 of 2, 1 outputs",
     ),
     "a bias for each sample": (
         {"weights": WEIGHTS | {"b": np.ones((4, 9))}, "shape": (4, 6)},
         r"a bias of 9 numbers, got shape \(4, 9\)",
+    ),
+    "a bias along the batch": (
+        {
+            "nodes": MATMUL,
+            "weights": {"W": SQUARE, "b": B[:6], "A": SQUARE, "c": B[:6]},
+            "attributes": {"z": {"axis": 0, "broadcast": 1}, "y": {"broadcast": 1}},
+            "shape": (6, 6),
+            "opset": 6,
+        },
+        "Add 'z': expected a bias added along the last axis, got axis 0",
     ),
     "a bias of another size": (
         {"weights": WEIGHTS | {"b": B[:4]}},
@@ -261,6 +321,10 @@ WRONG = {
             "shape": ("n", 3),
         },
         r"a batch of inputs of 6 numbers, got an input of shape \[0, 3\]",
+    ),
+    "a version without an evaluator": (
+        {"opset": 1},
+        "a model that runs, got No implementation for",
     ),
     "no batch": ({"shape": (6,)}, r"a batch of inputs of 6 numbers, got an input of shape \[6\]"),
     "two inputs": ({"more_inputs": ("x2",)}, "one input and one output, got 2 and 1"),
@@ -291,6 +355,18 @@ def test_the_reference_evaluator_decides(tmp_path, monkeypatch):
     with pytest.raises(
         ValueError, match=r"net\.onnx: expected the function A ReLU.*got another: at"
     ):
+        interop.from_onnx(path)
+
+
+@pytest.mark.slow
+def test_a_model_with_a_relu_of_its_own_is_refused(tmp_path):
+    path = write(tmp_path / "net.onnx")
+    model, h = onnx().load(path), onnx().helper
+    leaky = [h.make_node("LeakyRelu", ["X"], ["Y"])]
+    opset = [h.make_opsetid("", 14)]
+    model.functions.append(h.make_function("", "Relu", ["X"], ["Y"], leaky, opset))
+    onnx().save(model, path)
+    with pytest.raises(ValueError, match=r"net\.onnx: expected operators of ONNX, got one .* Relu"):
         interop.from_onnx(path)
 
 

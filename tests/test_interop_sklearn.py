@@ -16,7 +16,7 @@ INTERCEPTS = [np.array([0.5, -0.5]), np.array([7.0])]
 
 
 class MLPClassifier:
-    """What interop reads of a fitted classifier, and the classifier itself in six lines."""
+    """What interop reads of a fitted classifier, and the classifier itself in ten lines."""
 
     def __init__(self, **changes):
         self.activation, self.out_activation_, self.classes_ = "relu", "logistic", [0, 1]
@@ -32,6 +32,9 @@ class MLPClassifier:
             F = np.exp(F - F.max(axis=1, keepdims=True))
             F /= F.sum(axis=1, keepdims=True)
         return np.hstack([1 - F, F]) if F.shape[1] == 1 else F
+
+    def predict(self, x):
+        return np.asarray(self.classes_)[self.predict_proba(x).argmax(axis=1)]
 
 
 class Scaler:
@@ -53,6 +56,9 @@ class Pipeline:
 
     def predict_proba(self, x):
         return self.steps[-1][1].predict_proba(Pipeline.transform(self._first(), x))
+
+    def predict(self, x):
+        return self.steps[-1][1].predict(Pipeline.transform(self._first(), x))
 
     def _first(self):
         return Pipeline(*[step for _, step in self.steps[:-1]])
@@ -79,6 +85,12 @@ ROBUST = Scaler(
     "RobustScaler", lambda x: (x - [1.0, 2.0]) / [2.0, 4.0], center_=[1.0, 2.0], scale_=[2.0, 4.0]
 )
 UNCENTRED = Scaler("RobustScaler", lambda x: x / [2.0, 4.0], center_=None, scale_=[2.0, 4.0])
+
+
+def test_a_stand_in_needs_no_labels():
+    kept = [name for name in vars(MLPClassifier) if name not in ("predict", "__dict__")]
+    kind = type("MLPClassifier", (), {name: vars(MLPClassifier)[name] for name in kept})
+    assert interop.from_sklearn(kind()).n_outputs == 1
 
 
 def test_weights_are_transposed():
@@ -168,7 +180,14 @@ class Flipped(MLPClassifier):
         return self.change(super().predict_proba(x))
 
 
-Flipped.__name__ = "MLPClassifier"
+class Deciding(MLPClassifier):
+    """Its probabilities are right; `change` is what it does to the right labels."""
+
+    def predict(self, x):
+        return self.change(super().predict(x))
+
+
+Flipped.__name__ = Deciding.__name__ = "MLPClassifier"
 
 
 @pytest.mark.parametrize(
@@ -178,13 +197,18 @@ Flipped.__name__ = "MLPClassifier"
         Flipped(change=lambda p: np.sqrt(p)),
         Flipped(change=lambda p: p + np.nan),
         Flipped(change=lambda p: p[:, :1]),
+        Deciding(change=lambda labels: 1 - labels),
+        Deciding(change=lambda labels: labels[:, None]),
+        Deciding(change=lambda labels: labels + 0.5),
+        Deciding(change=lambda labels: np.where(labels == 1, "yes", "no")),
+        Pipeline(MAX_ABS, Deciding(change=np.zeros_like)),
         Pipeline(Scaler("StandardScaler", np.tanh, mean_=0.0, scale_=1.0, with_mean=True)),
         Pipeline(Scaler("MaxAbsScaler", lambda x: np.clip(x / 2, -1e4, 1e4), scale_=2.0)),
         Pipeline(Scaler("MinMaxScaler", lambda x: x[:, ::-1], scale_=1.0, min_=0.0)),
     ],
 )
 def test_estimators_that_compute_something_else_are_refused(estimator):
-    if isinstance(estimator, Pipeline):
+    if isinstance(estimator, Pipeline) and len(estimator.steps) == 1:
         estimator.steps.append(("classifier", MLPClassifier()))
         for _, step in estimator.steps:
             step.with_std = True
@@ -268,6 +292,15 @@ def test_random_pipelines_of_sklearn_are_read_within_rounding_or_refused(chain, 
     predicted = net.predict(x, "sign" if n_classes == 2 else "argmax")
     index = (predicted + 1) // 2 if n_classes == 2 else predicted
     assert (model.classes_[index] == model.predict(x)).all()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*converge")
+def test_classes_of_sklearn_in_another_order_are_refused():
+    model, _ = trained(np.random.default_rng(0), 3)
+    model[-1].classes_ = model[-1].classes_[::-1]
+    with pytest.raises(ValueError, match=r"^estimator: expected predict to give the most probabl"):
+        interop.from_sklearn(model)
 
 
 @pytest.mark.slow

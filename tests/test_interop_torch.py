@@ -109,6 +109,15 @@ def test_modules_that_compute_something_else_are_refused():
             "three layers",
             r"module: expected two linear layers, or hidden .* got '0', '2', '4' among",
         ),
+        (
+            "outputs of whole numbers",
+            r"module: expected a dense .* in torch.float64, got .*, torch.int",
+        ),
+        (
+            "sparse outputs",
+            r"module: expected a dense tensor of outputs in .* torch.sparse_coo",
+        ),
+        ("two outputs", r"module: expected a dense tensor of outputs in .*, got tuple"),
         ("an example of another size", r"example: expected an array of 6 numbers .*shape \(5,\)"),
         (
             "weights without values",
@@ -171,9 +180,9 @@ def test_the_module_is_left_as_it_is():
     torch()
     import torch_modules
 
-    names = [it for it in torch_modules.RIGHT if "norm" in it or "drop" in it or "its inputs" in it]
-    for name in names:
-        module, keywords = made(torch_modules.RIGHT[name])
+    own = {"in its own precision": lambda: torch_modules.InFloat32(*torch_modules.plain())}
+    for name, make in (torch_modules.RIGHT | own).items():
+        module, keywords = made(make)
         module.train()
         for layer in list(module.modules())[1:]:
             layer.training = bool(id(layer) % 3)
@@ -220,6 +229,60 @@ def test_a_module_that_cannot_be_copied_runs_in_its_own_precision_if_that_says_a
             interop.from_torch(layers(activation))
 
 
+def holding(module):
+    """A module whose forward holds on to it, also in a copy."""
+    module.forward = lambda x: type(module).forward(module, x)
+    return module.train()
+
+
+@pytest.mark.slow
+def test_a_module_that_its_copy_holds_on_to_is_left_as_it_is():
+    nn = torch().nn
+    import torch_modules as parts
+
+    assert interop.from_torch(holding(parts.layers(nn.ReLU(), nn.Dropout()))).n_hidden == 9
+    module = holding(parts.seen(parts.layers(nn.BatchNorm1d(9), nn.ReLU())))
+    state = {key: value.clone() for key, value in module.state_dict().items()}
+    with pytest.raises(ValueError, match=r"^module: expected the function"):
+        interop.from_torch(module)  # what its layers take and give is not seen
+    assert all(torch().equal(value, state[key]) for key, value in module.state_dict().items())
+    assert all(layer.training for layer in module.modules())
+
+
+@pytest.mark.slow
+def test_autocast_is_no_part_of_the_network():
+    torch()
+    import torch_modules
+
+    plain = torch_modules.Net().float()
+    module = torch_modules.AutoCast().float()
+    module.load_state_dict(plain.state_dict())
+    x = torch().randn(5, 6)
+    assert not torch().equal(module(x).float(), plain(x))
+    nets = interop.from_torch(module), interop.from_torch(plain)
+    for name in ("W", "b", "A", "c"):
+        np.testing.assert_array_equal(*(getattr(net, name) for net in nets))
+
+
+@pytest.mark.slow
+def test_a_module_that_cannot_be_copied_has_its_weights_back_by_its_own_train():
+    torch()
+    import torch_modules
+
+    module, _ = made(torch_modules.RIGHT["merged in eval mode"])
+    stored = module[0].weight.detach().clone()
+    net = interop.from_torch(uncopied(module))
+    added = (module[0].up @ module[0].down).detach()
+    assert np.array_equal(net.W, (stored + added).numpy())
+    assert not module[0].merged
+    error = 2.0**-52 * (stored.abs() + added.abs())  # of a sum, and a difference
+    assert ((module[0].weight - stored).abs() <= error).all()
+    module = uncopied(torch_modules.plain())
+    module.train = lambda mode=True: 1 // (not mode)  # fails where it is to come back
+    assert interop.from_torch(module).n_hidden == 9
+    assert module.training
+
+
 @pytest.mark.slow
 def test_a_module_that_insists_on_float32_is_compared_in_it():
     torch()
@@ -230,6 +293,34 @@ def test_a_module_that_insists_on_float32_is_compared_in_it():
     module = torch_modules.Net(input=lambda x: x.half().float()).float()
     with pytest.raises(ValueError, match=r"^module: expected the function"):
         interop.from_torch(module)
+    module = torch_modules.Net(output=lambda F: F.float()).float()  # its copy in float64 rounds
+    net = interop.from_torch(module)
+    np.testing.assert_array_equal(net.A, module.fc2.weight.detach().double().numpy())
+    wide = torch_modules.layers(
+        torch().nn.LeakyReLU(0.01),
+        first=torch().nn.Linear(3072, 1000, bias=False),
+        last=torch().nn.Linear(1000, 10, bias=False),
+    )
+    wide.register_forward_pre_hook(lambda module, inputs: inputs[0].float())
+    with pytest.raises(ValueError, match=r"^module: expected the function"):
+        interop.from_torch(wide)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of PyTorch, when it copies
+def test_exported_modules_are_read_where_they_take_any_batch():
+    export = pytest.importorskip("torch.export", reason="older PyTorch has none")
+    import torch_modules
+
+    module, x = torch_modules.plain(), torch().ones(5, 6).double()
+    batch = ({0: export.Dim("n")},)
+    net = interop.from_torch(export.export(module, (x,), dynamic_shapes=batch).module())
+    np.testing.assert_array_equal(net.W, module[0].weight.detach().numpy())
+    fixed = export.export(module, (x,)).module()
+    with pytest.raises(ValueError, match=r"^module: expected one that runs on inputs of shape"):
+        interop.from_torch(fixed)
+    with pytest.raises(ValueError, match=r"^module: expected one with an eval mode, got NotImp"):
+        interop.from_torch(uncopied(fixed))
 
 
 @pytest.mark.slow

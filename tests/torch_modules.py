@@ -147,6 +147,39 @@ class Adapted(nn.Linear):
         return super().forward(x) + 1e-6 * x[:, :1] * x[:, 1:2].sign().abs()
 
 
+class Merging(nn.Linear):
+    """A low-rank adapter that is part of the weight in eval mode only, as in loralib."""
+
+    def __init__(self):
+        super().__init__(6, 9, dtype=torch.float64)
+        self.down = nn.Parameter(torch.randn(1, 6, dtype=torch.float64))
+        self.up = nn.Parameter(torch.randn(9, 1, dtype=torch.float64))
+        self.merged = False
+
+    def train(self, mode=True):
+        super().train(mode)
+        if mode == self.merged:
+            self.weight.data += (-1 if mode else 1) * (self.up @ self.down).data
+            self.merged = not mode
+        return self
+
+    def forward(self, x):
+        weight = self.weight if self.merged else self.weight + self.up @ self.down
+        return functional.linear(x, weight, self.bias)
+
+
+class InFloat32(nn.Sequential):
+    """Insists on float32, and counts what it has seen in a buffer."""
+
+    def __init__(self, *layers):
+        super().__init__(*layers)
+        self.float().register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x):
+        self.seen += len(x)
+        return super().forward(x.float())
+
+
 class OwnRelu(nn.ReLU):
     def __init__(self, limit=None):
         super().__init__()
@@ -189,6 +222,12 @@ class Counting(Net):
     def forward(self, x):
         self.calls += 1
         return super().forward(x) * (1 if self.calls < 5 else 2)
+
+
+class AutoCast(Net):
+    def forward(self, x):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return super().forward(x)
 
 
 class InPlace(Net):
@@ -295,6 +334,7 @@ RIGHT = {
     "stale weight norm": lambda: stale(weight_norm),
     "stale pruning": pruned,
     "parametrized": parametrized,
+    "merged in eval mode": lambda: layers(nn.ReLU(), first=Merging()),
     "a hook that looks": lambda: hooked(plain(), "1", lambda *call: None),
     "frozen": lambda: plain().requires_grad_(requires_grad=False),
     "batch norm in front": lambda: seen(plain(before=(nn.BatchNorm1d(6),))),
@@ -372,6 +412,12 @@ WRONG = {
     "a hidden layer that gives two": lambda: hooked(Net(), "fc1", lambda m, x, y: (y, y)),
     "an output layer that gives two": lambda: hooked(Net(output=lambda F: F[0]), "fc2", twice),
     "outputs of another number": lambda: Net(output=lambda F: F.ravel()[1:]),
+    "outputs rounded to float32": lambda: Net(output=lambda F: F.float()),
+    "outputs of whole numbers": lambda: Net(output=lambda F: F.long()),
+    "decisions": lambda: Net(output=lambda F: F > 0),
+    "complex outputs": lambda: Net(output=lambda F: F + 0j),
+    "sparse outputs": lambda: Net(output=lambda F: F.to_sparse()),
+    "a sparse hidden layer": lambda: hooked(Net(), "fc2", lambda m, x, y: y.to_sparse()),
     "outputs that are a list": lambda: Net(output=lambda F: F.tolist()),
     "an assertion on large inputs": lambda: Net(input=small),
     "an error of its own": lambda: Net(h=lambda h: h.no_such_method()),

@@ -45,8 +45,9 @@ def from_onnx(path: str | os.PathLike[str]) -> TwoLayerReLU:
     ----------
     path : path-like
         A model with one input, whose first axis is the batch (of any size, or fixed), and one
-        output. A final Softmax, LogSoftmax or Sigmoid is passed over, which leaves the decision as
-        it is: argmax, or for K = 1 the sign, where 0 stands for the probability 1/2.
+        output. A final Softmax or LogSoftmax over the last axis, or Sigmoid, is passed over, which
+        leaves the decision as it is: argmax, or for K = 1 the sign, where 0 stands for the
+        probability 1/2.
 
     Returns
     -------
@@ -126,8 +127,7 @@ def _loaded(onnx: Any, path: str | os.PathLike[str]) -> Any:
         model = onnx.load(os.fspath(path))
         onnx.checker.check_model(model)
     except Exception as error:  # protobuf, onnx and its checker each raise their own
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ValueError(f"{path}: expected an ONNX model, got {reason}") from error
+        raise ValueError(f"{path}: expected an ONNX model, got {_reason(error)}") from error
     return model
 
 
@@ -136,6 +136,8 @@ def _float64(onnx: Any, model: Any, name: str) -> Any:
     graph = model.graph
     if graph.sparse_initializer:
         check.fail(name, "dense weights", "a sparse initializer")
+    if own := [it.name for it in model.functions if it.domain in ("", "ai.onnx")]:
+        check.fail(name, "operators of ONNX", f"one of the model's own in its name, {own[0]}")
     nodes, constants = [], list(graph.initializer)
     for node in graph.node:
         if node.op_type != "Constant":
@@ -185,9 +187,9 @@ def _chain(onnx: Any, model: Any, name: str) -> tuple[Layer, Layer, str]:
         if operator in ("Gemm", "MatMul", "Add"):
             _extend(layers, node, given, value, constants, name)
         if operator in _HEADS:
-            _check_head(node, given, layers[1], name)
+            _check_head(onnx, model, node, len(layers[1].weight), name)
         state, value = allowed[operator], node.output[0]
-        logits = logits if operator in _HEADS else value
+        logits = logits if state == "the last function" else value
     if len(layers) < 2 or graph.output[0].name != value:
         check.fail(name, "Gemm, Relu, Gemm up to the output", f"an end after {state}")
     return layers[0], layers[1], logits
@@ -199,6 +201,8 @@ def _extend(
     """Add the layer of a Gemm or MatMul, or to the bias of the last one."""
     where = f"{name}: {node.op_type} {node.name or node.output[0]!r}"
     if node.op_type == "Add":
+        if "axis" in given:  # of versions below 7: the reference evaluator passes over it
+            check.fail(where, "a bias added along the last axis", f"axis {given['axis']}")
         term = constants[next(it for it in node.input if it != value)]
         layers[-1] = _biased(layers[-1], term, where)
         return
@@ -223,11 +227,18 @@ def _biased(layer: Layer, term: Any, where: str) -> Layer:
     return replace(layer, bias=bias, bias_size=size, roundings=layer.roundings + 3)
 
 
-def _check_head(node: Any, given: Any, layer: Layer, name: str) -> None:
+def _check_head(onnx: Any, model: Any, node: Any, n_outputs: int, name: str) -> None:
     """Refuse a last function that does not leave the decision as it is."""
-    if node.op_type != "Sigmoid" and (given.get("axis", 1) not in (1, -1) or len(layer.weight) < 2):
-        got = f"axis {given.get('axis', 1)} of {len(layer.weight)}"
-        check.fail(name, f"{node.op_type} over two outputs or more, axis 1 or -1", got)
+    if node.op_type == "Sigmoid":
+        return
+    opset = max(it.version for it in model.opset_import if it.domain in ("", "ai.onnx"))
+    axis = next((it.i for it in node.attribute if it.name == "axis"), -1 if opset >= 13 else 1)
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    ranks = {it.name: len(it.type.tensor_type.shape.dim) for it in graph.value_info}
+    last = axis == -1 or (axis == 1 and ranks.get(node.input[0]) == 2)
+    if not last or n_outputs < 2:
+        got = f"axis {axis} of {ranks.get(node.input[0], 'an unknown number')}, {n_outputs} outputs"
+        check.fail(name, f"{node.op_type} over the last axis, two outputs or more", got)
 
 
 def _evaluator(
@@ -244,7 +255,10 @@ def _evaluator(
     last = next((i for i, node in enumerate(graph.node) if logits in node.output), -1)
     del graph.output[:], graph.node[last + 1 :]  # what follows saturates, and may overflow
     graph.output.append(end)
-    run = import_module("onnx.reference").ReferenceEvaluator(model).run
+    try:
+        run = import_module("onnx.reference").ReferenceEvaluator(model).run
+    except Exception as error:  # whatever the evaluator raises
+        raise ValueError(f"{name}: expected a model that runs, got {_reason(error)}") from error
 
     def original(x: Array) -> Array:
         batch = sizes[0] or len(x)
@@ -253,6 +267,11 @@ def _evaluator(
             parts = [run(None, {source.name: block})[0] for block in padded]
             return np.concatenate(parts)[: len(x)].reshape(len(x), -1)
         except Exception as error:  # whatever the evaluator raises
-            raise ValueError(f"{name}: expected a model that runs, got {error}") from error
+            raise ValueError(f"{name}: expected a model that runs, got {_reason(error)}") from error
 
     return original
+
+
+def _reason(error: Exception) -> str:
+    """Return one line."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

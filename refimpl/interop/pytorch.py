@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,15 @@ from refimpl._arrays import Array
 from refimpl.interop._optional import framework
 from refimpl.interop.comparison import compared
 from refimpl.interop.layers import Layer, Normalisation
-from refimpl.interop.torch_run import Event, evaluating, numbers, parameters, runnable
+from refimpl.interop.torch_run import (
+    Event,
+    copied,
+    evaluating,
+    flagged,
+    numbers,
+    parameters,
+    runnable,
+)
 from refimpl.network import TwoLayerReLU
 
 
@@ -61,9 +70,14 @@ def from_torch(
 
     Notes
     -----
-    The module itself is left as it is. A deep copy runs in float64 on the CPU. Where that fails,
-    because it cannot be copied or insists on its own precision, the module runs in that precision,
-    if its rounding still leaves something to compare: float32 does, bfloat16 does not.
+    The module itself is left as it is: a deep copy runs, in float64 on the CPU. Where that fails,
+    because it insists on its own precision, a copy runs in that precision, if its rounding still
+    leaves something to compare: float32 does, bfloat16 does not. There what is smaller than that
+    rounding cannot be seen, but a leak of slope 0.001 below zero must be. A module that cannot be
+    copied runs itself, and has its modes of training back by its own ``train``.
+
+    The network is the module's function of real numbers. Rounding is no part of it, neither that of
+    the module's own precision nor that of a ``torch.autocast`` within its forward.
 
     Examples
     --------
@@ -75,7 +89,10 @@ def from_torch(
     if torch is None or not isinstance(module, torch.nn.Module):
         check.fail("module", "a torch.nn.Module", type(module).__name__)
     _require_values(torch, module)
-    with evaluating(torch, module):
+    original: Any = nullcontext()
+    with suppress(Exception):  # whatever copying raises: then the module runs itself
+        module, original = copied(torch, module), flagged(module)
+    with original, evaluating(torch, module):
         pairs = _pairs(torch, module, hidden, output)
         return _first(pairs, lambda names: _read(torch, module, names, example))
 

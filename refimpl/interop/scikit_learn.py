@@ -22,8 +22,8 @@ _SCALERS = "StandardScaler, MinMaxScaler, MaxAbsScaler or RobustScaler"
 def from_sklearn(estimator: Any) -> TwoLayerReLU:
     """Network of a fitted scikit-learn classifier with one hidden layer.
 
-    Its outputs are the classifier's logits: F(x) before the logistic or softmax function. They and
-    the estimator's own ``predict_proba`` are compared at points of many scales.
+    Its outputs are the classifier's logits: F(x) before the logistic or softmax function. They are
+    compared with the estimator's own ``predict_proba`` and ``predict`` at points of many scales.
 
     Parameters
     ----------
@@ -116,7 +116,8 @@ def _logits(estimator: Any) -> Callable[[Array], Array]:
 
     That last function saturates, and would hide much. A copy in which it is the identity gives F
     as its probabilities, in two columns, 1 - F and F, for two classes. Those of the estimator
-    itself must be the logistic or softmax function of F at every point.
+    itself must be the logistic or softmax function of F at every point, and what it predicts the
+    class of the largest of them.
     """
     twin = copy.deepcopy(estimator)
     last = _steps(twin)[1]
@@ -129,6 +130,9 @@ def _logits(estimator: Any) -> Callable[[Array], Array]:
         P = _probabilities(estimator, x)
         if P.shape != logits.shape or not np.abs(P - softmax(logits, axis=1)).max() <= _error(P):
             check.fail("estimator", "predict_proba to be the softmax of its outputs", "another")
+        decides = hasattr(estimator, "predict")  # stand-ins may have probabilities alone
+        if decides and not _most_probable(P, _quiet(estimator.predict, x), last.classes_):
+            check.fail("estimator", "predict to give the most probable of classes_", "another")
         return F
 
     return original
@@ -144,10 +148,23 @@ def _error(P: Array) -> float:
     return 2 * (P.shape[1] + 10) * 2.0**-53
 
 
+def _most_probable(P: Array, labels: Any, classes: Any) -> bool:
+    """Whether each label is that class of which P (n,K) is largest, up to its rounding."""
+    labels, classes = np.asarray(labels), np.asarray(classes)
+    if labels.shape != (len(P),):
+        return False
+    largest = P.max(axis=1, keepdims=True) - P <= _error(P)
+    return bool(((labels[:, None] == classes) & largest).any(axis=1).all())
+
+
 def _probabilities(estimator: Any, x: Array) -> Array:
+    return np.asarray(_quiet(estimator.predict_proba, x), np.float64)
+
+
+def _quiet(method: Callable[[Array], Any], x: Array) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # rows have no names of features, which changes nothing
-        return np.asarray(estimator.predict_proba(x), np.float64)
+        return method(x)
 
 
 def _kind(value: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,15 +55,16 @@ class Run:
         return np.dtype(str(self.dtype).removeprefix("torch."))
 
     def __call__(self, rows: Array) -> Any:
-        """Return what the module gives for rows x (n,d), shaped and rounded as it takes them."""
+        """Return the tensor that the module gives for rows x (n,d), shaped and rounded for it."""
         x = self.torch.tensor(rows, dtype=self.dtype, device=self.device)  # a copy, to be changed
         try:
             with evaluating(self.torch, self.module):
-                return self.module(x.reshape(len(rows), *self.shape))
+                outputs = self.module(x.reshape(len(rows), *self.shape))
         except Exception as error:  # whatever a module of others raises
             inputs = f"(n, {', '.join(map(str, self.shape))})"
             expected = f"one that runs on inputs of shape {inputs}, or example of another shape"
             raise ValueError(f"module: expected {expected}, got {_reason(error)}") from error
+        return self._dense(outputs)
 
     def events(self, names: tuple[str, ...]) -> list[Event]:
         """Record the calls of all layers, in the order in which they begin, at a few inputs.
@@ -107,9 +108,9 @@ class Run:
                 hook = layer.register_forward_hook(lambda *call: seen.append(self._copied(call[2])))
                 hooks.enter_context(_removed(hook))
             outputs = self(rows)
-        logits = seen[-1] if seen else outputs
-        if not isinstance(logits, self.torch.Tensor) or logits.numel() % len(rows):
-            check.fail("module", "a tensor (n, K) of outputs", type(logits).__name__)
+        logits = self._dense(seen[-1]) if seen else outputs
+        if logits.numel() % len(rows):
+            check.fail("module", "a tensor (n, K) of outputs", f"shape {tuple(logits.shape)}")
         logits = logits.reshape(len(rows), -1)
         self.heads = [
             (least, head)
@@ -124,7 +125,7 @@ class Run:
         return numbers(logits)
 
     def _agree(self, expected: Any, outputs: Any) -> bool:
-        if not isinstance(outputs, self.torch.Tensor) or outputs.numel() != expected.numel():
+        if outputs.numel() != expected.numel():
             return False
         finfo = self.torch.finfo(self.dtype)
         relative = (expected.shape[1] + 16) * finfo.eps
@@ -133,12 +134,21 @@ class Run:
         )
         return bool(same.all())
 
+    def _dense(self, outputs: Any) -> Any:
+        """Return a tensor of this precision, or raise for anything else."""
+        dense = isinstance(outputs, self.torch.Tensor) and outputs.layout == self.torch.strided
+        if not dense or outputs.dtype != self.dtype:
+            parts = (getattr(outputs, name, None) for name in ("layout", "dtype"))
+            got = ", ".join([type(outputs).__name__, *(str(it) for it in parts if it)])
+            check.fail("module", f"a dense tensor of outputs in {self.dtype}", got)
+        return outputs
+
     def _copied(self, value: Any) -> Any:
         return value.clone() if isinstance(value, self.torch.Tensor) else None
 
 
 def runnable(torch: Any, module: Any, like: Any, shape: tuple[int, ...]) -> Run:
-    """Return a run of a float64 copy, or else of the module itself in the precision of `like`.
+    """Return a run of a float64 copy, or else of the module in the precision of `like`.
 
     Raises
     ------
@@ -146,7 +156,7 @@ def runnable(torch: Any, module: Any, like: Any, shape: tuple[int, ...]) -> Run:
         Neither runs, or that precision is coarser than float32.
     """
     try:
-        run = Run(torch, _double(torch, module), torch.float64, "cpu", shape)
+        run = Run(torch, copied(torch, module).cpu().double(), torch.float64, "cpu", shape)
         run(_probe(shape))
         return run
     except Exception as error:  # whatever copying raises
@@ -162,15 +172,51 @@ def runnable(torch: Any, module: Any, like: Any, shape: tuple[int, ...]) -> Run:
 
 @contextmanager
 def evaluating(torch: Any, module: Any) -> Iterator[None]:
-    """Eval mode without gradients; every layer's own mode comes back."""
+    """Eval mode without gradients; every layer's own mode comes back.
+
+    It comes back by `train`, with which a layer may undo what it did to its weights.
+    """
     modes = [(layer, layer.training) for layer in module.modules()]
-    module.eval()
+    try:
+        module.eval()
+    except Exception as error:  # an exported module has no modes
+        expected = "one with an eval mode"
+        raise ValueError(f"module: expected {expected}, got {_reason(error)}") from error
     try:
         with torch.no_grad():
             yield
     finally:
+        with suppress(Exception):  # whatever a layer of others raises
+            module.train(modes[0][1])
         for layer, mode in modes:
             layer.training = mode
+
+
+@contextmanager
+def flagged(module: Any) -> Iterator[None]:
+    """Set the flags of eval mode alone: a module may run where its copy holds on to it."""
+    modes = [(layer, layer.training) for layer in module.modules()]
+    try:
+        for layer, _ in modes:
+            layer.training = False
+        yield
+    finally:
+        for layer, mode in modes:
+            layer.training = mode
+
+
+def copied(torch: Any, module: Any) -> Any:
+    """Deep copy.
+
+    Weights that a hook computes are tensors with a history, which PyTorch refuses to copy.
+    """
+    memo = {
+        id(value): value.detach().clone()
+        for layer in module.modules()
+        for value in vars(layer).values()
+        if isinstance(value, torch.Tensor) and not value.is_leaf
+    }
+    return copy.deepcopy(module, memo)
 
 
 def parameters(torch: Any, layer: Any) -> tuple[Any, Any]:
@@ -183,20 +229,6 @@ def parameters(torch: Any, layer: Any) -> tuple[Any, Any]:
 def numbers(tensor: Any) -> Array:
     """Float64 array of a real tensor anywhere: every shorter floating-point type is exact."""
     return np.array(tensor.detach().to("cpu").double().numpy())
-
-
-def _double(torch: Any, module: Any) -> Any:
-    """Deep copy in float64 on the CPU.
-
-    Weights that a hook computes are tensors with a history, which PyTorch refuses to copy.
-    """
-    memo = {
-        id(value): value.detach().clone()
-        for layer in module.modules()
-        for value in vars(layer).values()
-        if isinstance(value, torch.Tensor) and not value.is_leaf
-    }
-    return copy.deepcopy(module, memo).cpu().double()
 
 
 def _probe(shape: tuple[int, ...]) -> Array:
