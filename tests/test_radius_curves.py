@@ -91,6 +91,22 @@ def test_attack_gap_by_hand() -> None:
     assert gap.ratio.tolist() == [1.5, INF, 1.0]
 
 
+def test_attack_gap_asks_in_the_norm_and_the_box_of_the_radii() -> None:
+    net = TwoLayerReLU([[1, 0], [0, 1]], None, [[1, -1]])
+    x, y, ends = [[3.0, 1.0]] * 2, [1, 1], [[2.0, 2.0], [0.0, 0.0]]  # (0, 0) is not in the box
+    for norm, box in ((1, None), (np.inf, (1, 3)), (2, (1, 3))):
+        radii = robust_radius(net, x, y, norm=norm, box=box)
+        gap = attack_gap(radii, net, x, y, ends)
+        assert gap.flips.tolist() == [True, box is None]
+        assert gap.ratio[0] == pytest.approx(1.0, rel=1e-9)
+        same = attack_gap(radii, net, x, y, ends, norm=norm, box=box)
+        np.testing.assert_array_equal(gap.ratio, same.ratio)
+        with pytest.raises(ValueError, match=r"norm: expected .*, that of the radii, got"):
+            attack_gap(radii, net, x, y, ends, norm=3 - norm if norm < 3 else 1)
+        with pytest.raises(ValueError, match="box: expected the box of the radii, got another"):
+            attack_gap(radii, net, x, y, ends, box=(0, 3))
+
+
 def test_attack_gap_refuses_points_whose_outputs_overflow() -> None:
     net = TwoLayerReLU([[1e200]], None, [[1e200]])
     with pytest.raises(ValueError, match=r"x_adv: .*outputs, got an overflow"):

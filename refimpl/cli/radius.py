@@ -23,6 +23,7 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -143,12 +144,12 @@ def _find(args: argparse.Namespace, question: _Question, finished: list[RobustRa
 
 
 def _joined(parts: list[RobustRadius]) -> RobustRadius:
-    from refimpl.radius import RobustRadius
-
     names = ("lower", "upper", "perturbation", "status", "nodes")
-    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    arrays: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts]) for name in names
+    }
     certificates = [one for part in parts for one in part.certificates or ()]
-    return RobustRadius(**arrays, certificates=tuple(certificates) or None)
+    return replace(parts[0], **arrays, certificates=tuple(certificates) or None)
 
 
 def _publish(

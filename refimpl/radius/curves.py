@@ -118,7 +118,7 @@ def attack_gap(
     x_adv: Any,
     *,
     decision: Decision = "sign",
-    norm: float = 2,
+    norm: float | None = None,
     box: Any = None,
 ) -> AttackGap:
     """How far an attack is above the truth, sample by sample.
@@ -131,10 +131,11 @@ def attack_gap(
         The samples and what the attack made of them.
     y : (n,) array
     decision : {"sign", "argmax"}, GroupMax or GroupSum
-    norm : 1, 2 or numpy.inf
-        Of the lengths; the radii are to be in it too.
+    norm : 1, 2 or numpy.inf, optional
+        Of the lengths: by default that of the radii, where they are a `RobustRadius`, else 2.
     box : pair (lo, hi), optional
-        Numbers or (d,) arrays, infinities allowed. A point outside the box does not flip.
+        Numbers or (d,) arrays, infinities allowed; by default that of the radii, if any. A point
+        outside the box does not flip.
 
     Returns
     -------
@@ -144,7 +145,8 @@ def attack_gap(
     Raises
     ------
     ValueError
-        Bad shapes or values, as everywhere; a sample x outside the box.
+        Bad shapes or values, as everywhere; a sample x outside the box; another norm or box than
+        that of the radii.
 
     Examples
     --------
@@ -161,8 +163,8 @@ def attack_gap(
     lower, _ = _bounds(radii)
     if len(lower) != len(x):
         check.fail("radii", f"{len(x)} radii", len(lower))
-    limits = check.check_box(box, x)
-    lengths = row_norms(x_adv - x, check.check_norm(norm))
+    norm, limits = _region(radii, norm, box, x)
+    lengths = row_norms(x_adv - x, norm)
     with np.errstate(over="ignore", invalid="ignore"):
         outputs = net.outputs(x_adv)
     check.representable("x_adv", "outputs", outputs)
@@ -172,3 +174,18 @@ def attack_gap(
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(lengths == lower, 1.0, lengths / lower)
     return AttackGap(flips, lengths, np.where(flips, ratio, np.inf))
+
+
+def _region(
+    radii: Any, norm: float | None, box: Any, x: Array
+) -> tuple[float, tuple[Array, Array] | None]:
+    """Return norm and box: those of the radii where these know them, or those given."""
+    norm = None if norm is None else check.check_norm(norm)
+    limits = check.check_box(box, x)
+    if not isinstance(radii, RobustRadius) or radii.norm is None:
+        return norm or 2.0, limits
+    if norm not in (None, radii.norm):
+        check.fail("norm", f"{radii.norm:g}, that of the radii", norm)
+    if limits is not None and not np.array_equal(limits, radii.box or ()):
+        check.fail("box", "the box of the radii", "another")
+    return radii.norm, check.check_box(radii.box, x)

@@ -48,7 +48,8 @@ class RobustRadius:
     up; where none was found, upper is inf and the perturbation NaN. `nodes` (n,) counts the nodes
     that branching made, 0 where it was not needed. `certificates` has a `Certificate` for each
     sample, None where lower is 0 or where floats cannot hold a proof (as may be for inf); it is
-    None itself where they were not asked for.
+    None itself where they were not asked for. `norm` and `box`, a pair of (d,) arrays or None, are
+    those that were asked for.
     """
 
     lower: Array
@@ -57,6 +58,8 @@ class RobustRadius:
     status: np.ndarray[Any, Any]
     nodes: IntArray
     certificates: tuple[Certificate | None, ...] | None
+    norm: float | None = None  # unknown, where somebody else made it
+    box: tuple[Array, Array] | None = None
 
     def __repr__(self) -> str:
         counts = {name: int((self.status == name).sum()) for name in STATUSES}
@@ -309,5 +312,6 @@ class _Draft:
         status = np.where(np.isinf(self.lower), "unreachable", met)  # (E32)
         certificates = tuple(self.certificates) if self.options.certificates else None
         return RobustRadius(
-            self.lower, self.upper, self.perturbation, status, self.nodes, certificates
+            *(self.lower, self.upper, self.perturbation, status, self.nodes, certificates),
+            *(self.space.norm, self.space.box),
         )
