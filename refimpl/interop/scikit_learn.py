@@ -50,6 +50,8 @@ def from_sklearn(estimator: Any) -> TwoLayerReLU:
     >>> from sklearn.neural_network import MLPClassifier  # doctest: +SKIP
     >>> model = MLPClassifier((20,)).fit(x, labels)  # doctest: +SKIP
     >>> net = refimpl.interop.from_sklearn(model)  # doctest: +SKIP
+    >>> y = np.searchsorted(model.classes_, labels)  # classes of the network  # doctest: +SKIP
+    >>> y = y if net.n_outputs > 1 else 2 * y - 1  # doctest: +SKIP
     """
     scalers, classifier = _steps(estimator)
     hidden, output = _layers(classifier)
