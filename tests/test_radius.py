@@ -677,6 +677,7 @@ X, Y = [[1.0, 0.0]], [1]
         ((NET, X, Y), {"max_nodes": 0}, "max_nodes: expected an integer of at least 1"),
         ((NET, X, Y), {"max_nodes": 1.5}, "max_nodes: expected an integer"),
         ((NET, X, Y), {"time_limit": -1}, "time_limit: expected a number of at least 0"),
+        ((NET, X, Y), {"executor": 3}, "executor: expected an Executor, .* got int"),
         ((NET, X, Y), {"time_limit": math.inf}, "time_limit: expected finite numbers"),
         ((NET, X, Y), {"stop_at": -0.5}, "stop_at: expected a number of at least 0"),
         ((NET, X, Y), {"stop_at": [1, 2]}, "stop_at: expected"),

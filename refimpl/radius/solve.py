@@ -172,6 +172,8 @@ def robust_radius(
     y = check_labels(y, len(x), decision, net.n_outputs)
     question = Question(net, decision, check.choice("ties", ties, TIES))
     space = Space.of(net, check.check_norm(norm), check.check_box(box, x))
+    if executor is not None and not hasattr(executor, "map"):
+        check.fail("executor", "an Executor, such as a process pool", type(executor).__name__)
     seconds = math.inf if time_limit is None else check.real("time_limit", time_limit, minimum=0)
     options = Options(
         ties,
