@@ -72,22 +72,7 @@ def draw_laws(outcomes: Sequence[Outcome]) -> Any:
     axes = figure.subplots(1, 3)
     x = results.values_along(outcomes, "d")
     grid = [results.along(outcomes, "d", seed) for seed in results.seeds(outcomes)]
-    causes = {each.point: results.explained(each) for row in grid for each in row}
-    blue, red = MARKS["group_max"][0], MARKS["averaging"][0]
-    curves: dict[str, tuple[Callable[[Outcome, str], float], dict[str, Any]]] = {
-        "idealised network": (
-            lambda each, kind: results.median(each, "idealised", kind),
-            {"color": blue, "marker": "s", "linestyle": "--"},
-        ),
-        "trained network": (
-            lambda each, kind: results.median(each, "trained", kind),
-            {"color": BLACK, "marker": "o"},
-        ),
-        "idealised, with the trained cosines and norms": (
-            lambda each, kind: causes[each.point][kind],
-            {"color": red, "marker": "^", "linestyle": ":"},
-        ),
-    }
+    curves = _medians({each.point: results.explained(each) for row in grid for each in row})
     for ax, kind in zip(axes, KINDS, strict=True):
         for aside, (label, (value_of, style)) in zip(_ASIDE, curves.items(), strict=True):
             low, mean, high = _shifts(grid, kind, value_of)
@@ -113,6 +98,27 @@ def draw_laws(outcomes: Sequence[Outcome]) -> Any:
         fontsize=11,
     )
     return figure
+
+
+def _medians(
+    causes: Mapping[Any, Mapping[str, float]],
+) -> dict[str, tuple[Callable[[Outcome, str], float], dict[str, Any]]]:
+    """Name what is drawn of outcomes, whose cosines and norms explain `causes`, and its style."""
+    blue, red = MARKS["group_max"][0], MARKS["averaging"][0]
+    return {
+        "idealised network": (
+            lambda each, kind: results.median(each, "idealised", kind),
+            {"color": blue, "marker": "s", "linestyle": "--"},
+        ),
+        "trained network": (
+            lambda each, kind: results.median(each, "trained", kind),
+            {"color": BLACK, "marker": "o"},
+        ),
+        "idealised, with the trained cosines and norms": (
+            lambda each, kind: causes[each.point][kind],
+            {"color": red, "marker": "^", "linestyle": ":"},
+        ),
+    }
 
 
 def _shifts(

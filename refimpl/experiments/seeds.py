@@ -56,9 +56,8 @@ def run(
     measured: list[Measured] = []
     entries: list[dict[str, Any]] = []
     with summary_file(out / "summary.json", partial(_kept, settings.seeds)) as summary:
-        summary["data"] = task.data
-        summary["settings"] = _said(task, settings, len(chosen[0]), len(held_out[0]))
-        summary["seeds"] = []
+        said = _said(task, settings, len(chosen[0]), len(held_out[0]))
+        summary.update(data=task.data, settings=said, seeds=[])
         for seed in range(settings.seed, settings.seed + settings.seeds):
             rng = np.random.default_rng(seed)
             comparison = train(task, chosen, settings, rng, progress=progress)

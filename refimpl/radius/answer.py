@@ -84,8 +84,11 @@ def _answer(
     def prove_empty(target: int, signs: IntArray, near: Multipliers) -> Multipliers | None:
         return empty.prove_empty(net, matrices[target], signs, near, strict=strict, box=space.box)
 
+    def reached(points: list[Point]) -> tuple[float, Array] | None:
+        return attain(question, space, search.incumbent, points[: -_POINTS - 1 : -1], x, y)
+
     def attained(point: Point) -> bool:
-        return attain(question, space, search.incumbent, [point], x, y) is not None
+        return reached([point]) is not None
 
     size, x_norm = np.abs(net.W) @ np.abs(x) + space.geometry.bias, float(np.linalg.norm(x))
     ball = space.around(x, z, size)
@@ -93,26 +96,19 @@ def _answer(
     search = Search(ball, targets, x_norm, options, prove_empty)
     search.state.listener = listener
     lower, trees = search.run(start)
-    points = search.incumbent.points
-    nearest = attain(question, space, search.incumbent, points[: -_POINTS - 1 : -1], x, y)
-    if points and nearest is None:
+    nearest = reached(search.incumbent.points)
+    if search.incumbent.points and nearest is None:
         # No more than near the target, it seems: search on, and take no point on trust.
         deadline = search.state.deadline  # one for both
         search = Search(ball, targets, x_norm, options, prove_empty, attained)
         search.state.deadline = deadline
-        again, more = search.run(start)
-        if again >= lower:
-            lower, trees = again, more
-        points = search.incumbent.points
-        nearest = attain(question, space, search.incumbent, points[: -_POINTS - 1 : -1], x, y)
+        lower, trees = max(search.run(start), (lower, trees), key=lambda found: found[0])
+        nearest = reached(search.incumbent.points)
     if nearest is None and trees and strict and space.plain:
         nearest = interior.nearest(question, search, parts(trees), x, int(y))
-    if (
-        nearest is None
-        and not points
-        and ((ball.is_whole and lower >= ball.radius) or _all_empty(trees, prove_empty))
-    ):
-        lower = math.inf
+    if nearest is None and not search.incumbent.points:
+        everywhere = ball.is_whole and lower >= ball.radius
+        lower = math.inf if everywhere or _all_empty(trees, prove_empty) else lower
     if nearest and trees and space.plain and lower < nearest[0] * (1 - options.tol):
         lower = _raised(net, matrices, trees, x, nearest, lower, ball.radius)
     upper, perturbation = nearest or (math.inf, np.full_like(x, np.nan))

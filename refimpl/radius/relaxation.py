@@ -153,8 +153,7 @@ def _solve(
     nearest = np.maximum.reduceat(faces[:, -1], starts)
     scale = np.where((nearest > 0) & (nearest < ball.radius), nearest, ball.radius or 1.0)
 
-    u = np.zeros(len(index))
-    nu = np.zeros((n_nodes, n_hidden))
+    u, nu = np.zeros(len(index)), np.zeros((n_nodes, n_hidden))
     step, points = np.zeros(n_nodes), []
     for b, (start, end) in enumerate(zip(starts, ends, strict=True)):
         path = np.flatnonzero(lines.signs[b])
