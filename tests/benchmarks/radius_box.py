@@ -1,9 +1,10 @@
-"""Times `robust_radius` in the box [0, 1] on MNIST parity, in l2, l_inf and l1, one thread.
+"""Times `robust_radius` in the box [0, 1] on images of two classes, l2, l_inf and l1, one thread.
 
-Median CPU time of an image, after one that warms up, beside the time to reach and l2 without a
-box. With the names scip and highs among the words, the programs of `mixed_integer` are solved too,
-SCIP's of l2 to a gap of 1e-6 of the square, and the ratio of the medians over the same few images
-is printed. Run as
+MNIST, odd against even, and CIFAR-10, the first five classes against the last five. Median CPU time
+of an image, after one that warms up, beside the time to reach and l2 without a box. With the names
+scip and highs among the words, the programs of `mixed_integer` are solved for MNIST too, SCIP's of
+l2 to a gap of 1e-6 of the square, and the ratio of the medians over the same few images is printed.
+Run as
 
   REFIMPL_DATA=... python tests/benchmarks/radius_box.py [images] [scip] [highs] [DIRECTORY]
 
@@ -35,7 +36,10 @@ from radius import published
 
 from refimpl import TwoLayerReLU, datasets, robust_radius
 
-GOALS = {2: {10: 3, 30: 5, 100: 15}, math.inf: {10: 8, 30: 12, 100: 60}, 1: {30: 40}}
+GOALS: dict[str, dict[float, dict[int, int]]] = {
+    "mnist": {2: {10: 3, 30: 5, 100: 15}, math.inf: {10: 8, 30: 12, 100: 60}, 1: {30: 40}},
+    "cifar10": {2: {30: 15}, math.inf: {30: 100}, 1: {}},
+}
 PEERS: dict[str, dict[float, Callable[..., mixed_integer.Bounds]]] = {
     "scip": {norm: partial(mixed_integer.scip, norm=norm) for norm in (2, math.inf)},
     "highs": {math.inf: mixed_integer.highs},
@@ -63,22 +67,29 @@ def times(net: TwoLayerReLU, x: Any, y: Any, **options: Any) -> tuple[list[float
     return [seconds for seconds, _ in found], lower, upper
 
 
-def report(net: TwoLayerReLU, x: Any, y: Any, peers: list[str]) -> None:
+def samples(name: str) -> Any:
+    """Training and test images as rows in [0, 1], and their labels."""
+    if name == "mnist":
+        return mnist_networks.parity()
+    splits = datasets.load_cifar10(verify=False, layout="flat", scale=True)
+    return [(x, datasets.first_half(classes)) for x, classes in splits]
+
+
+def report(name: str, net: TwoLayerReLU, x: Any, y: Any, peers: list[str]) -> None:
     """Print a line for each norm, and one for each peer."""
-    M = net.n_hidden
     plain, _, upper = times(net, x, y)
     milliseconds = 1e3 * statistics.median(plain)
     print(f"  l2, no box: {milliseconds:.1f} ms, radius {np.median(upper):.4f}")
     for norm in (2, math.inf, 1):
         seconds, lower, upper = times(net, x, y, norm=norm, box=(0, 1))
-        goal = GOALS[norm].get(M)
+        goal = GOALS[name][norm].get(net.n_hidden)
         print(f"  l{norm} in [0, 1]: median {1e3 * statistics.median(seconds):.1f} ms"
               f"{'' if goal is None else f' (goal: {goal})'}, mean "
               f"{1e3 * statistics.mean(seconds):.1f} ms, radius {np.median(upper):.4f}, gap at "
               f"most {np.max(1 - lower / upper):.0e}")  # fmt: skip
-        for name in peers:
-            if solve := PEERS[name].get(norm):
-                ratio(name, solve, net, x[:FEW], y[:FEW], seconds[:FEW], lower, upper)
+        for peer in peers:
+            if solve := PEERS[peer].get(norm):
+                ratio(peer, solve, net, x[:FEW], y[:FEW], seconds[:FEW], lower, upper)
 
 
 def ratio(
@@ -126,17 +137,18 @@ def main() -> None:
         digits(folders[0], images)
         return
     peers = [name for name in PEERS if name in words]
-    (x_train, y_train), (x, y) = mnist_networks.parity()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(os.environ.get("REFIMPL_NETWORKS", temporary))
-        for M in (10, 30, 100):
-            path = folder / f"mnist-{M}.npz"
+        for name, M in (("mnist", 10), ("mnist", 30), ("mnist", 100), ("cifar10", 30)):
+            train, (x, y) = samples(name)
+            path = folder / f"{name}-{M}.npz"
             if not path.exists():
-                mnist_networks.train(x_train, y_train, M).save(path)
+                options = {} if name == "mnist" else {"epochs": 40, "rate": 0.1}
+                mnist_networks.train(*train, M, **options).save(path)
             net = TwoLayerReLU.load(path)
             right = np.flatnonzero(net.predict(x, "sign") == y)[:images]
-            print(f"MNIST parity, M = {M}, {images} test images that are decided rightly")
-            report(net, x[right], y[right], peers)
+            print(f"{name}, M = {M}, {images} test images that are decided rightly")
+            report(name, net, x[right], y[right], peers if name == "mnist" else [])
 
 
 if __name__ == "__main__":
