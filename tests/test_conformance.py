@@ -32,6 +32,7 @@ from refimpl.conformance.case import Case
 from refimpl.conformance.defects import Plain, PlainSingle
 from refimpl.conformance.defects.attacks import LastIterate
 from refimpl.conformance.defects.gradients import DerivativeOneAtKink
+from refimpl.conformance.defects.regions import BoxIgnored, NormsSwapped
 from refimpl.conformance.testing import suite
 from refimpl.equations import EQUATIONS
 
@@ -359,6 +360,48 @@ def test_snippets_reproduce_the_failure(claim: str, capsys: pytest.CaptureFixtur
     with pytest.raises(Mismatch, match=r"\w"):
         exec(conformance.snippet(result, adapter), {})
     assert claim.startswith(("E4-outputs-batch", "PGD")) or capsys.readouterr().out
+
+
+@pytest.mark.parametrize("defect", [BoxIgnored, NormsSwapped])
+@pytest.mark.parametrize("claim", [name for name in claims() if claims()[name].takes])
+def test_snippets_give_norms_and_boxes_by_name(defect: type[Plain], claim: str) -> None:
+    result = status(defect, claim, shrink=False)
+    if result.failure is None:
+        return
+    printed: list[Any] = []
+    with pytest.raises(Mismatch):
+        exec(conformance.snippet(result, defect()), {"print": printed.append})
+    assert len(printed) == (not claim.startswith("PGD-linear"))
+
+
+@pytest.mark.parametrize("claim", ["E37-radius-box", "E27-step-box"])
+def test_what_is_infinite_is_said_to_be(claim: str) -> None:
+    class Fixed(Plain):
+        def radius_bounds(self, *arguments: Any, box: Any = None, **named: Any) -> Any:
+            return None, np.ones(len(arguments[4]))
+
+        def smallest_step(self, *arguments: Any, box: Any = None, **named: Any) -> Any:
+            return np.ones(len(arguments[4]))
+
+    case = Case(
+        W=np.ones((1, 1)), b=np.zeros(1), A=np.ones((1, 1)), c=np.zeros(1), x=np.ones((1, 1)),
+        y=np.array([1]), box=np.ones((2, 1)), direction=-np.ones((1, 1)),
+    )  # fmt: skip
+    with pytest.raises(
+        Mismatch, match=r" is 1\.0, not inf$| is 1\.0, not inf \(1 of 1 fail"
+    ) as info:
+        replay(Fixed, claim, **case)
+    assert np.isposinf(info.value.expected).all()
+
+
+def test_a_bound_that_is_infinite_is_shown_as_it_came() -> None:
+    class Certain(Plain):
+        def radius_bounds(self, *arguments: Any, **named: Any) -> Any:
+            return np.full(len(arguments[4]), np.inf), np.full(len(arguments[4]), np.inf)
+
+    text = explain(status(Certain, "E29-radius-lower"), Certain())
+    assert re.search(r"lower bound above the radius in row 0 is inf, not \d", text)
+    assert "exact" not in text.split("got ")[1].split("reproduce")[0]
 
 
 class Coarse(Plain):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from refimpl.conformance.adapter import METHODS, Adapter
+from refimpl.conformance.adapter import METHODS, REGION, Adapter
 from refimpl.conformance.runner import STATUSES, Failure, Result
 
 LITERAL = 400  # arrays with more entries in all are not written out
@@ -90,11 +90,19 @@ def explain(result: Result, adapter: Adapter) -> str:
         return "\n".join([*lines, f"  finding    {result.detail}"])
     lines += [f"  finding    {failure.message}"]
     lines += _data(failure)
-    if failure.expected is not None and not isinstance(failure.expected, str):
+    if _measured(failure):
         lines += [f"  error      {_ratio(failure.ratio)}"]
     lines += [f"  | {line}" for line in failure.traceback.rstrip().splitlines()]
     lines += ["  reproduce", *(f"    {line}" for line in snippet(result, adapter).splitlines())]
     return "\n".join(lines)
+
+
+def _measured(failure: Failure) -> bool:
+    """Whether there is an error to say: of a value, and not of one that is infinite."""
+    if failure.expected is None or isinstance(failure.expected, str):
+        return False
+    both = (np.asarray(it, float) for it in (failure.expected, failure.got))
+    return math.isfinite(failure.ratio) or all(np.isfinite(it).all() for it in both)
 
 
 def _data(failure: Failure) -> list[str]:
@@ -192,7 +200,8 @@ def _last_call(failure: Failure, probe: str) -> list[str]:
     if sum(np.size(value) for value in values.values()) > LITERAL:
         return []
     words = (
-        name if np.array_equal(failure.case.get(name, np.nan), value) else literal(value)
+        f"{name}=" * (name in REGION)
+        + (name if np.array_equal(failure.case.get(name, np.nan), value) else literal(value))
         for name, value in values.items()
     )
     return [f"print(Probe({probe}).{method}({', '.join(words)}))"]
