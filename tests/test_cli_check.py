@@ -32,6 +32,14 @@ class Misspelt(Right):
     def helper(self):
         return 0
 
+class Empty(Adapter):
+    def output(self, W, b, A, c, x):
+        return x
+
+class Interrupted(Right):
+    def project(self, delta, epsilon):
+        raise KeyboardInterrupt
+
 class Wrong(Right):
     name = "wrong"
     def robust_accuracy(self, radius, epsilons):
@@ -75,7 +83,7 @@ def test_methods_that_no_claim_asks_for_are_named(
     mine: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--claim", "PGD-projection", "--dtype", "float32"]
-    assert main(["check", "users_adapter:Misspelt", *words]) == 0
+    assert main(["check", "users_adapter:Misspelt", *words]) == 2
     lines = capsys.readouterr().out.splitlines()
     assert lines[-5:] == [
         "not implemented, 1 claim: right has no project",
@@ -95,6 +103,46 @@ def test_a_wrong_adapter_fails_with_the_claim(
     assert "from users_adapter import Wrong" in out
     results = json.loads((mine / "out.json").read_text())["results"]
     assert {it["status"] for it in results} == {"passed", "failed", "not_implemented"}
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["Empty"], "users_adapter:Empty: expected at least one claim that can be checked, got "),
+        (["Right", "--claim", "PGD-projection"], "can be checked, got 1 not implemented"),
+        (
+            ["Right", "--claim", "E4-outputs", "--exclude", "E4-outputs"],
+            "--exclude: expected at least one claim to be left, got ['E4-outputs']",
+        ),
+    ],
+)
+def test_a_check_that_checks_nothing_is_refused(
+    mine: Path, words: list[str], error: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", f"users_adapter:{words[0]}", *words[1:]]) == 2
+    err = capsys.readouterr().err
+    assert error in err
+    assert err.startswith("refimpl: error: ")
+    assert err.count("\n") == 1
+
+
+def test_claims_that_were_finished_before_an_interrupt_are_told(
+    mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["check", "users_adapter:Interrupted", "--examples", "10", "--json", "out.json"]
+    assert main(words) == 130
+    printed = capsys.readouterr()
+    assert printed.err == "refimpl: interrupted\n"
+    record = json.loads((mine / "out.json").read_text())
+    assert record["interrupted"] is True
+    names = [it["claim"] for it in record["results"]]
+    assert "E29-robust-at-the-radius" in printed.out
+    assert 1 < len(names) < len(claims())
+    assert f"Interrupted after {len(names)} claims: the others were not checked." in printed.out
+    (mine / "out.json").unlink()
+    assert main([*words, "--claim", "PGD-projection"]) == 130  # nothing was finished
+    assert capsys.readouterr().out == ""
+    assert not (mine / "out.json").exists()
 
 
 def test_without_argument_refimpl_is_checked(capsys: pytest.CaptureFixture[str]) -> None:
@@ -220,5 +268,5 @@ def test_ctrl_c_is_heard_where_python_drops_the_first_exception(
 
     with pytest.raises(KeyboardInterrupt):
         work()
-    assert dropped == [KeyboardInterrupt]
+    assert dropped == []  # nor is it printed
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)

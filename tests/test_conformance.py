@@ -125,6 +125,8 @@ def test_what_raises_not_implemented_on_every_input_is_not_implemented() -> None
     result = status(Refusing, "PGD-projection")
     assert result.status == "not_implemented"
     assert result.discarded == EXAMPLES
+    row = report.table([result]).splitlines()[1].split()
+    assert row == ["PGD-projection", "not", "decided", "0", str(EXAMPLES), "-"]
     assert f"not decided, 1 claim: all {EXAMPLES} inputs are refused" in report.table([result])
     assert report.summary([result]) == "1 not decided"
 
@@ -315,6 +317,16 @@ def test_shrinking_ends_by_a_count_and_not_by_the_clock(monkeypatch: pytest.Monk
     for clock in ("monotonic", "perf_counter"):
         monkeypatch.setattr(time, clock, lambda: next(hours))
     assert smallest() == expected
+
+
+def test_what_was_finished_before_an_interrupt_is_there() -> None:
+    def interrupting(delta: Any) -> Any:
+        raise KeyboardInterrupt
+
+    finished: list[conformance.Result] = []
+    with pytest.raises(KeyboardInterrupt):
+        check(Broken(interrupting), only=["E4-outputs", "PGD-projection"], finished=finished)
+    assert [result.claim for result in finished] == ["E4-outputs"]
 
 
 def test_as_many_inputs_are_tried_after_a_failure_as_the_limit_says() -> None:
@@ -552,6 +564,8 @@ def test_an_expected_failure_that_passes_is_a_failure() -> None:
         (Plain, {"seed": -1}, "seed: expected "),
         (Plain, {"only": "E4-outputs"}, "claims: expected a list of names, got E4-outputs"),
         (Plain, {"exclude": "E4-outputs"}, "claims: expected a list of names, got E4-outputs"),
+        (Plain, {"only": []}, "only: expected at least one claim, got none"),
+        (Plain, {"exclude": claims()}, r"exclude: expected at least one claim to be left, got \["),
         (Plain, {"exclude": ["E99-nothing"]}, r"got \['E99-nothing'\]"),
         (Plain, {"expected_failures": ["E4-outputs"]}, "expected_failures: expected reasons by"),
         (Plain, {"dtype": "float16"}, "dtype: expected "),

@@ -23,15 +23,17 @@ CONVENTION = "  convention another method that is right may fail this: leave it 
 
 
 def table(results: Sequence[Result]) -> str:
-    """Write one line for each claim that was checked, then what was not, and why."""
+    """Write one line for each claim whose inputs were tried, then what was not checked, and why."""
     lines = [f"{'claim':<33} {'status':<17} {'inputs':>6} {'discarded':>9}  error/bound"]
     absent = Counter[tuple[str, str]]()
     for it in results:
         if it.status == "not_implemented":
             absent[_status(it), it.detail] += 1
-            continue
+            if _status(it) != NOT_DECIDED:
+                continue
         status = it.status.upper() if it.status == "failed" else _status(it)
-        counts = f"{it.inputs:>6} {it.discarded:>9}  {it.ratio:>11.2g}"
+        ratio = f"{it.ratio:.2g}" if it.inputs or it.status == "failed" else "-"
+        counts = f"{it.inputs:>6} {it.discarded:>9}  {ratio:>11}"
         lines.append(f"{it.claim:<33} {status:<17} {counts}{'  convention' * it.convention}")
     lines += [
         f"{status}, {count} claim{'s' * (count > 1)}: {why}"
