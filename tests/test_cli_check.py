@@ -40,6 +40,10 @@ class Interrupted(Right):
     def project(self, delta, epsilon, norm=2):
         raise NotImplementedError if norm == 2 else KeyboardInterrupt
 
+class Failing(Adapter):
+    def __init__(self):
+        raise RuntimeError("not today")
+
 class Wrong(Right):
     name = "wrong"
     def robust_accuracy(self, radius, epsilons):
@@ -154,7 +158,13 @@ def test_without_argument_refimpl_is_checked(capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("users_adapter", "expected PACKAGE.MODULE:ADAPTER"),
+        ("users_adapter", "expected PACKAGE.MODULE:ADAPTER, as in mine:Mine"),
+        ("users_adapter.py:Right", "expected PACKAGE.MODULE:ADAPTER, as in mine:Mine, got a path"),
+        ("./users_adapter:Right", "expected PACKAGE.MODULE:ADAPTER, as in mine:Mine, got a path"),
+        ("users_raising:Mine", "/users_raising.py, line 2)"),
+        ("users_syntax:Mine", "SyntaxError: '(' was never closed (users_syntax.py, line 1)"),
+        ("users_adapter:Failing", "RuntimeError: not today ("),
+        ("users_adapter:Failing", "/users_adapter.py, line "),
         ("no_such_module:Adapter", "ModuleNotFoundError"),
         ("users_adapter:Missing", "AttributeError"),
         ("users_leaving:Mine", "SystemExit: 0"),
@@ -166,6 +176,8 @@ def test_without_argument_refimpl_is_checked(capsys: pytest.CaptureFixture[str])
 def test_what_cannot_be_imported_is_bad_usage(
     mine: Path, name: str, reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (mine / "users_raising.py").write_text("import numpy as np\nnp.linalg.inv(np.zeros((2, 3)))")
+    (mine / "users_syntax.py").write_text("x = (1,")
     (mine / "users_leaving.py").write_text("import sys; sys.exit(0)")
     assert main(["check", name]) == 2
     error = capsys.readouterr().err

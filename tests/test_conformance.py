@@ -691,6 +691,36 @@ def test_arguments_that_the_adapter_overwrites_are_not_ours() -> None:
     assert status(Greedy, "PGD-projection-inside").status == "passed"
 
 
+class Clearing(Plain):
+    """Zeroes its input in place, and goes on with it; the bias is left alone."""
+
+    def outputs(self, W: Any, b: Any, A: Any, c: Any, x: Any) -> Any:
+        W[:] = x[:] = 0
+        return super().outputs(W, b, A, c, x)
+
+
+@pytest.mark.parametrize("claim", ["E4-outputs", "E4-outputs-at-kinks"])
+def test_a_finding_says_that_a_call_changed_its_arguments(claim: str) -> None:
+    told = "; outputs changed W and x in place"
+    failure = status(Clearing, claim, shrink=False).failure
+    assert failure is not None
+    assert failure.message.endswith(told)
+    with pytest.raises(Mismatch, match=told):
+        replay(Clearing, claim, **failure.case)
+    assert "in place" not in status(Shifted, claim).detail
+
+
+def test_a_finding_says_where_a_number_that_is_not_finite_may_come_from() -> None:
+    class Overflowing(PlainSingle):
+        def loss(self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any) -> Any:
+            if len(A) > 1:
+                raise NotImplementedError
+            return np.log(1 + np.exp(-targets * self.outputs(W, b, A, c, x)[:, 0])).mean()
+
+    found = status(Overflowing, "E8-logistic-large-margins").detail
+    assert found == "loss returned inf, as after an overflow or a division by 0"
+
+
 def test_without_pytest_suite_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pytest", None)
     with pytest.raises(ImportError, match="suite needs pytest: pip install pytest"):

@@ -18,12 +18,13 @@ answers no claim; 130 after Ctrl-C, with the claims that were finished.
 from __future__ import annotations
 
 import argparse
+import importlib
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from refimpl import _validation
@@ -201,22 +202,36 @@ def load(name: str | None) -> Any:
 def imported(name: str, what: str, example: str) -> Any:
     """Import what PACKAGE.MODULE:NAME says, with the current directory on the import path."""
     module, separator, attribute = name.partition(":")
-    if not (module and separator and attribute):
-        raise ValueError(f"{name}: expected PACKAGE.MODULE:{what}, as in {example}")
+    a_path = module.startswith(".") or module.endswith(".py") or "/" in module or "\\" in module
+    if not (module and separator and attribute) or a_path:
+        got = ", got a path" if a_path else ""
+        raise ValueError(f"{name}: expected PACKAGE.MODULE:{what}, as in {example}{got}")
     if "" not in sys.path:
         sys.path.insert(0, "")
     with _of_the_user(name, what):
-        return getattr(import_module(module), attribute)
+        return getattr(importlib.import_module(module), attribute)
 
 
 @contextmanager
 def _of_the_user(name: str, what: str) -> Iterator[None]:
-    """Name in a `ValueError` what the user's module or class raises, whatever it is."""
+    """Name in a `ValueError` what the user's module or class raises, whatever it is, and where."""
     try:
         yield
     except (Exception, SystemExit) as error:
-        reason = f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {error}{_place(error)}"
         raise ValueError(f"{name}: expected an {what.lower()} to import, got {reason}") from error
+
+
+def _place(error: BaseException) -> str:
+    """File and line where an error was raised, the user's own if there is one; none of ours."""
+    frames = [
+        it
+        for it in traceback.extract_tb(error.__traceback__)
+        if it.filename not in (__file__, importlib.__file__) and it.filename[0] != "<"
+    ]
+    own = [it for it in frames if "-packages" not in it.filename]  # site-packages, dist-packages
+    places = [f" ({it.filename}, line {it.lineno})" for it in own or frames]
+    return places[-1] if places else ""
 
 
 def _examples(args: argparse.Namespace) -> dict[str, Any]:

@@ -289,7 +289,7 @@ def run_claim(
 
 def _attempt(claim: Claim, probe: Probe, truth: Probe, case: Case) -> Failure | Exception | None:
     """None: the claim holds on this input; an exception: the input decides nothing."""
-    probe.last_call = None
+    probe.last_call, probe.changed = None, ""
     case = case.rounded(probe.dtype)
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
