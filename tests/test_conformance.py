@@ -386,6 +386,18 @@ def test_snippets_give_norms_and_boxes_by_name(defect: type[Plain], claim: str) 
     assert len(printed) == (not claim.startswith("PGD-linear"))
 
 
+def test_what_a_call_was_given_in_place_of_the_case_is_shown() -> None:
+    result = status(BoxIgnored, "E37-unreachable-in-box")
+    failure = result.failure
+    assert failure is not None
+    assert failure.call is not None
+    box = failure.call[1]["box"]
+    assert not np.array_equal(box, failure.case.box)
+    data = explain(result, BoxIgnored()).split("  reproduce")[0].splitlines()
+    assert f"  in a call  box = {report.literal(box)}" in data
+    assert not any(line.startswith("  in a call  x = ") for line in data)
+
+
 @pytest.mark.parametrize("claim", ["E37-radius-box", "E27-step-box"])
 def test_what_is_infinite_is_said_to_be(claim: str) -> None:
     class Fixed(Plain):

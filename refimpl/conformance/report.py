@@ -115,8 +115,8 @@ def _data(failure: Failure) -> list[str]:
             results.append(f"  {name:<10} {value}")
         elif value is not None:
             results += _cut(f"  {_row(name, value, failure.row)}", RESULT)
-    words = [*_assignments(failure), *_given(failure)]
-    inputs = [part for line in words for part in _cut(f"  input      {line}", LINES)]
+    words = [*(f"  input      {line}" for line in _assignments(failure)), *_given(failure)]
+    inputs = [part for line in words for part in _cut(line, LINES)]
     room = LINES - len(results)
     if len(inputs) > room:
         more = f"  ...        {len(inputs) - room + 1} lines more, from the code below"
@@ -133,16 +133,20 @@ def _row(name: str, value: Any, row: int | None) -> str:
 
 
 def _given(failure: Failure) -> list[str]:
-    """Write what the last call was given beside the case; of samples, the row that fails."""
+    """Write what the last call was given beside the case, or in place of what stands there.
+
+    Of samples it is the row that fails.
+    """
     if failure.call is None or failure.case.recipe:
         return []
     lines = []
     for name, value in failure.call[1].items():
-        if name in failure.case:
+        if np.array_equal(failure.case.get(name, np.nan), value):
             continue
         of_row = name in ("x", "y") and failure.row is not None and failure.row < len(value)
         words = (f"{name}[{failure.row}]", value[failure.row]) if of_row else (name, value)
-        lines.append(f"{words[0]} = {literal(words[1])}")
+        label = "in a call" if name in failure.case else "input"
+        lines.append(f"  {label:<10} {words[0]} = {literal(words[1])}")
     return lines
 
 
