@@ -148,7 +148,7 @@ def _check(args: argparse.Namespace, write: Write) -> int:
     except KeyboardInterrupt:
         if results:
             _report(args, adapter, results)
-            print(f"Interrupted after {len(results)} claims: the others were not checked.")
+            print(f"Interrupted after {results[-1].claim}: later claims were not checked.")
             write(report.as_json(results, adapter, args.seed) | {"interrupted": True})
         raise
     _report(args, adapter, results)
