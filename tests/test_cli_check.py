@@ -238,6 +238,27 @@ def test_power_prints_the_matrix(
     assert "RobustAtTheRadius passes E29-robust-accuracy" in capsys.readouterr().out
 
 
+def test_an_interrupted_power_keeps_the_rows_that_were_finished(
+    mine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from refimpl.conformance import power
+    from refimpl.conformance.defects import Plain, defects
+
+    class Interrupted(Plain):
+        def robust_accuracy(self, radius: Any, epsilons: Any) -> Any:
+            raise KeyboardInterrupt
+
+    (first,) = (it for it in defects() if it.name == "RobustAtTheRadius")
+    monkeypatch.setattr(power, "defects", lambda: [first, first._replace(adapter=Interrupted)])
+    name = "E29-robust-at-the-radius"
+    monkeypatch.setattr(power, "claims", lambda: {name: claims()[name]})
+    assert main(["check", "--power", "--examples", "20", "--json", "out.json"]) == 130
+    assert json.loads((mine / "out.json").read_text()) == {"RobustAtTheRadius": [name]}
+    printed = capsys.readouterr()
+    assert printed.out.endswith("  RobustAtTheRadius\n")
+    assert printed.err == "refimpl: interrupted\n"
+
+
 @pytest.mark.slow
 def test_vectors_are_written_and_checked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
