@@ -42,7 +42,8 @@ def _sound(mine: Probe, truth: Probe, case: Case, part: int, got: Array) -> None
     moved = _moved(truth, case, exact, mine.unit, side)
     settled = np.abs(moved - exact) <= tolerances.VOID * exact
     discard_if(not settled.any())
-    beyond = np.maximum(side * (np.minimum(got, tolerances.FAR) - moved), 0) * settled
+    beyond = np.maximum(side * (np.minimum(got, tolerances.FAR) - moved), 0)
+    beyond = np.where(settled, beyond, 0)
     what = ("lower bound above the radius", "upper bound below the radius")[part]
     slack = (tolerances.norm(case.x.shape[1], mine.unit) + SOLVER) * moved
     # Off by more than is measured: a radius that is inf is not said to be FAR.
@@ -157,7 +158,7 @@ def tight(mine: Probe, truth: Probe, case: Case) -> None:
     settled = exact[1] - exact[0] <= 1e-8 * exact[1]
     discard_if(not settled.any())
     low, up = (np.minimum(bound, tolerances.FAR) for bound in (lower, upper))
-    gap, slack = np.maximum(up - low, 0) * settled, 1e-6 * up
+    gap, slack = np.where(settled, np.maximum(up - low, 0), 0), 1e-6 * up
     far = (gap > slack) & (upper >= tolerances.FAR)
     mine.demand("upper bound", ~far, lower, upper)
     mine.within("gap of the bounds", gap, slack, lower, upper)
