@@ -32,6 +32,18 @@ class Misspelt(Right):
     def helper(self):
         return 0
 
+class Empty(Adapter):
+    def output(self, W, b, A, c, x):
+        return x
+
+class Interrupted(Right):
+    def project(self, delta, epsilon, norm=2):
+        raise NotImplementedError if norm == 2 else KeyboardInterrupt
+
+class Failing(Adapter):
+    def __init__(self):
+        raise RuntimeError("not today")
+
 class Wrong(Right):
     name = "wrong"
     def robust_accuracy(self, radius, epsilons):
@@ -75,7 +87,7 @@ def test_methods_that_no_claim_asks_for_are_named(
     mine: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--claim", "PGD-projection", "--dtype", "float32"]
-    assert main(["check", "users_adapter:Misspelt", *words]) == 0
+    assert main(["check", "users_adapter:Misspelt", *words]) == 2
     lines = capsys.readouterr().out.splitlines()
     assert lines[-5:] == [
         "not implemented, 1 claim: right has no project",
@@ -97,6 +109,46 @@ def test_a_wrong_adapter_fails_with_the_claim(
     assert {it["status"] for it in results} == {"passed", "failed", "not_implemented"}
 
 
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["Empty"], "users_adapter:Empty: expected at least one claim that can be checked, got "),
+        (["Right", "--claim", "PGD-projection"], "can be checked, got 1 not implemented"),
+        (
+            ["Right", "--claim", "E4-outputs", "--exclude", "E4-outputs"],
+            "--exclude: expected at least one claim to be left, got ['E4-outputs']",
+        ),
+    ],
+)
+def test_a_check_that_checks_nothing_is_refused(
+    mine: Path, words: list[str], error: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", f"users_adapter:{words[0]}", *words[1:]]) == 2
+    err = capsys.readouterr().err
+    assert error in err
+    assert err.startswith("refimpl: error: ")
+    assert err.count("\n") == 1
+
+
+def test_claims_that_were_finished_before_an_interrupt_are_told(
+    mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["check", "users_adapter:Interrupted", "--examples", "10", "--json", "out.json"]
+    assert main(words) == 130
+    printed = capsys.readouterr()
+    assert printed.err == "refimpl: interrupted\n"
+    record = json.loads((mine / "out.json").read_text())
+    assert record["interrupted"] is True
+    names = [it["claim"] for it in record["results"]]
+    assert "E29-robust-at-the-radius" in printed.out
+    assert 1 < len(names) < len(claims())
+    assert f"Interrupted after {names[-1]}: later claims were not checked." in printed.out
+    (mine / "out.json").unlink()
+    assert main([*words, "--claim", "PGD-projection-linf"]) == 130  # nothing was finished
+    assert capsys.readouterr().out == ""
+    assert not (mine / "out.json").exists()
+
+
 def test_without_argument_refimpl_is_checked(capsys: pytest.CaptureFixture[str]) -> None:
     claims = ["--claim", "PGD-projection", "--claim", "E4-outputs", "--dtype", "float32"]
     assert main(["check", *claims, "--examples", "5", "--subnormals"]) == 0
@@ -106,7 +158,13 @@ def test_without_argument_refimpl_is_checked(capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("users_adapter", "expected PACKAGE.MODULE:ADAPTER"),
+        ("users_adapter", "expected PACKAGE.MODULE:ADAPTER, as in mine:Mine"),
+        ("users_adapter.py:Right", "expected PACKAGE.MODULE:ADAPTER, as in mine:Mine, got a path"),
+        ("./users_adapter:Right", "expected PACKAGE.MODULE:ADAPTER, as in mine:Mine, got a path"),
+        ("users_raising:Mine", "/users_raising.py, line 2)"),
+        ("users_syntax:Mine", "SyntaxError: '(' was never closed (users_syntax.py, line 1)"),
+        ("users_adapter:Failing", "RuntimeError: not today ("),
+        ("users_adapter:Failing", "/users_adapter.py, line "),
         ("no_such_module:Adapter", "ModuleNotFoundError"),
         ("users_adapter:Missing", "AttributeError"),
         ("users_leaving:Mine", "SystemExit: 0"),
@@ -118,6 +176,8 @@ def test_without_argument_refimpl_is_checked(capsys: pytest.CaptureFixture[str])
 def test_what_cannot_be_imported_is_bad_usage(
     mine: Path, name: str, reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (mine / "users_raising.py").write_text("import numpy as np\nnp.linalg.inv(np.zeros((2, 3)))")
+    (mine / "users_syntax.py").write_text("x = (1,")
     (mine / "users_leaving.py").write_text("import sys; sys.exit(0)")
     assert main(["check", name]) == 2
     error = capsys.readouterr().err
@@ -178,6 +238,27 @@ def test_power_prints_the_matrix(
     assert "RobustAtTheRadius passes E29-robust-accuracy" in capsys.readouterr().out
 
 
+def test_an_interrupted_power_keeps_the_rows_that_were_finished(
+    mine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from refimpl.conformance import power
+    from refimpl.conformance.defects import Plain, defects
+
+    class Interrupted(Plain):
+        def robust_accuracy(self, radius: Any, epsilons: Any) -> Any:
+            raise KeyboardInterrupt
+
+    (first,) = (it for it in defects() if it.name == "RobustAtTheRadius")
+    monkeypatch.setattr(power, "defects", lambda: [first, first._replace(adapter=Interrupted)])
+    name = "E29-robust-at-the-radius"
+    monkeypatch.setattr(power, "claims", lambda: {name: claims()[name]})
+    assert main(["check", "--power", "--examples", "20", "--json", "out.json"]) == 130
+    assert json.loads((mine / "out.json").read_text()) == {"RobustAtTheRadius": [name]}
+    printed = capsys.readouterr()
+    assert printed.out.endswith("  RobustAtTheRadius\n")
+    assert printed.err == "refimpl: interrupted\n"
+
+
 @pytest.mark.slow
 def test_vectors_are_written_and_checked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -220,5 +301,5 @@ def test_ctrl_c_is_heard_where_python_drops_the_first_exception(
 
     with pytest.raises(KeyboardInterrupt):
         work()
-    assert dropped == [KeyboardInterrupt]
+    assert dropped == []  # nor is it printed
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)

@@ -32,6 +32,7 @@ from refimpl.conformance.case import Case
 from refimpl.conformance.defects import Plain, PlainSingle
 from refimpl.conformance.defects.attacks import LastIterate
 from refimpl.conformance.defects.gradients import DerivativeOneAtKink
+from refimpl.conformance.defects.regions import BoxIgnored, NormsSwapped
 from refimpl.conformance.testing import suite
 from refimpl.equations import EQUATIONS
 
@@ -124,6 +125,8 @@ def test_what_raises_not_implemented_on_every_input_is_not_implemented() -> None
     result = status(Refusing, "PGD-projection")
     assert result.status == "not_implemented"
     assert result.discarded == EXAMPLES
+    row = report.table([result]).splitlines()[1].split()
+    assert row == ["PGD-projection", "not", "decided", "0", str(EXAMPLES), "-"]
     assert f"not decided, 1 claim: all {EXAMPLES} inputs are refused" in report.table([result])
     assert report.summary([result]) == "1 not decided"
 
@@ -316,6 +319,16 @@ def test_shrinking_ends_by_a_count_and_not_by_the_clock(monkeypatch: pytest.Monk
     assert smallest() == expected
 
 
+def test_what_was_finished_before_an_interrupt_is_there() -> None:
+    def interrupting(delta: Any) -> Any:
+        raise KeyboardInterrupt
+
+    finished: list[conformance.Result] = []
+    with pytest.raises(KeyboardInterrupt):
+        check(Broken(interrupting), only=["E4-outputs", "PGD-projection"], finished=finished)
+    assert [result.claim for result in finished] == ["E4-outputs"]
+
+
 def test_as_many_inputs_are_tried_after_a_failure_as_the_limit_says() -> None:
     calls = []
 
@@ -359,6 +372,60 @@ def test_snippets_reproduce_the_failure(claim: str, capsys: pytest.CaptureFixtur
     with pytest.raises(Mismatch, match=r"\w"):
         exec(conformance.snippet(result, adapter), {})
     assert claim.startswith(("E4-outputs-batch", "PGD")) or capsys.readouterr().out
+
+
+@pytest.mark.parametrize("defect", [BoxIgnored, NormsSwapped])
+@pytest.mark.parametrize("claim", [name for name in claims() if claims()[name].takes])
+def test_snippets_give_norms_and_boxes_by_name(defect: type[Plain], claim: str) -> None:
+    result = status(defect, claim, shrink=False)
+    if result.failure is None:
+        return
+    printed: list[Any] = []
+    with pytest.raises(Mismatch):
+        exec(conformance.snippet(result, defect()), {"print": printed.append})
+    assert len(printed) == (not claim.startswith("PGD-linear"))
+
+
+def test_what_a_call_was_given_in_place_of_the_case_is_shown() -> None:
+    result = status(BoxIgnored, "E37-unreachable-in-box")
+    failure = result.failure
+    assert failure is not None
+    assert failure.call is not None
+    box = failure.call[1]["box"]
+    assert not np.array_equal(box, failure.case.box)
+    data = explain(result, BoxIgnored()).split("  reproduce")[0].splitlines()
+    assert f"  in a call  box = {report.literal(box)}" in data
+    assert not any(line.startswith("  in a call  x = ") for line in data)
+
+
+@pytest.mark.parametrize("claim", ["E37-radius-box", "E27-step-box"])
+def test_what_is_infinite_is_said_to_be(claim: str) -> None:
+    class Fixed(Plain):
+        def radius_bounds(self, *arguments: Any, box: Any = None, **named: Any) -> Any:
+            return None, np.ones(len(arguments[4]))
+
+        def smallest_step(self, *arguments: Any, box: Any = None, **named: Any) -> Any:
+            return np.ones(len(arguments[4]))
+
+    case = Case(
+        W=np.ones((1, 1)), b=np.zeros(1), A=np.ones((1, 1)), c=np.zeros(1), x=np.ones((1, 1)),
+        y=np.array([1]), box=np.ones((2, 1)), direction=-np.ones((1, 1)),
+    )  # fmt: skip
+    with pytest.raises(
+        Mismatch, match=r" is 1\.0, not inf$| is 1\.0, not inf \(1 of 1 fail"
+    ) as info:
+        replay(Fixed, claim, **case)
+    assert np.isposinf(info.value.expected).all()
+
+
+def test_a_bound_that_is_infinite_is_shown_as_it_came() -> None:
+    class Certain(Plain):
+        def radius_bounds(self, *arguments: Any, **named: Any) -> Any:
+            return np.full(len(arguments[4]), np.inf), np.full(len(arguments[4]), np.inf)
+
+    text = explain(status(Certain, "E29-radius-lower"), Certain())
+    assert re.search(r"lower bound above the radius in row 0 is inf, not \d", text)
+    assert "exact" not in text.split("got ")[1].split("reproduce")[0]
 
 
 class Coarse(Plain):
@@ -509,6 +576,8 @@ def test_an_expected_failure_that_passes_is_a_failure() -> None:
         (Plain, {"seed": -1}, "seed: expected "),
         (Plain, {"only": "E4-outputs"}, "claims: expected a list of names, got E4-outputs"),
         (Plain, {"exclude": "E4-outputs"}, "claims: expected a list of names, got E4-outputs"),
+        (Plain, {"only": []}, "only: expected at least one claim, got none"),
+        (Plain, {"exclude": claims()}, r"exclude: expected at least one claim to be left, got \["),
         (Plain, {"exclude": ["E99-nothing"]}, r"got \['E99-nothing'\]"),
         (Plain, {"expected_failures": ["E4-outputs"]}, "expected_failures: expected reasons by"),
         (Plain, {"dtype": "float16"}, "dtype: expected "),
@@ -632,6 +701,36 @@ def test_arguments_that_the_adapter_overwrites_are_not_ours() -> None:
             return result
 
     assert status(Greedy, "PGD-projection-inside").status == "passed"
+
+
+class Clearing(Plain):
+    """Zeroes its input in place, and goes on with it; the bias is left alone."""
+
+    def outputs(self, W: Any, b: Any, A: Any, c: Any, x: Any) -> Any:
+        W[:] = x[:] = 0
+        return super().outputs(W, b, A, c, x)
+
+
+@pytest.mark.parametrize("claim", ["E4-outputs", "E4-outputs-at-kinks"])
+def test_a_finding_says_that_a_call_changed_its_arguments(claim: str) -> None:
+    told = "; outputs changed W and x in place"
+    failure = status(Clearing, claim, shrink=False).failure
+    assert failure is not None
+    assert failure.message.endswith(told)
+    with pytest.raises(Mismatch, match=told):
+        replay(Clearing, claim, **failure.case)
+    assert "in place" not in status(Shifted, claim).detail
+
+
+def test_a_finding_says_where_a_number_that_is_not_finite_may_come_from() -> None:
+    class Overflowing(PlainSingle):
+        def loss(self, W: Any, b: Any, A: Any, c: Any, x: Any, targets: Any) -> Any:
+            if len(A) > 1:
+                raise NotImplementedError
+            return np.log(1 + np.exp(-targets * self.outputs(W, b, A, c, x)[:, 0])).mean()
+
+    found = status(Overflowing, "E8-logistic-large-margins").detail
+    assert found == "loss returned inf, as after an overflow or a division by 0"
 
 
 def test_without_pytest_suite_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

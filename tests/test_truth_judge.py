@@ -19,6 +19,13 @@ def broken(net, x, y, *, norm, box, epsilon):
     raise RuntimeError("no way")
 number = 3
 """
+INTERRUPTED = """
+import numpy as np
+def attack(net, x, y, *, norm, box, epsilon):
+    if box is None:
+        raise KeyboardInterrupt
+    return np.ones_like(x)
+"""
 
 
 def judged(attack, name="corner", **options):
@@ -183,6 +190,28 @@ def test_the_command_judges_an_attack_of_the_user(tmp_path, monkeypatch, capsys)
         assert said in capsys.readouterr().err
     assert cli.main(["judge", "--list"]) == 0
     assert "corner         One tie in a corner" in capsys.readouterr().out
+
+
+def test_verdicts_that_were_finished_before_an_interrupt_are_told(tmp_path, monkeypatch, capsys):
+    (tmp_path / "interrupted_attacks.py").write_text(INTERRUPTED)
+    monkeypatch.chdir(tmp_path)
+    words = ["judge", "interrupted_attacks:attack", "--problem", "corner", "--problem", "kink"]
+    assert cli.main(words) == 130
+    out = capsys.readouterr().out
+    assert "corner   2 box  100 %   1.000" in out
+    assert out.endswith("\nInterrupted: judged on corner alone.\n")
+    (row,) = json.loads((tmp_path / "refimpl-judge" / "judge.json").read_text())
+    assert row["problem"] == "corner"
+    assert cli.main([*words[:2], "--problem", "kink", "--json", "none.json"]) == 130
+    assert capsys.readouterr().out == ""  # nothing was finished
+    assert not (tmp_path / "none.json").exists()
+
+
+def test_the_command_says_in_one_block_what_it_wrote(tmp_path, capsys):
+    pytest.importorskip("matplotlib", reason="figures need matplotlib")
+    assert cli.main(["judge", "--problem", "corner", "--out", str(tmp_path)]) == 0
+    written = "".join(f"written to {tmp_path / name}\n" for name in ("judge.json", "judge.png"))
+    assert capsys.readouterr().out.endswith(f"\n\n{written}")
 
 
 def test_the_command_judges_the_minimum_norm_attack_by_default(tmp_path):

@@ -11,22 +11,27 @@ lists them. What it lacks counts as not implemented, which is no failure.
 Without an adapter refimpl itself is checked. Inputs are drawn by Hypothesis,
 the extra check.
 
-Exit status: 0 if no claim fails, 1 if one does, 2 if the adapter is none.
+Exit status: 0 if no claim fails, 1 if one does; 2 if the adapter is none, or
+answers no claim; 130 after Ctrl-C, with the claims that were finished.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from refimpl import _validation
 from refimpl.cli import options
+
+if TYPE_CHECKING:
+    from refimpl.conformance import Adapter, Result
 
 Write = Callable[[Any], None]
 
@@ -68,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     """List the claims, or check and fail if a claim fails."""
     if args.list:
         return _list()
-    with options.json_results(args.json) as write, _heard_interrupts():
+    with options.json_results(args.json) as write:
         return _power(args, write) if args.power else _check(args, write)
 
 
@@ -76,7 +81,8 @@ def run(args: argparse.Namespace) -> int:
 def _heard_interrupts() -> Iterator[None]:
     """Repeat Ctrl-C until it is heard.
 
-    Hypothesis has a callback of the garbage collector, where Python drops every exception.
+    Hypothesis has a callback of the garbage collector, where Python drops every exception, and
+    prints it: this one comes again, and need not be printed.
     """
     if not hasattr(signal, "setitimer") or threading.current_thread() != threading.main_thread():
         yield
@@ -86,11 +92,19 @@ def _heard_interrupts() -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0.2)
         raise KeyboardInterrupt
 
+    hook = sys.unraisablehook
+
+    def drop(it: Any) -> None:
+        if not issubclass(it.exc_type, KeyboardInterrupt):
+            hook(it)
+
+    sys.unraisablehook = drop
     old = {it: signal.signal(it, interrupt) for it in (signal.SIGINT, signal.SIGALRM)}
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.unraisablehook = hook
         for it, handler in old.items():
             signal.signal(it, handler)
 
@@ -105,8 +119,7 @@ def _list() -> int:
 
 
 def _check(args: argparse.Namespace, write: Write) -> int:
-    import refimpl
-    from refimpl.conformance import check, claims, explain, report
+    from refimpl.conformance import check, claims, report
     from refimpl.conformance.runner import CONVENTIONS
 
     for name in args.claim or ():
@@ -117,17 +130,40 @@ def _check(args: argparse.Namespace, write: Write) -> int:
             expected = f"{CONVENTIONS}, or a name from refimpl check --list"
             raise ValueError(f"--exclude: expected {expected}, got {name!r}")
     adapter = load(args.adapter)
-    results = check(
-        adapter,
-        seed=args.seed,
-        only=args.claim,
-        exclude=args.exclude,
-        subnormals=args.subnormals,
-        tight=args.tight,
-        dtype=args.dtype,
-        progress=True,
-        **_examples(args),
-    )
+    results: list[Result] = []
+    try:
+        with _heard_interrupts():
+            check(
+                adapter,
+                seed=args.seed,
+                only=args.claim,
+                exclude=args.exclude,
+                subnormals=args.subnormals,
+                tight=args.tight,
+                dtype=args.dtype,
+                progress=True,
+                finished=results,
+                **_examples(args),
+            )
+    except KeyboardInterrupt:
+        if results:
+            _report(args, adapter, results)
+            print(f"Interrupted after {results[-1].claim}: later claims were not checked.")
+            write(report.as_json(results, adapter, args.seed) | {"interrupted": True})
+        raise
+    _report(args, adapter, results)
+    write(report.as_json(results, adapter, args.seed))
+    if all(result.status == "not_implemented" for result in results):
+        name, got = args.adapter or adapter.name, report.summary(results)
+        raise ValueError(f"{name}: expected at least one claim that can be checked, got {got}")
+    return int(any(result.status == "failed" for result in results))
+
+
+def _report(args: argparse.Namespace, adapter: Adapter, results: list[Result]) -> None:
+    """Print the table, and each failure."""
+    import refimpl
+    from refimpl.conformance import explain, report
+
     dtype = args.dtype or adapter.dtype
     print(f"{adapter.name} ({dtype}) against refimpl {refimpl.__version__}, seed {args.seed}\n")
     print("\n".join([report.table(results), *report.strays(adapter)]))
@@ -137,8 +173,6 @@ def _check(args: argparse.Namespace, write: Write) -> int:
     print(f"\n{report.summary(results)}; repeat with {_again(args)}")
     if failed:
         print(f"Begin with {failed[0].claim}: an earlier failure often explains later ones.")
-    write(report.as_json(results, adapter, args.seed))
-    return 1 if failed else 0
 
 
 def _again(args: argparse.Namespace) -> str:
@@ -168,22 +202,36 @@ def load(name: str | None) -> Any:
 def imported(name: str, what: str, example: str) -> Any:
     """Import what PACKAGE.MODULE:NAME says, with the current directory on the import path."""
     module, separator, attribute = name.partition(":")
-    if not (module and separator and attribute):
-        raise ValueError(f"{name}: expected PACKAGE.MODULE:{what}, as in {example}")
+    a_path = module.startswith(".") or module.endswith(".py") or "/" in module or "\\" in module
+    if not (module and separator and attribute) or a_path:
+        got = ", got a path" if a_path else ""
+        raise ValueError(f"{name}: expected PACKAGE.MODULE:{what}, as in {example}{got}")
     if "" not in sys.path:
         sys.path.insert(0, "")
     with _of_the_user(name, what):
-        return getattr(import_module(module), attribute)
+        return getattr(importlib.import_module(module), attribute)
 
 
 @contextmanager
 def _of_the_user(name: str, what: str) -> Iterator[None]:
-    """Name in a `ValueError` what the user's module or class raises, whatever it is."""
+    """Name in a `ValueError` what the user's module or class raises, whatever it is, and where."""
     try:
         yield
     except (Exception, SystemExit) as error:
-        reason = f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {error}{_place(error)}"
         raise ValueError(f"{name}: expected an {what.lower()} to import, got {reason}") from error
+
+
+def _place(error: BaseException) -> str:
+    """File and line where an error was raised, the user's own if there is one; none of ours."""
+    frames = [
+        it
+        for it in traceback.extract_tb(error.__traceback__)
+        if it.filename not in (__file__, importlib.__file__) and it.filename[0] != "<"
+    ]
+    own = [it for it in frames if "-packages" not in it.filename]  # site-packages, dist-packages
+    places = [f" ({it.filename}, line {it.lineno})" for it in own or frames]
+    return places[-1] if places else ""
 
 
 def _examples(args: argparse.Namespace) -> dict[str, Any]:
@@ -198,10 +246,14 @@ def _power(args: argparse.Namespace, write: Write) -> int:
 
     if args.adapter or args.claim or args.exclude or args.dtype or args.subnormals or args.tight:
         raise ValueError("--power: expected only --seed, --examples and --json besides")
-    caught = power(seed=args.seed, progress=True, **_examples(args))
-    for line in report.matrix(caught, list(claims())):
-        print(line)
-    write({name: sorted(by) for name, by in caught.items()})
+    caught: dict[str, set[str]] = {}
+    try:
+        with _heard_interrupts():
+            power(seed=args.seed, progress=True, finished=caught, **_examples(args))
+    finally:  # what was finished, even after Ctrl-C
+        if caught:
+            print("\n".join(report.matrix(caught, list(claims()))))
+            write({name: sorted(by) for name, by in caught.items()})
     lapses = missed(caught)
     print(f"\n{len(caught)} defects, {len(claims())} claims, seed {args.seed}: ", end="")
     print("every defect is caught by the claims it breaks" if not lapses else "; ".join(lapses))

@@ -18,18 +18,23 @@ judge.png.
 
 Exit status: 0 if every sample of every problem is flipped within 5 % of the
 truth in the median and in robust accuracy, and no rule is broken; else 1; 2 if
-the attack cannot be imported.
+the attack cannot be imported; 130 after Ctrl-C, with the verdicts there are.
 """
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from refimpl._files import output_directory, write_json
+from refimpl._progress import Progress
 from refimpl.cli import options
 from refimpl.cli.check import imported
 from refimpl.datasets.locate import ENVIRONMENT
+
+if TYPE_CHECKING:
+    from refimpl.truth import Verdict
 
 
 def add_parser(subparsers: Any) -> None:
@@ -52,24 +57,49 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """List the problems, or judge and fail if the attack does."""
-    from refimpl.truth import absent, judge, report
-
     if args.list:
         return _list()
     attack = _attack(args.attack)
     with options.json_results(args.json) as write:
-        chosen = list(dict.fromkeys(args.problem)) if args.problem else None
-        verdicts = judge(attack, chosen, budget=args.budget, rng=args.seed, progress=True)
-        print("\n".join(report.lines(verdicts, [] if chosen else absent())))
-        found = report.as_json(verdicts)
-        if args.json is None:
-            path = output_directory(args.out) / "judge.json"
-            write_json(path, found)
-            print(f"\nwritten to {path}")
-        else:
-            write(found)
-        _draw(args, verdicts)
+        verdicts: list[Verdict] = []
+        try:
+            _judge(args, attack, verdicts)
+        except KeyboardInterrupt:
+            if verdicts:
+                _report(args, verdicts, write)
+                names = ", ".join(each.problem.name for each in verdicts)
+                print(f"Interrupted: judged on {names} alone.")
+            raise
+        _report(args, verdicts, write)
     return int(any(each.complaint or each.complaints or each.failed for each in verdicts))
+
+
+def _judge(args: argparse.Namespace, attack: Any, verdicts: list[Verdict]) -> None:
+    """Append the verdicts, one by one."""
+    from refimpl.truth import judge, names
+
+    chosen = list(dict.fromkeys(args.problem or names()))
+    with Progress("judge", len(chosen)) as progress:
+        for name in chosen:
+            verdicts += judge(attack, [name], budget=args.budget, rng=args.seed)
+            progress.advance()
+
+
+def _report(
+    args: argparse.Namespace, verdicts: list[Verdict], write: Callable[[Any], None]
+) -> None:
+    """Print the verdicts, write them, and draw them."""
+    from refimpl.truth import absent, report
+
+    print("\n".join([*report.lines(verdicts, [] if args.problem else absent()), ""]))
+    found = report.as_json(verdicts)
+    if args.json is None:
+        path = output_directory(args.out) / "judge.json"
+        write_json(path, found)
+        print(f"written to {path}")
+    else:
+        write(found)
+    _draw(args, verdicts)
 
 
 def _list() -> int:
@@ -97,4 +127,4 @@ def _draw(args: argparse.Namespace, verdicts: Any) -> None:
     if figures.available():
         path = output_directory(args.out) / "judge.png"
         figure.draw(path, {args.attack or "minimum_norm_attack": verdicts})
-        print(f"\nwritten to {path}")
+        print(f"written to {path}")

@@ -51,6 +51,7 @@ IN_REGIONS = ("smallest_step", "project", "pgd_attack", "radius_bounds")
 INTEGERS = ("y", "targets", "cluster", "labels")
 INFINITE = ("smallest_step", "radius_bounds")  # whose results may be inf
 OPTIONAL = ("radius_bounds",)  # whose results may each be None
+_OVERFLOWED = ", as after an overflow or a division by 0"
 
 
 def region(named: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,6 +152,7 @@ class Probe:
         self.unit = float(np.finfo(self.dtype).eps + np.finfo(np.float64).eps) / 2
         self.ratio = 0.0
         self.last_call: tuple[str, Mapping[str, Any]] | None = None
+        self.changed = ""  # what a call did to its own arguments
 
     def has(self, method: str) -> bool:
         """Whether the adapter defines this method."""
@@ -183,12 +185,17 @@ class Probe:
             else value
             for name, value in call.items()
         }
+        copies = {name: value.copy() for name, value in values.items() if name in SHAPES}
         native = {
-            name: self.adapter.to_native(value.copy()) if name in SHAPES else value
+            name: self.adapter.to_native(copies[name]) if name in copies else value
             for name, value in values.items()
         }
         options = {name: native.pop(name) for name in REGION if name in native}
         returned = getattr(self.adapter, method)(*native.values(), **options)
+        if changed := [
+            name for name, it in copies.items() if it.tobytes() != values[name].tobytes()
+        ]:
+            self.changed = f"; {method} changed {' and '.join(changed)} in place"
         if len(results) == 1:
             return self._result(method, returned, 0, values)
         if not isinstance(returned, (tuple, list)) or len(returned) != len(results):
@@ -215,7 +222,8 @@ class Probe:
         array = array.astype(np.float64)
         bad = np.isnan(array) if method in INFINITE else ~np.isfinite(array)
         if bad.any():
-            raise Mismatch(f"{said} {array[bad][0]}", got=array, row=_first_row(bad))
+            seen = f"{said} {array[bad][0]}{_OVERFLOWED}{self.changed}"
+            raise Mismatch(seen, got=array, row=_first_row(bad))
         return array
 
     def agree(self, what: str, got: ArrayLike, expected: ArrayLike, bound: ArrayLike) -> None:
@@ -238,7 +246,7 @@ class Probe:
             where = tuple(int(i) for i in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
             at = f" at {list(where)}" if where else ""
             raise Mismatch(
-                f"{what}{at} is off by {error[where]:.3g}, bound {bound[where]:.3g}",
+                f"{what}{at} is off by {error[where]:.3g}, bound {bound[where]:.3g}{self.changed}",
                 error if expected is None else expected,
                 error if got is None else got,
                 worst,
@@ -258,7 +266,7 @@ class Probe:
         at = f" in row {where[0]}" if len(where) == 1 else f" at {list(where)}" if where else ""
         seen, wanted = _entry(got, where, holds.shape), _entry(expected, where, holds.shape)
         count = f" ({np.sum(~holds)} of {holds.size} fail)" if where else ""
-        message = f"{what}{at} is {seen}, not {wanted}{count}"
+        message = f"{what}{at} is {seen}, not {wanted}{count}{self.changed}"
         raise Mismatch(message, expected, got, row=where[0] if where else None)
 
 

@@ -17,6 +17,7 @@ def power(
     examples: int = 40,
     only_broken: bool = False,
     progress: bool = False,
+    finished: dict[str, set[str]] | None = None,
 ) -> dict[str, set[str]]:
     """Claims that catch each defect, by the defect's name.
 
@@ -26,9 +27,11 @@ def power(
         By default all.
     only_broken : bool
         Whether to run only the claims that a defect is to break, and not all.
+    finished : dict, optional
+        An empty one that is to take the claims: after Ctrl-C it has those that there are.
     """
     defective = list(defects() if chosen is None else chosen)
-    caught = {}
+    caught = {} if finished is None else finished
     for defect in track(defective, "defects", len(defective), enabled=progress):
         adapter = defect.adapter()
         names = defect.breaks if only_broken else claims()

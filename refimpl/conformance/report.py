@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from refimpl.conformance.adapter import METHODS, Adapter
+from refimpl.conformance.adapter import METHODS, REGION, Adapter
 from refimpl.conformance.runner import STATUSES, Failure, Result
 
 LITERAL = 400  # arrays with more entries in all are not written out
@@ -23,15 +23,17 @@ CONVENTION = "  convention another method that is right may fail this: leave it 
 
 
 def table(results: Sequence[Result]) -> str:
-    """Write one line for each claim that was checked, then what was not, and why."""
+    """Write one line for each claim whose inputs were tried, then what was not checked, and why."""
     lines = [f"{'claim':<33} {'status':<17} {'inputs':>6} {'discarded':>9}  error/bound"]
     absent = Counter[tuple[str, str]]()
     for it in results:
         if it.status == "not_implemented":
             absent[_status(it), it.detail] += 1
-            continue
+            if _status(it) != NOT_DECIDED:
+                continue
         status = it.status.upper() if it.status == "failed" else _status(it)
-        counts = f"{it.inputs:>6} {it.discarded:>9}  {it.ratio:>11.2g}"
+        ratio = f"{it.ratio:.2g}" if it.inputs or it.status == "failed" else "-"
+        counts = f"{it.inputs:>6} {it.discarded:>9}  {ratio:>11}"
         lines.append(f"{it.claim:<33} {status:<17} {counts}{'  convention' * it.convention}")
     lines += [
         f"{status}, {count} claim{'s' * (count > 1)}: {why}"
@@ -90,11 +92,19 @@ def explain(result: Result, adapter: Adapter) -> str:
         return "\n".join([*lines, f"  finding    {result.detail}"])
     lines += [f"  finding    {failure.message}"]
     lines += _data(failure)
-    if failure.expected is not None and not isinstance(failure.expected, str):
+    if _measured(failure):
         lines += [f"  error      {_ratio(failure.ratio)}"]
     lines += [f"  | {line}" for line in failure.traceback.rstrip().splitlines()]
     lines += ["  reproduce", *(f"    {line}" for line in snippet(result, adapter).splitlines())]
     return "\n".join(lines)
+
+
+def _measured(failure: Failure) -> bool:
+    """Whether there is an error to say: of a value, and not of one that is infinite."""
+    if failure.expected is None or isinstance(failure.expected, str):
+        return False
+    both = (np.asarray(it, float) for it in (failure.expected, failure.got))
+    return math.isfinite(failure.ratio) or all(np.isfinite(it).all() for it in both)
 
 
 def _data(failure: Failure) -> list[str]:
@@ -105,8 +115,8 @@ def _data(failure: Failure) -> list[str]:
             results.append(f"  {name:<10} {value}")
         elif value is not None:
             results += _cut(f"  {_row(name, value, failure.row)}", RESULT)
-    words = [*_assignments(failure), *_given(failure)]
-    inputs = [part for line in words for part in _cut(f"  input      {line}", LINES)]
+    words = [*(f"  input      {line}" for line in _assignments(failure)), *_given(failure)]
+    inputs = [part for line in words for part in _cut(line, LINES)]
     room = LINES - len(results)
     if len(inputs) > room:
         more = f"  ...        {len(inputs) - room + 1} lines more, from the code below"
@@ -123,16 +133,20 @@ def _row(name: str, value: Any, row: int | None) -> str:
 
 
 def _given(failure: Failure) -> list[str]:
-    """Write what the last call was given beside the case; of samples, the row that fails."""
+    """Write what the last call was given beside the case, or in place of what stands there.
+
+    Of samples it is the row that fails.
+    """
     if failure.call is None or failure.case.recipe:
         return []
     lines = []
     for name, value in failure.call[1].items():
-        if name in failure.case:
+        if np.array_equal(failure.case.get(name, np.nan), value):
             continue
         of_row = name in ("x", "y") and failure.row is not None and failure.row < len(value)
         words = (f"{name}[{failure.row}]", value[failure.row]) if of_row else (name, value)
-        lines.append(f"{words[0]} = {literal(words[1])}")
+        label = "in a call" if name in failure.case else "input"
+        lines.append(f"  {label:<10} {words[0]} = {literal(words[1])}")
     return lines
 
 
@@ -192,7 +206,8 @@ def _last_call(failure: Failure, probe: str) -> list[str]:
     if sum(np.size(value) for value in values.values()) > LITERAL:
         return []
     words = (
-        name if np.array_equal(failure.case.get(name, np.nan), value) else literal(value)
+        f"{name}=" * (name in REGION)
+        + (name if np.array_equal(failure.case.get(name, np.nan), value) else literal(value))
         for name, value in values.items()
     )
     return [f"print(Probe({probe}).{method}({', '.join(words)}))"]

@@ -93,6 +93,7 @@ def check(
     dtype: Any = None,
     shrink: bool = True,
     progress: bool = False,
+    finished: list[Result] | None = None,
 ) -> list[Result]:
     """Check an implementation: try every claim on it.
 
@@ -122,6 +123,8 @@ def check(
         the first five failures, and 20 for each further one.
     progress : bool
         Whether to show progress on standard error.
+    finished : list, optional
+        An empty list that is to take the results: after Ctrl-C it has those that there are.
 
     Returns
     -------
@@ -131,8 +134,8 @@ def check(
     Raises
     ------
     ValueError
-        An adapter that is none, a name that is no claim, examples below 1, or a dtype that is
-        neither float32 nor float64.
+        An adapter that is none, a name that is no claim, no claim that is left to check, examples
+        below 1, or a dtype that is neither float32 nor float64.
     ImportError
         Hypothesis, the extra ``check``, is missing.
     """
@@ -142,7 +145,7 @@ def check(
     seed = _validation.integer("seed", seed, minimum=0)
     examples = _validation.integer("examples", examples, minimum=1)
     chosen = select(only, exclude, subnormals=subnormals, tight=tight)
-    results: list[Result] = []
+    results: list[Result] = [] if finished is None else finished
     for claim in track(chosen, "claims", len(chosen), enabled=progress):
         failures = sum(result.failure is not None for result in results)
         limit = SHRINKS[failures >= FIRST] if shrink else 0
@@ -200,6 +203,8 @@ def select(
 ) -> list[Claim]:
     """Return claims by name, or all that need no option but those that are on, less the excluded.
 
+    None at all is refused.
+
     >>> [claim.name for claim in select(["PGD-budget", "PGD-seed"], exclude=[CONVENTIONS])]
     ['PGD-budget']
     """
@@ -212,12 +217,17 @@ def select(
         chosen = [claim for claim in claims().values() if on[claim.option]]
     left_out = exclude if isinstance(exclude, str) else set(exclude)
     known(left_out if isinstance(left_out, str) else left_out - {CONVENTIONS})
+    if not chosen:
+        _validation.fail("only", "at least one claim", "none")
     conventions = CONVENTIONS in left_out
-    return [
+    rest = [
         claim
         for claim in chosen
         if claim.name not in left_out and not (conventions and claim.convention)
     ]
+    if not rest:
+        _validation.fail("exclude", "at least one claim to be left", sorted(left_out))
+    return rest
 
 
 def judge(result: Result, expected: Mapping[str, str]) -> Result:
@@ -279,7 +289,7 @@ def run_claim(
 
 def _attempt(claim: Claim, probe: Probe, truth: Probe, case: Case) -> Failure | Exception | None:
     """None: the claim holds on this input; an exception: the input decides nothing."""
-    probe.last_call = None
+    probe.last_call, probe.changed = None, ""
     case = case.rounded(probe.dtype)
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):

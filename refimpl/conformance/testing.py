@@ -42,7 +42,7 @@ def suite(
     Raises
     ------
     ValueError
-        An adapter that is none, or an expected failure that is no claim.
+        An adapter that is none, an expected failure that is no claim, or no claim that is left.
     ImportError
         pytest is missing, or Hypothesis.
     """
