@@ -647,35 +647,6 @@ def test_ctrl_c_during_reproduce_leaves_whole_files_and_status_130(tmp_path):
 
 
 @pytest.mark.usefixtures("without_figures")
-def test_ctrl_c_during_radius_writes_the_finished_samples(files, capsys, monkeypatch):
-    folder, *_ = files
-    calls = []
-
-    def interrupted(*args, **options):
-        if calls:
-            raise KeyboardInterrupt
-        calls.append(1)
-        return robust_radius(*args, **options)
-
-    monkeypatch.setattr("refimpl.radius.robust_radius", interrupted)
-    saved = folder / "certificates"
-    words = ["radius", folder / "net.npz", folder / "data.npz", "--out", folder / "out"]
-    status, out, err = call(capsys, *words, "--certificates", saved)
-    assert (status, err) == (130, ["refimpl: interrupted, 8 of 20 samples finished"])
-    assert out.startswith("8 of 20 samples")
-    written = json.loads((folder / "out" / "radius.json").read_text())
-    assert (written["n_samples"], written["n_finished"], len(written["samples"])) == (20, 8, 8)
-    status, out, _ = call(capsys, "verify", folder / "net.npz", folder / "data.npz", saved)
-    assert status == 0
-    assert out.splitlines() == [
-        f"7 of 7 certificates proved (decision sign, ties adversarial; {FLOATS})",
-        "no certificate, since misclassified (radius 0, nothing to prove): 1 of 20 samples (4)",
-        "no certificate: nothing is proved (no bound above 0, or none that floats can prove): "
-        "12 of 20 samples (8, 9, 10, 11, 12, 13, 14, 15, 16, 17, ...)",
-    ]
-
-
-@pytest.mark.usefixtures("without_figures")
 def test_ctrl_c_while_measuring_keeps_what_was_found_before(tmp_path, capsys, monkeypatch):
     def interrupted(*args, **options):
         raise KeyboardInterrupt
