@@ -168,6 +168,25 @@ def add_norm(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--box", type=_box, metavar="LO,HI", help=text)
 
 
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    """Add ``--time-limit`` and ``--max-nodes`` of the search for each radius."""
+    text = (
+        "seconds for each sample; where they run out, its status is bounded, with lower and upper "
+        "bounds that hold, and depend on the machine (default: no limit)"
+    )
+    parser.add_argument("--time-limit", type=float, metavar="SECONDS", help=text)
+    text = "the same limit in steps of the search, on every machine alike (default: 100000)"
+    parser.add_argument("--max-nodes", type=int, default=100_000, metavar="N", help=text)
+
+
+def limits(args: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of `robust_radius` that `add_limits` let the user name."""
+    if args.time_limit is not None:
+        check.real("--time-limit", args.time_limit, positive=True)
+    nodes = check.integer("--max-nodes", args.max_nodes, minimum=1)
+    return {"time_limit": args.time_limit, "max_nodes": nodes}
+
+
 def norm_and_box(norm: float, box: tuple[float, float] | None) -> str:
     """Name a norm, and a box where there is one.
 

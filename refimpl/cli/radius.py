@@ -64,13 +64,7 @@ def add_parser(subparsers: Any) -> None:
     options.add_norm(parser)
     text = "relative gap at which the bounds count as one (default: 1e-9)"
     parser.add_argument("--tol", type=float, default=1e-9, help=text)
-    text = (
-        "seconds for each sample; where they run out, its status is bounded, with lower and upper "
-        "bounds that hold, and depend on the machine (default: no limit)"
-    )
-    parser.add_argument("--time-limit", type=float, metavar="SECONDS", help=text)
-    text = "the same limit in steps of the search, on every machine alike (default: 100000)"
-    parser.add_argument("--max-nodes", type=int, default=100_000, metavar="N", help=text)
+    options.add_limits(parser)
     options.add_jobs(parser)
     options.add_out(parser, "radius")
     options.add_json(parser, "each sample's results, in place of radius.json in --out")
@@ -92,12 +86,11 @@ def run(args: argparse.Namespace) -> int:
     keywords = {"decision": decision, "ties": args.ties, "norm": args.norm, "box": args.box}
     question = _Question(net, x, y, keywords)
     check.integer("--jobs", args.jobs, minimum=1)
-    if args.time_limit is not None:
-        check.real("--time-limit", args.time_limit, positive=True)
+    limits = options.limits(args)
     if args.certificates is not None:
         check_writable(args.certificates)
     with options.json_results(args.json) as write:
-        result, interrupted = _find(args, question)
+        result, interrupted = _find(args, question, limits)
         finished = np.flatnonzero(result.nodes != UNFINISHED)
         if interrupted:
             many = f"{len(finished)} of {len(x)} samples finished"
@@ -118,7 +111,9 @@ def _checked_samples(
         return x, check_labels(y, len(x), decision, net.n_outputs)
 
 
-def _find(args: argparse.Namespace, question: _Question) -> tuple[RobustRadius, bool]:
+def _find(
+    args: argparse.Namespace, question: _Question, limits: dict[str, Any]
+) -> tuple[RobustRadius, bool]:
     """Find the radii; after Ctrl-C some are `UNFINISHED`, and it is told."""
     from refimpl.radius import robust_radius
 
@@ -128,9 +123,8 @@ def _find(args: argparse.Namespace, question: _Question) -> tuple[RobustRadius, 
         result = robust_radius(
             *(net, x, y),
             **keywords,
+            **limits,
             tol=args.tol,
-            max_nodes=args.max_nodes,
-            time_limit=args.time_limit,
             certificates=args.certificates is not None,
             executor=searches,
         )
