@@ -203,6 +203,19 @@ def test_radius_of_a_grouped_decision_that_starts_with_minus_one(files, capsys):
     assert " certificates proved (decision GroupMax([-1, 1, 1]), ties robust; " in out
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_radius_refuses_folders_in_place_of_its_files_before_the_work(
+    files, capsys, monkeypatch, name
+):
+    folder, *_ = files
+    monkeypatch.setattr("refimpl.radius.robust_radius", None)
+    (folder / "out" / name).mkdir(parents=True)
+    words = ["radius", folder / "net.npz", folder / "data.npz", "--out", folder / "out"]
+    status, out, err = call(capsys, *words)
+    assert (status, out) == (2, "")
+    assert f"{name}: expected a regular file, got a directory" in err[0]
+
+
 def test_radius_says_what_is_bounded_and_draws_both_curves(files, capsys):
     folder, *_ = files
     limits = ["--max-nodes", 1, "--tol", 0]
@@ -381,7 +394,7 @@ BAD = {
     "text labels": (["reproduce", "synthetic", "--labels", "a,b"], "expected a list as 1,1,-1"),
     "both": (
         ["reproduce", "synthetic", "--labels", "1,-1", "--positive", "1"],
-        "None beside positive",
+        "--labels: expected either this or --positive, got both",
     ),
     "diverges": (
         ["reproduce", "synthetic", *SMALL, "--step", "1e308"],
@@ -484,6 +497,14 @@ BAD = {
     "json is a folder": (
         ["radius", "net.npz", "data.npz", "--json", "."],
         ".: expected a regular file, got a directory",
+    ),
+    "json without a name": (
+        ["radius", "net.npz", "data.npz", "--json", ""],
+        "argument --json: expected a file, got an empty name",
+    ),
+    "certificates without a name": (
+        ["radius", "net.npz", "data.npz", "--certificates", ""],
+        "argument --certificates: expected a file, got an empty name",
     ),
     "certificates in no folder": (
         ["radius", "net.npz", "data.npz", "--certificates", "none/c"],

@@ -44,7 +44,7 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
 def add_json(parser: argparse.ArgumentParser, text: str) -> None:
     """Add ``--json``."""
     text += "; - is standard output, and the report then goes to standard error"
-    parser.add_argument("--json", type=Path, metavar="FILE", help=text)
+    parser.add_argument("--json", type=_named_file, metavar="FILE", help=text)
 
 
 @contextmanager
@@ -67,7 +67,7 @@ def output_file(text: str) -> Path:
     """Type of an option that takes a file and cannot write to standard output."""
     if text == str(STDOUT):
         raise argparse.ArgumentTypeError("expected a file, got -")
-    return Path(text)
+    return _named_file(text)
 
 
 def check_distinct(inputs: Iterable[Path], outputs: Mapping[str, Path | None]) -> None:
@@ -229,6 +229,12 @@ def misclassified(net: TwoLayerReLU, x: Any, y: Any, decision: Decision, ties: s
     """Find the samples that are adversarial as they are: their radius is 0."""
     with np.errstate(over="ignore", invalid="ignore"):
         return np.flatnonzero(adversarial(net.outputs(x), y, decision, ties)).tolist()
+
+
+def _named_file(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("expected a file, got an empty name")
+    return Path(text)
 
 
 def _directory(text: str) -> Path:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from refimpl.radius import RobustRadius
 
 _N_RADII = 11
+_FIGURES = ("histogram.png", "curve.png")
 
 
 class _Question(NamedTuple):
@@ -89,6 +90,9 @@ def run(args: argparse.Namespace) -> int:
     limits = options.limits(args)
     if args.certificates is not None:
         check_writable(args.certificates)
+    for path in (default, *(args.out / name for name in _FIGURES)):
+        if path is not None and path.exists():
+            check_writable(path)
     with options.json_results(args.json) as write:
         result, interrupted = _find(args, question, limits)
         finished = np.flatnonzero(result.nodes != UNFINISHED)
@@ -118,12 +122,12 @@ def _find(
     from refimpl.radius import robust_radius
 
     net, x, y, keywords = question
+    asked = keywords | limits
     with processes(args.jobs) as executor, Progress("radius", len(x)) as counter:
         searches = Searches(executor, counter)
         result = robust_radius(
             *(net, x, y),
-            **keywords,
-            **limits,
+            **asked,
             tol=args.tol,
             certificates=args.certificates is not None,
             executor=searches,
@@ -160,7 +164,7 @@ def _publish(
     if figures.available():
         threat = Threat(args.norm, args.box)
         figures.draw_radii(output_directory(args.out), result, threat)
-        written += [args.out / "histogram.png", args.out / "curve.png"]
+        written += [args.out / name for name in _FIGURES]
     for path in written:
         print(f"written to {path}")
 
