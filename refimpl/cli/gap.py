@@ -4,8 +4,9 @@
 
 ADVERSARIAL.npz has x_adv (n,d), what an attack made of the samples x of
 DATA.npz. Exact radii are found, and the points are held against them: how many
-flip the decision, within the box where there is one, and by how much they are
-farther than the nearest adversarial points.
+flip the decision, within the box where there is one, and by how much those are
+farther than the nearest adversarial points. Misclassified samples, whose radius
+is 0, are named and left out of that.
 
 Exit status: 0, also if points do not flip; 2 for bad input.
 """
