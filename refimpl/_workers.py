@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,28 +33,56 @@ _before: list[int] = []
 def processes(jobs: int, *, finish: bool = False) -> Iterator[Executor | None]:
     """Give a pool of single-threaded processes, or None for one job.
 
-    At Ctrl-C a worker ends at once and without a traceback, or, with `finish`, once it is done with
-    what it has in hand.
+    Workers do not hear Ctrl-C, which a terminal sends to all. On leaving they end at once, or, with
+    `finish`, when they are done with what they have in hand. None outlives this process.
     """
     if check.integer("jobs", jobs, minimum=1) == 1:
         yield None
         return
     import multiprocessing
-    import signal
     from concurrent.futures import ProcessPoolExecutor
 
     threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     os.environ.update(threads)  # read by the workers when they import NumPy
-    pool = ProcessPoolExecutor(
-        jobs,
-        multiprocessing.get_context("spawn"),
-        initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_IGN if finish else signal.SIG_DFL),
-    )
+    others = {*multiprocessing.active_children()}
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, spawn, initializer=_start_worker)
     try:
+        with _deaf():  # and so are children, from their first instruction on
+            pool.submit(int)  # starts all of them
         yield pool
     finally:
+        for worker in [] if finish else {*multiprocessing.active_children()} - others:
+            worker.terminate()
         pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """Ignore Ctrl-C, and end with the parent, whose death alone would leave a worker waiting."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    import multiprocessing
+
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Ignore Ctrl-C for a moment; only the main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)
 
 
 @contextmanager

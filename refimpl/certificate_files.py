@@ -512,24 +512,16 @@ def _newer(certificates: list[Certificate | None], M: int) -> dict[str, AnyArray
     """Make the arrays that version 2 adds."""
     none = Cuts(*(np.empty(0, dtype) for dtype in _CUTS.values()))
     given = [each for each in certificates if each is not None]
-    rows = [len(each.weights) for each in given]
-    kappas = [each.kappa for each in given]
-    balls = [each.ball for each in given]
+    kappas = [np.zeros_like(each.nu) if each.kappa is None else each.kappa for each in given]
+    balls = [np.zeros(len(each.nu)) if each.ball is None else each.ball for each in given]
     cuts = [each.cuts or none for each in given]
     counts = [
         0 if each is None or each.cuts is None else len(each.cuts.row) for each in certificates
     ]
     columns = (np.concatenate(column) for column in zip(none, *cuts, strict=True))
     return {
-        "kappa": np.concatenate(
-            [
-                np.zeros((n, M)) if kappa is None else kappa
-                for n, kappa in zip(rows, kappas, strict=True)
-            ]
-        ),
-        "ball": np.concatenate(
-            [np.zeros(n) if ball is None else ball for n, ball in zip(rows, balls, strict=True)]
-        ),
+        "kappa": np.concatenate([np.empty((0, M)), *kappas]),
+        "ball": np.concatenate([np.empty(0), *balls]),
         "cuts": np.array(counts),
         **dict(zip(_CUTS, columns, strict=True)),
     }

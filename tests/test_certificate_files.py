@@ -90,6 +90,17 @@ def test_a_file_without_any_certificate_is_fine(tmp_path: Path) -> None:
     assert loaded.radius.tolist() == [0.0, 0.0]  # nothing is certified
 
 
+@pytest.mark.parametrize("region", [{"norm": math.inf}, {"box": (-9, 9)}], ids=["norm", "box"])
+def test_a_file_of_version_2_without_any_certificate_is_fine(
+    tmp_path: Path, region: dict[str, Any]
+) -> None:
+    file = tmp_path / "proof.npz"
+    save_certificates(file, [None], radius=[0], net=NET, x=X[2:], y=Y[2:], **region)
+    loaded = load_certificates(file)
+    assert (loaded.certificates, loaded.radius.tolist()) == ((None,), [0.0])
+    loaded.check_inputs(NET, X[2:], Y[2:])
+
+
 def test_another_network_or_sample_is_refused_by_name(path: Path) -> None:
     loaded = load_certificates(path)
     loaded.check_inputs(TwoLayerReLU(NET.W, [0.0, -0.0], NET.A), X, Y)  # no bias is a bias of 0

@@ -203,6 +203,19 @@ def test_radius_of_a_grouped_decision_that_starts_with_minus_one(files, capsys):
     assert " certificates proved (decision GroupMax([-1, 1, 1]), ties robust; " in out
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_radius_refuses_folders_in_place_of_its_files_before_the_work(
+    files, capsys, monkeypatch, name
+):
+    folder, *_ = files
+    monkeypatch.setattr("refimpl.radius.robust_radius", None)
+    (folder / "out" / name).mkdir(parents=True)
+    words = ["radius", folder / "net.npz", folder / "data.npz", "--out", folder / "out"]
+    status, out, err = call(capsys, *words)
+    assert (status, out) == (2, "")
+    assert f"{name}: expected a regular file, got a directory" in err[0]
+
+
 def test_radius_says_what_is_bounded_and_draws_both_curves(files, capsys):
     folder, *_ = files
     limits = ["--max-nodes", 1, "--tol", 0]
@@ -381,7 +394,7 @@ BAD = {
     "text labels": (["reproduce", "synthetic", "--labels", "a,b"], "expected a list as 1,1,-1"),
     "both": (
         ["reproduce", "synthetic", "--labels", "1,-1", "--positive", "1"],
-        "None beside positive",
+        "--labels: expected either this or --positive, got both",
     ),
     "diverges": (
         ["reproduce", "synthetic", *SMALL, "--step", "1e308"],
@@ -484,6 +497,14 @@ BAD = {
     "json is a folder": (
         ["radius", "net.npz", "data.npz", "--json", "."],
         ".: expected a regular file, got a directory",
+    ),
+    "json without a name": (
+        ["radius", "net.npz", "data.npz", "--json", ""],
+        "argument --json: expected a file, got an empty name",
+    ),
+    "certificates without a name": (
+        ["radius", "net.npz", "data.npz", "--certificates", ""],
+        "argument --certificates: expected a file, got an empty name",
     ),
     "certificates in no folder": (
         ["radius", "net.npz", "data.npz", "--certificates", "none/c"],
@@ -644,35 +665,6 @@ def test_ctrl_c_during_reproduce_leaves_whole_files_and_status_130(tmp_path):
     assert summary["interrupted"] is True
     assert {"settings", "two_class", "ten_class"} <= summary.keys()
     assert {path.name for path in out.iterdir()} == {"summary.json", "cosines.png"}
-
-
-@pytest.mark.usefixtures("without_figures")
-def test_ctrl_c_during_radius_writes_the_finished_samples(files, capsys, monkeypatch):
-    folder, *_ = files
-    calls = []
-
-    def interrupted(*args, **options):
-        if calls:
-            raise KeyboardInterrupt
-        calls.append(1)
-        return robust_radius(*args, **options)
-
-    monkeypatch.setattr("refimpl.radius.robust_radius", interrupted)
-    saved = folder / "certificates"
-    words = ["radius", folder / "net.npz", folder / "data.npz", "--out", folder / "out"]
-    status, out, err = call(capsys, *words, "--certificates", saved)
-    assert (status, err) == (130, ["refimpl: interrupted, 8 of 20 samples finished"])
-    assert out.startswith("8 of 20 samples")
-    written = json.loads((folder / "out" / "radius.json").read_text())
-    assert (written["n_samples"], written["n_finished"], len(written["samples"])) == (20, 8, 8)
-    status, out, _ = call(capsys, "verify", folder / "net.npz", folder / "data.npz", saved)
-    assert status == 0
-    assert out.splitlines() == [
-        f"7 of 7 certificates proved (decision sign, ties adversarial; {FLOATS})",
-        "no certificate, since misclassified (radius 0, nothing to prove): 1 of 20 samples (4)",
-        "no certificate: nothing is proved (no bound above 0, or none that floats can prove): "
-        "12 of 20 samples (8, 9, 10, 11, 12, 13, 14, 15, 16, 17, ...)",
-    ]
 
 
 @pytest.mark.usefixtures("without_figures")

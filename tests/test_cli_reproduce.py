@@ -59,7 +59,7 @@ BAD = {
     "labels": (["synthetic", "--labels", "1,0"], "--labels: expected"),
     "labels and positive": (
         ["synthetic", "--k", "2", "--labels", "1,-1", "--positive", "1"],
-        "--labels: expected None beside positive, got (1, -1)",
+        "error: --labels: expected either this or --positive, got both",
     ),
     "cosine": (
         ["synthetic", "--cosine", "1"],

@@ -230,7 +230,7 @@ def test_the_command_gap_holds_points_of_a_file_against_the_truth(tmp_path, caps
     assert cli.main([*words, "--json", str(tmp_path / "gap.json")]) == 0
     out = capsys.readouterr().out
     assert "flips: 2 of 3 samples" in out
-    assert "median 1.500, largest inf" in out  # 1.5 / 1, 2 / 2 and none
+    assert "median 1.250, largest 1.500; 1 is the optimum" in out  # 1.5 / 1 and 2 / 2
     # At radius 1 the truth is 2 of 3, the attack leaves 3 of 3; at 3 it is 0 against 1 of 3.
     assert "above the truth: 33.3 %" in out
     assert "not adversarial, or outside the box: 1 of 3 samples (2)" in out

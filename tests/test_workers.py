@@ -1,9 +1,15 @@
-"""One BLAS thread while it is asked for, and the same bits whatever the number was before."""
+"""Processes that end with their parent; one BLAS thread where asked for, and the same bits."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,3 +81,48 @@ def test_a_library_that_is_none_is_passed_over(tmp_path):
     import _ctypes
 
     assert _workers._functions(_ctypes.__file__) is None  # a library, but no OpenBLAS
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_parent_that_is_killed(tmp_path):
+    code = (
+        "import multiprocessing, time\n"
+        "from refimpl._workers import processes\n"
+        "if __name__ == '__main__':\n"
+        "    with processes(2) as pool:\n"
+        "        pool.submit(abs, 1).result()\n"
+        "        print(*(each.pid for each in multiprocessing.active_children()), flush=True)\n"
+        "        time.sleep(60)\n"
+    )
+    (tmp_path / "parent.py").write_text(code)
+    environment = {**os.environ, "PYTHONPATH": str(Path(_workers.__file__).parents[1])}
+    command = [sys.executable, str(tmp_path / "parent.py")]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        workers = [int(word) for word in process.stdout.readline().split()]
+        assert len(workers) == 2
+        process.kill()
+    deadline = time.monotonic() + 30
+    while any(_runs(worker) for worker in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _runs(pid):
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+def test_a_thread_can_start_processes_and_leaving_ends_those_at_work():
+    def start():
+        with _workers.processes(2) as pool:
+            assert pool.submit(abs, -1).result() == 1
+            pool.submit(time.sleep, 600)
+        return time.monotonic()
+
+    with ThreadPoolExecutor(1) as executor:
+        assert executor.submit(start).result(timeout=60) > 0

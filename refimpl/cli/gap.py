@@ -4,8 +4,9 @@
 
 ADVERSARIAL.npz has x_adv (n,d), what an attack made of the samples x of
 DATA.npz. Exact radii are found, and the points are held against them: how many
-flip the decision, within the box where there is one, and by how much they are
-farther than the nearest adversarial points.
+flip the decision, within the box where there is one, and by how much those are
+farther than the nearest adversarial points. Misclassified samples, whose radius
+is 0, are named and left out of that.
 
 Exit status: 0, also if points do not flip; 2 for bad input.
 """
@@ -25,6 +26,8 @@ from refimpl.cli import options
 if TYPE_CHECKING:
     from refimpl.radius import AttackGap, RobustRadius
 
+_BOUNDED = "and ratios there are to the lower one"
+
 
 def add_parser(subparsers: Any) -> None:
     """Add ``gap``."""
@@ -35,6 +38,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("adversarial", type=Path, metavar="ADVERSARIAL.npz", help=text)
     options.add_decision(parser, ties=False)
     options.add_norm(parser)
+    options.add_limits(parser)
     options.add_jobs(parser)
     options.add_json(parser, "each point's numbers")
     parser.set_defaults(run=run)
@@ -52,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     x, y = options.read_samples(args.data)
     x_adv = _points(args.adversarial)
     keywords = {"decision": decision, "norm": args.norm, "box": args.box}
+    limits = options.limits(args)
     with options.json_results(args.json) as write:
         try:
             attack_gap(
@@ -61,9 +66,11 @@ def run(args: argparse.Namespace) -> int:
             name = args.adversarial if str(error).startswith("x_adv") else args.data
             raise ValueError(f"{name}: {error}") from None
         with processes(args.jobs) as executor:
-            radii = robust_radius(net, x, y, **keywords, executor=executor, progress=True)
+            searches: dict[str, Any] = {**limits, "executor": executor, "progress": True}
+            radii = robust_radius(net, x, y, **keywords, **searches)
         gap = attack_gap(radii, net, x, y, x_adv, **keywords)
-        print("\n".join(_lines(radii, gap)))
+        wrong = options.misclassified(net, x, y, decision, "adversarial")
+        print("\n".join(_lines(radii, gap, wrong)))
         write(_as_json(radii, gap))
     return 0
 
@@ -77,11 +84,12 @@ def _points(path: Path) -> Any:
     return arrays["x_adv"]
 
 
-def _lines(radii: RobustRadius, gap: AttackGap) -> list[str]:
+def _lines(radii: RobustRadius, gap: AttackGap, wrong: list[int]) -> list[str]:
+    """Report; of misclassified samples, whose radius is 0, there are no ratios."""
     from refimpl.experiments.report import percent
-    from refimpl.truth import report
 
-    n, ratios = len(gap.flips), gap.ratio
+    n, compared = len(gap.flips), gap.flips.copy()
+    compared[wrong] = False
     reach = np.where(gap.flips, gap.norm, np.inf)
     grid = np.unique(np.append(radii.upper[np.isfinite(radii.upper)], 0.0))
     above = [float((reach > e).mean() - (radii.upper > e).mean()) for e in grid]
@@ -90,13 +98,26 @@ def _lines(radii: RobustRadius, gap: AttackGap) -> list[str]:
     stuck = np.flatnonzero(~gap.flips).tolist()
     return [
         f"flips: {int(gap.flips.sum())} of {n} samples",
-        f"norm over exact radius: median {report.ratio(float(np.median(ratios)))}, "
-        f"largest {report.ratio(float(ratios.max()))}; 1 is the optimum",
+        _ratios(gap.ratio[compared], n),
         f"robust accuracy above the truth: {percent(above[best])} at radius {grid[best]:.4g}, "
         "where it is most",
         *([options.named("not adversarial, or outside the box", stuck, n)] if stuck else []),
-        *([f"radii known by bounds only: {bounded} of {n}"] if bounded else []),
+        *([options.named("misclassified (radius 0)", wrong, n)] if wrong else []),
+        *([f"radii known by bounds only: {bounded} of {n}, {_BOUNDED}"] if bounded else []),
     ]
+
+
+def _ratios(ratios: Any, n: int) -> str:
+    """Sum up the ratios of points that flip samples which are classified rightly."""
+    from refimpl.truth.report import ratio
+
+    if len(ratios) == 0:
+        return "norm over exact radius: of no point, since none flips a sample that was right"
+    return (
+        f"norm over exact radius: median {ratio(float(np.median(ratios)))}, "
+        f"largest {ratio(float(ratios.max()))}; 1 is the optimum "
+        f"(samples that were right and flip: {len(ratios)} of {n})"
+    )
 
 
 def _as_json(radii: RobustRadius, gap: AttackGap) -> Any:

@@ -44,7 +44,7 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
 def add_json(parser: argparse.ArgumentParser, text: str) -> None:
     """Add ``--json``."""
     text += "; - is standard output, and the report then goes to standard error"
-    parser.add_argument("--json", type=Path, metavar="FILE", help=text)
+    parser.add_argument("--json", type=_named_file, metavar="FILE", help=text)
 
 
 @contextmanager
@@ -67,7 +67,7 @@ def output_file(text: str) -> Path:
     """Type of an option that takes a file and cannot write to standard output."""
     if text == str(STDOUT):
         raise argparse.ArgumentTypeError("expected a file, got -")
-    return Path(text)
+    return _named_file(text)
 
 
 def check_distinct(inputs: Iterable[Path], outputs: Mapping[str, Path | None]) -> None:
@@ -168,6 +168,25 @@ def add_norm(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--box", type=_box, metavar="LO,HI", help=text)
 
 
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    """Add ``--time-limit`` and ``--max-nodes`` of the search for each radius."""
+    text = (
+        "seconds for each sample; where they run out, its status is bounded, with lower and upper "
+        "bounds that hold, and depend on the machine (default: no limit)"
+    )
+    parser.add_argument("--time-limit", type=float, metavar="SECONDS", help=text)
+    text = "the same limit in steps of the search, on every machine alike (default: 100000)"
+    parser.add_argument("--max-nodes", type=int, default=100_000, metavar="N", help=text)
+
+
+def limits(args: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of `robust_radius` that `add_limits` let the user name."""
+    if args.time_limit is not None:
+        check.real("--time-limit", args.time_limit, positive=True)
+    nodes = check.integer("--max-nodes", args.max_nodes, minimum=1)
+    return {"time_limit": args.time_limit, "max_nodes": nodes}
+
+
 def norm_and_box(norm: float, box: tuple[float, float] | None) -> str:
     """Name a norm, and a box where there is one.
 
@@ -210,6 +229,12 @@ def misclassified(net: TwoLayerReLU, x: Any, y: Any, decision: Decision, ties: s
     """Find the samples that are adversarial as they are: their radius is 0."""
     with np.errstate(over="ignore", invalid="ignore"):
         return np.flatnonzero(adversarial(net.outputs(x), y, decision, ties)).tolist()
+
+
+def _named_file(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("expected a file, got an empty name")
+    return Path(text)
 
 
 def _directory(text: str) -> Path:

@@ -23,7 +23,6 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -31,18 +30,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from refimpl import _validation as check
+from refimpl._arrays import IntArray
 from refimpl._files import check_writable, output_directory, write_json
 from refimpl._progress import Progress
 from refimpl._workers import processes
 from refimpl.cli import options
+from refimpl.cli.searches import UNFINISHED, Searches
 from refimpl.decisions import Decision, GroupMax, GroupSum, check_labels
 
 if TYPE_CHECKING:
     from refimpl.network import TwoLayerReLU
     from refimpl.radius import RobustRadius
 
-_CHUNK = 8  # samples for each worker that are lost if the command is interrupted
 _N_RADII = 11
+_FIGURES = ("histogram.png", "curve.png")
 
 
 class _Question(NamedTuple):
@@ -64,13 +65,7 @@ def add_parser(subparsers: Any) -> None:
     options.add_norm(parser)
     text = "relative gap at which the bounds count as one (default: 1e-9)"
     parser.add_argument("--tol", type=float, default=1e-9, help=text)
-    text = (
-        "seconds for each sample; where they run out, its status is bounded, with lower and upper "
-        "bounds that hold, and depend on the machine (default: no limit)"
-    )
-    parser.add_argument("--time-limit", type=float, metavar="SECONDS", help=text)
-    text = "the same limit in steps of the search, on every machine alike (default: 100000)"
-    parser.add_argument("--max-nodes", type=int, default=100_000, metavar="N", help=text)
+    options.add_limits(parser)
     options.add_jobs(parser)
     options.add_out(parser, "radius")
     options.add_json(parser, "each sample's results, in place of radius.json in --out")
@@ -92,21 +87,20 @@ def run(args: argparse.Namespace) -> int:
     keywords = {"decision": decision, "ties": args.ties, "norm": args.norm, "box": args.box}
     question = _Question(net, x, y, keywords)
     check.integer("--jobs", args.jobs, minimum=1)
-    if args.time_limit is not None:
-        check.real("--time-limit", args.time_limit, positive=True)
+    limits = options.limits(args)
     if args.certificates is not None:
         check_writable(args.certificates)
-    finished: list[RobustRadius] = []
-    interrupted = False
+    for path in (default, *(args.out / name for name in _FIGURES)):
+        if path is not None and path.exists():
+            check_writable(path)
     with options.json_results(args.json) as write:
-        try:
-            _find(args, question, finished)
-        except KeyboardInterrupt:
-            interrupted = True
-            n = sum(len(part.lower) for part in finished)
-            print(f"refimpl: interrupted, {n} of {len(x)} samples finished", file=sys.stderr)
-        if finished:
-            _publish(args, question, _joined(finished), write)
+        result, interrupted = _find(args, question, limits)
+        finished = np.flatnonzero(result.nodes != UNFINISHED)
+        if interrupted:
+            many = f"{len(finished)} of {len(x)} samples finished"
+            print(f"refimpl: interrupted, {many}", file=sys.stderr)
+        if len(finished):
+            _publish(args, question, result, finished, write)
     return 130 if interrupted else 0
 
 
@@ -121,76 +115,67 @@ def _checked_samples(
         return x, check_labels(y, len(x), decision, net.n_outputs)
 
 
-def _find(args: argparse.Namespace, question: _Question, finished: list[RobustRadius]) -> None:
-    """Append the results of one chunk of samples after the other."""
+def _find(
+    args: argparse.Namespace, question: _Question, limits: dict[str, Any]
+) -> tuple[RobustRadius, bool]:
+    """Find the radii; after Ctrl-C some are `UNFINISHED`, and it is told."""
     from refimpl.radius import robust_radius
 
     net, x, y, keywords = question
-    size = _CHUNK * args.jobs
+    asked = keywords | limits
     with processes(args.jobs) as executor, Progress("radius", len(x)) as counter:
-        for start in range(0, len(x), size):
-            part = slice(start, start + size)
-            result = robust_radius(
-                *(net, x[part], y[part]),
-                **keywords,
-                tol=args.tol,
-                max_nodes=args.max_nodes,
-                time_limit=args.time_limit,
-                certificates=args.certificates is not None,
-                executor=executor,
-            )
-            finished.append(result)
-            counter.advance(len(result.lower))
-
-
-def _joined(parts: list[RobustRadius]) -> RobustRadius:
-    names = ("lower", "upper", "perturbation", "status", "nodes")
-    arrays: dict[str, Any] = {
-        name: np.concatenate([getattr(part, name) for part in parts]) for name in names
-    }
-    certificates = [one for part in parts for one in part.certificates or ()]
-    return replace(parts[0], **arrays, certificates=tuple(certificates) or None)
+        searches = Searches(executor, counter)
+        result = robust_radius(
+            *(net, x, y),
+            **asked,
+            tol=args.tol,
+            certificates=args.certificates is not None,
+            executor=searches,
+        )
+    return result, searches.interrupted
 
 
 def _publish(
     args: argparse.Namespace,
     question: _Question,
     result: RobustRadius,
+    finished: IntArray,
     write: Callable[[Any], None],
 ) -> None:
     """Print, and write the files, certificates first: they cost the most."""
+    from refimpl import save_certificates
     from refimpl.experiments import figures
     from refimpl.experiments.robustness import Threat
 
+    net, x, y, keywords = question
     written = [p for p in (args.certificates, args.json) if p not in (None, options.STDOUT)]
-    if args.certificates is not None:
-        _save_certificates(args.certificates, question, result)
+    if args.certificates is not None:  # an unfinished sample has None, and a lower bound of 0
+        proofs, about = result.certificates or (), {"net": net, "x": x, "y": y, **keywords}
+        save_certificates(args.certificates, proofs, radius=result.lower, **about)
     if args.json is None:
         written.append(output_directory(args.out) / "radius.json")
         write = partial(write_json, written[-1])
-    net, x, y, keywords = question
-    n, decision = len(result.lower), keywords["decision"]
-    wrong = options.misclassified(net, x[:n], y[:n], decision, args.ties)
-    summary = _summary(args, decision, len(x), result) | {"misclassified": wrong}
-    write({**summary, "samples": _samples(y, result)})
+    decision, result = keywords["decision"], _taken(result, finished)
+    wrong = options.misclassified(net, x[finished], y[finished], decision, args.ties)
+    summary = _summary(args, decision, len(x), result)
+    summary["misclassified"] = finished[wrong].tolist()
+    write({**summary, "samples": _samples(y, result, finished)})
     _print(args, summary)
     if figures.available():
         threat = Threat(args.norm, args.box)
         figures.draw_radii(output_directory(args.out), result, threat)
-        written += [args.out / "histogram.png", args.out / "curve.png"]
+        written += [args.out / name for name in _FIGURES]
     for path in written:
         print(f"written to {path}")
 
 
-def _save_certificates(path: Path, question: _Question, result: Any) -> None:
-    """Save what is there; samples that were not reached have no certificate."""
-    from refimpl import save_certificates
+def _taken(result: RobustRadius, index: IntArray) -> RobustRadius:
+    """Results of some samples; their certificates are written already."""
+    from refimpl.radius import RobustRadius
 
-    net, x, y, keywords = question
-    missing = len(x) - len(result.lower)
-    certificates = [*result.certificates, *[None] * missing]
-    radius = np.append(result.lower, np.zeros(missing))
-    save_certificates(path, certificates, radius=radius, net=net, x=x, y=y, **keywords)
+    names = ("lower", "upper", "perturbation", "status", "nodes")
+    some = {name: getattr(result, name)[index] for name in names}
+    return RobustRadius(**some, certificates=None)
 
 
 def _summary(
@@ -225,14 +210,15 @@ def _summary(
     }
 
 
-def _samples(y: Any, result: RobustRadius) -> list[dict[str, Any]]:
+def _samples(y: Any, result: RobustRadius, finished: IntArray) -> list[dict[str, Any]]:
     """One entry a sample; null is an infinite bound."""
     from refimpl.experiments.robustness import finite
 
     bounds = (map(finite, bound.tolist()) for bound in (result.lower, result.upper))
-    rows = zip(y.tolist(), *bounds, result.status.tolist(), result.nodes.tolist(), strict=False)
+    others = (each.tolist() for each in (result.status, result.nodes))
+    rows = zip(finished.tolist(), y[finished].tolist(), *bounds, *others, strict=True)
     names = ("index", "y", "lower", "upper", "status", "nodes")
-    return [dict(zip(names, (i, *row), strict=True)) for i, row in enumerate(rows)]
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def _print(args: argparse.Namespace, summary: dict[str, Any]) -> None:

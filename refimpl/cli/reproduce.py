@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from refimpl import _validation as check
 from refimpl._workers import processes
 from refimpl.cli import options
 from refimpl.setting import ImageSettings, SyntheticSettings
@@ -106,6 +107,8 @@ def run_synthetic(args: argparse.Namespace) -> int:
     """
     from refimpl.experiments import synthetic
 
+    if args.labels is not None and args.positive is not None:
+        check.fail("--labels", "either this or --positive", "both")
     labels = None if args.labels is None else tuple(args.labels)
     given = options.given(args, SyntheticSettings)
     synthetic.run(SyntheticSettings(**given, labels=labels), args.out, save=args.save)
