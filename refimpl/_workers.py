@@ -49,7 +49,8 @@ def processes(jobs: int, *, finish: bool = False) -> Iterator[Executor | None]:
     pool = ProcessPoolExecutor(jobs, spawn, initializer=_start_worker)
     try:
         with _deaf():  # and so are children, from their first instruction on
-            pool.submit(int)  # starts all of them
+            for _ in range(jobs):
+                pool.submit(int)  # each starts one, as none is idle yet
         yield pool
     finally:
         for worker in [] if finish else {*multiprocessing.active_children()} - others:
