@@ -23,6 +23,7 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -171,11 +172,9 @@ def _publish(
 
 def _taken(result: RobustRadius, index: IntArray) -> RobustRadius:
     """Results of some samples; their certificates are written already."""
-    from refimpl.radius import RobustRadius
-
     names = ("lower", "upper", "perturbation", "status", "nodes")
-    some = {name: getattr(result, name)[index] for name in names}
-    return RobustRadius(**some, certificates=None)
+    some: dict[str, Any] = {name: getattr(result, name)[index] for name in names}
+    return replace(result, **some, certificates=None)
 
 
 def _summary(
