@@ -124,14 +124,13 @@ def adversarial_training(
     epsilon = budgets(epsilon, len(x))
     steps = check.integer("steps", steps, minimum=0)
     if callable(attack):
-        move = attack
+        move: Attack = partial(_of_the_user, attack)
     else:
         move = _attack(attack, net.n_outputs, features, labels, pgd_steps, max_nodes, rng)
     losses, C = np.empty(steps + 1), np.zeros((len(x), net.n_hidden))
     shift = np.zeros_like(net.W)
     for step in range(steps + 1):
-        given = x.copy(), y.copy(), epsilon.copy()  # an attack may work in place
-        moved = check.real_array("attack(...)", move(net, *given), x.shape)
+        moved = check.real_array("attack(...)", move(net, x, y, epsilon), x.shape)
         one = _step(net, moved, y, learning_rate, step, last=step == steps)
         losses[step] = one.losses[0]
         if callback is not None:
@@ -155,6 +154,13 @@ def _step(
             f"training left the range of float64 at step {step} or after it: "
             "try a smaller learning_rate, or scale x down"
         ) from None
+
+
+def _of_the_user(
+    attack: Attack, net: TwoLayerReLU, x: Array, y: IntArray, epsilon: Array
+) -> ArrayLike:
+    """Call an attack that may work in place."""
+    return attack(net, x.copy(), y.copy(), epsilon.copy())
 
 
 def _same(net: TwoLayerReLU) -> TwoLayerReLU:

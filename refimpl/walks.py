@@ -213,9 +213,7 @@ class Walks:
             on = z > 0
             elsewhere = self.used[walks.target] & (on != walks.on) & (z != 0)
             met = np.isfinite(bound) & ~elsewhere.any(axis=1)
-            if (
-                self.beta.shape[1] > 1
-            ):  # where one of several constraints is 0, others may be missed
+            if self.beta.shape[1] > 1:  # others may be missed where one constraint is 0
                 noise = self.noise(walks.sample, walks.target, np.where(met, bound, 0.0))
                 met &= (self.values(walks.target, z) <= noise).all(axis=1)
             visited.append(Pieces(*walks[:3], bound, met, row, t, elsewhere))

@@ -28,7 +28,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from refimpl._files import output_directory, write_json
-from refimpl._progress import Progress
 from refimpl.cli import options
 from refimpl.cli.check import imported
 from refimpl.datasets.locate import ENVIRONMENT
@@ -57,13 +56,17 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """List the problems, or judge and fail if the attack does."""
+    from refimpl.truth import judge
+
     if args.list:
         return _list()
     attack = _attack(args.attack)
     with options.json_results(args.json) as write:
+        chosen = list(dict.fromkeys(args.problem)) if args.problem else None
+        asked: dict[str, Any] = {"budget": args.budget, "rng": args.seed}
         verdicts: list[Verdict] = []
         try:
-            _judge(args, attack, verdicts)
+            judge(attack, chosen, **asked, progress=True, finished=verdicts)
         except KeyboardInterrupt:
             if verdicts:
                 _report(args, verdicts, write)
@@ -72,17 +75,6 @@ def run(args: argparse.Namespace) -> int:
             raise
         _report(args, verdicts, write)
     return int(any(each.complaint or each.complaints or each.failed for each in verdicts))
-
-
-def _judge(args: argparse.Namespace, attack: Any, verdicts: list[Verdict]) -> None:
-    """Append the verdicts, one by one."""
-    from refimpl.truth import judge, names
-
-    chosen = list(dict.fromkeys(args.problem or names()))
-    with Progress("judge", len(chosen)) as progress:
-        for name in chosen:
-            verdicts += judge(attack, [name], budget=args.budget, rng=args.seed)
-            progress.advance()
 
 
 def _report(

@@ -76,7 +76,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Find radii chunk by chunk, and write those that are finished even after Ctrl-C."""
+    """Find radii, and write those that are finished even after Ctrl-C."""
     from refimpl.network import TwoLayerReLU
 
     default = args.out / "radius.json" if args.json is None else None

@@ -176,29 +176,34 @@ def evaluating(torch: Any, module: Any) -> Iterator[None]:
 
     It comes back by `train`, with which a layer may undo what it did to its weights.
     """
-    modes = [(layer, layer.training) for layer in module.modules()]
-    try:
-        module.eval()
-    except Exception as error:  # an exported module has no modes
-        expected = "one with an eval mode"
-        raise ValueError(f"module: expected {expected}, got {_reason(error)}") from error
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        with suppress(Exception):  # whatever a layer of others raises
-            module.train(modes[0][1])
-        for layer, mode in modes:
-            layer.training = mode
+    mode = module.training
+    with _flags_kept(module):
+        try:
+            module.eval()
+        except Exception as error:  # an exported module has no modes
+            expected = "one with an eval mode"
+            raise ValueError(f"module: expected {expected}, got {_reason(error)}") from error
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            with suppress(Exception):  # whatever a layer of others raises
+                module.train(mode)
 
 
 @contextmanager
 def flagged(module: Any) -> Iterator[None]:
     """Set the flags of eval mode alone: a module may run where its copy holds on to it."""
+    with _flags_kept(module):
+        for layer in module.modules():
+            layer.training = False
+        yield
+
+
+@contextmanager
+def _flags_kept(module: Any) -> Iterator[None]:
     modes = [(layer, layer.training) for layer in module.modules()]
     try:
-        for layer, _ in modes:
-            layer.training = False
         yield
     finally:
         for layer, mode in modes:

@@ -44,10 +44,8 @@ import numpy as np
 from refimpl._arrays import Array, IntArray
 from refimpl.radius.face import Box, Face
 
-_FAR, _BOX_FAR = (
-    0.1,
-    0.3,
-)  # of its width: an interval whose kink is farther from a point near the best is one line
+# Of its width: an interval whose kink is farther from a point near the best is one line.
+_FAR, _BOX_FAR = 0.1, 0.3
 _STEPS = 80  # Newton steps at most; 10 to 30 are usual
 _FIRST = 10.0  # of |F|: all of the barrier at first; with less, steps jam where Q has no minimum
 _SHRINK = 0.1  # of the barrier, where its minimiser is followed closely

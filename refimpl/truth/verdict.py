@@ -76,6 +76,7 @@ def judge(
     budget: bool = False,
     rng: int = 0,
     progress: bool = False,
+    finished: list[Verdict] | None = None,
 ) -> list[Verdict]:
     """Run an attack on problems, and compare its points with the nearest ones there are.
 
@@ -95,6 +96,8 @@ def judge(
     rng : int
         Seed for attacks that take one.
     progress : bool
+    finished : list, optional
+        An empty list that is to take the verdicts: after Ctrl-C it has those that there are.
 
     Returns
     -------
@@ -122,7 +125,7 @@ def judge(
     if not callable(attack):
         check.fail("attack", "a callable", type(attack).__name__)
     chosen = names() if problems is None else list(problems)
-    verdicts = []
+    verdicts: list[Verdict] = [] if finished is None else finished
     with Progress("judge", len(chosen), enabled=progress) as counter:
         for each in map(problem, chosen):
             verdicts.append(_verdict(attack, each, budget=budget, rng=rng))

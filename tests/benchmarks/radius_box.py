@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,7 @@ def times(net: TwoLayerReLU, x: Any, y: Any, **options: Any) -> tuple[list[float
     return [seconds for seconds, _ in found], lower, upper
 
 
+@cache
 def samples(name: str) -> Any:
     """Training and test images as rows in [0, 1], and their labels."""
     if name == "mnist":
