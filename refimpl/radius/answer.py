@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -224,8 +225,9 @@ def attain(
     targets = [problem.target for problem in incumbent.problems]
     guard = max(float(t.noise(ball.geometry, ball.reach).max()) for t in targets)
     for point in points:
-        for inner in incumbent.inside(point):
-            ends, perturbation = space.end(x, ball.perturbation(inner.v, net.W)[None])
+        inside = (inner.v for inner in incumbent.inside(point))
+        for v in itertools.chain([incumbent.beyond(point)], inside):
+            ends, perturbation = space.end(x, ball.perturbation(v, net.W)[None])
             if question.adversarial(net.outputs(ends), label, guard)[0]:
                 return float(space.length(perturbation)[0]), perturbation[0]
         nearest = ball.perturbation(point.v, net.W)

@@ -24,7 +24,7 @@ from refimpl.radius.relaxation import Relaxations, relax
 _POLISHES = 8  # pieces visited one after the other
 _NEIGHBOURS = 4  # pieces visited at once that differ in one neuron
 _ROUNDS = 12  # of neighbours
-_SAFETIES = (1.5, 16.0, 256.0, 4096.0)  # rounding errors by which a point is strictly adversarial
+_SAFETIES = 1.5, 16.0, 256.0, 4096.0  # rounding errors by which a point is strictly adversarial
 
 
 class Point(NamedTuple):
@@ -79,6 +79,13 @@ class Incumbent:
         point = Point(found.v[b], problem, lines.take([b]), found.planes[b])
         return point if self.ties == "adversarial" else next(self.inside(point), None)
 
+    def beyond(self, point: Point) -> Array:
+        """Multiple of a point by which a constraint falls below 0 by some noise, where it can."""
+        target, ball = point.problem.target, self.ball
+        noise = float(target.noise(ball.geometry, ball.reach).max())
+        level = float(target.values(ball.z).max())
+        return point.v * (1 + _SAFETIES[0] * noise / level) if level > noise else point.v
+
     def inside(self, point: Point) -> Iterator[Point]:
         """Points beside another where every constraint is negative, by more and more of its noise.
 
@@ -88,7 +95,7 @@ class Incumbent:
         noise = target.noise(self.ball.geometry, self.ball.reach)
         for safety in _SAFETIES:
             shift = safety * noise
-            found = relax(self.ball, target, point.lines, pool, [point.planes], math.inf, shift)
+            found = relax(self.ball, target, point.lines, pool, [point.planes], None, shift)
             if (target.values(found.z[0]) < 0).all():
                 yield point._replace(v=found.v[0])
 
@@ -133,15 +140,15 @@ class Incumbent:
 
     def visit(self, problem: Problem, on: Flags) -> tuple[Array, bool]:
         """Offer the nearest points of pieces (B,M): the nearest one's z, and if it was taken."""
-        return self.survey(problem, on)[:2]
+        return self.survey(problem, on, None)[:2]
 
-    def survey(self, problem: Problem, on: Flags) -> tuple[Array, bool, Array]:
-        """Return what `visit` does, and bounds (B,) of the pieces' distances."""
+    def survey(self, problem: Problem, on: Flags, goal: float | None) -> tuple[Array, bool, Array]:
+        """Return what `visit` does, and bounds (B,) of the pieces' distances; see `relax`."""
         lines = self.ball.piece(on)
         planes = [problem.planes] * len(on)
-        found = relax(self.ball, problem.target, lines, problem.pool, planes, math.inf)
+        found = relax(self.ball, problem.target, lines, problem.pool, planes, goal)
         better = False
-        for b in np.argsort(found.lower).tolist():
+        for b in np.argsort([self.ball.length(v) for v in found.v]).tolist():
             point = self.point(problem, lines, found, b)
             if point is not None and self.offer(point):
                 self.polished[problem.index] = Polished(on[b], found.multipliers(b), found.z[b])

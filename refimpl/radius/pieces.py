@@ -55,7 +55,7 @@ def bound(
     if len(near) > 0:
         some = np.repeat(on[None], len(near), 0)
         some[:, neurons] = pieces[near]
-        best = min(best, float(incumbent.survey(problem, some)[2].min()))
+        best = min(best, float(incumbent.survey(problem, some, math.inf)[2].min()))
     return best
 
 

@@ -135,7 +135,8 @@ class Region(Ball):
         self.is_whole = self.radius == self.whole
         self.reach = self.size + np.fmin(self.duals * self.radius, self.spread)
         error = self.geometry.rounding * self.reach + FLOOR
-        up, down = self.farthest(self.geometry.U), self.farthest(-self.geometry.U)
+        both = np.concatenate((self.geometry.U, -self.geometry.U))
+        up, down = self.farthest(both).reshape(2, -1)
         self.lo, self.up = self.z - down - error, self.z + up + error
         self.stable = np.where(self.lo >= 0, 1, np.where(self.up <= 0, -1, 0))
         self.splits: list[Split] = []

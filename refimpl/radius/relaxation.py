@@ -15,6 +15,7 @@ Nodes are relaxed several at a time, (B,M) arrays, since a node alone is too sma
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,7 +83,7 @@ def relax(
     lines: Lines,
     pool: Planes,
     planes: list[IntArray],
-    goal: float,
+    goal: float | None,
     shift: Array | float = 0.0,
 ) -> Relaxations:
     """Bound the distance from x to {g_i <= 0} on B nodes, with more planes until it is found.
@@ -93,15 +94,16 @@ def relax(
         Of the nodes, `Ball.nodes`, or of pieces.
     pool, planes : Planes, list of B index arrays
         The planes of each node, at least one for each constraint.
-    goal : float
-        Stop on a node as soon as its bound reaches it.
+    goal : float, or None
+        Stop on a node as soon as its bound reaches it. None: bounds are not evaluated, and are 0.
     shift : (I,) array or float
-        The minimiser is to have g_i <= -shift_i. Bounds are not evaluated then, and are 0.
+        The minimiser is to have g_i <= -shift_i.
     """
     noise = target.noise(ball.geometry, ball.reach)
     limit = np.where(shift == 0.0, _NOISES * noise, noise - shift)
     planes, left = list(planes), np.arange(len(planes))
-    result = _solve(ball, target, lines, pool, planes, shift)
+    most, bounded = math.inf if goal is None else goal, goal is not None
+    result = _solve(ball, target, lines, pool, planes, shift, bounded)
     while len(left) > 0:
         z = result.z[left]
         relu = np.maximum(z, 0.0)
@@ -110,7 +112,7 @@ def relax(
         gap = lines.slope[left] * z + lines.offset[left] - relu
         excess = g + gap @ target.negative.T - limit
         worst = excess.argmax(axis=1)
-        open_ = (result.lower[left] < goal) & ~result.feasible[left] & (excess.max(axis=1) > 0)
+        open_ = (result.lower[left] < most) & ~result.feasible[left] & (excess.max(axis=1) > 0)
         more = [
             k for k in np.flatnonzero(open_) if not pool.has(planes[left[k]], worst[k], z[k] > 0)
         ]
@@ -118,7 +120,8 @@ def relax(
         for b, index in zip(left, pool.add(worst[more], z[more] > 0), strict=True):
             planes[b] = np.append(planes[b], index)
         if len(left) > 0:
-            part = _solve(ball, target, lines.take(left), pool, [planes[b] for b in left], shift)
+            some = [planes[b] for b in left]
+            part = _solve(ball, target, lines.take(left), pool, some, shift, bounded)
             for old, new in zip(result[:-1], part[:-1], strict=True):
                 old[left] = new
     return result._replace(planes=planes)
@@ -131,6 +134,7 @@ def _solve(
     pool: Planes,
     planes: list[IntArray],
     shift: Array | float,
+    bounded: bool,
 ) -> Relaxations:
     """Solve the least-distance problems of the nodes with the planes that they have."""
     n_nodes, n_hidden = lines.slope.shape
@@ -169,9 +173,7 @@ def _solve(
     combined = np.add.reduceat(u[:, None] * normals, starts)
     v = step[:, None] * (combined - lines.signs * nu) if points[0] is None else np.array(points)
     tau = _lines(ball, w @ target.alpha, combined)
-    lower = np.zeros(n_nodes)
-    if np.all(shift == 0.0):
-        lower = prove(ball, target, lines, w, tau, nu)
+    lower = prove(ball, target, lines, w, tau, nu) if bounded else np.zeros(n_nodes)
     return Relaxations(lower, w, tau, nu, v, ball.at(v), np.zeros(n_nodes, np.bool_), planes)
 
 

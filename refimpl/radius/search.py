@@ -259,7 +259,7 @@ class Search:
             lines = ball.nodes(node.signs[None], node.lo[None], node.up[None])
             shift = _TIED * (target.size @ ball.reach + target.constant)
             shift[shift == 0] = 1.0
-            found = relax(ball, target, lines, problem.pool, [node.planes], math.inf, shift)
+            found = relax(ball, target, lines, problem.pool, [node.planes], None, shift)
             proof = self.prove_empty(problem.index, node.signs, found.multipliers(0))
             if proof is not None:
                 node.lower = node.proved = math.inf

@@ -103,8 +103,8 @@ def distance(
 ) -> Array:
     """Bound ||delta|| (B,) from below where <v, delta> >= level > 0 in the box, for rows v (B,d).
 
-    inf where no delta of the box is that far along v. A bound beyond `within` may be too small, but
-    is beyond it.
+    inf where no delta of the box is that far along v. Within a finite `within` that is not asked: a
+    bound beyond it may be too small, but is beyond it.
     """
     error = (v.shape[1] + 8) * UNIT
     with np.errstate(all="ignore"):
@@ -119,7 +119,7 @@ def distance(
         left = level - rest * (1 + error)
         bound = left / (norms * (1 + error) + ROOT_FLOOR) * (1 - 4 * UNIT)  # (E39)
         bound = np.where(left > 0, bound, 0.0)
-    return np.where(level > corner(v, a, b), math.inf, bound)
+    return bound if within < math.inf else np.where(level > corner(v, a, b), math.inf, bound)
 
 
 def total(size: Array, cap: Array) -> Array:
