@@ -71,7 +71,10 @@ class Pull(NamedTuple):
 
 def facing(v: Array, a: Array, b: Array) -> tuple[Array, Array]:
     """|v| and the caps along v, both (B,d)."""
-    return np.abs(v), np.where(v > 0, b, a)
+    cap = np.copysign(math.inf, v)  # np.where takes ten times as long where signs are mixed
+    np.minimum(cap, b, out=cap)
+    np.maximum(cap, -a, out=cap)
+    return np.abs(v), np.abs(cap, out=cap)
 
 
 def support(norm: float, v: Array, a: Array, b: Array, radius: float) -> Array:
@@ -162,7 +165,7 @@ def reach(norm: float, pull: Pull, level: Array, enough: float = _CLOSE) -> Arra
     gain = np.square(pull.size) if norm == 2 else pull.size
     worth = pull.size * np.minimum(pull.cap, _HUGE)
     t, limits = _climb(gain, worth, pull.base, level, enough)
-    last = np.where(pull.size > 0, limits, 0.0).max(axis=1, initial=0.0)
+    last = np.fmax.reduce(limits, axis=1, initial=0.0)
     return np.where(np.isinf(t), last, t)
 
 
@@ -174,7 +177,7 @@ def _climb(
     inf where there is none. The sum is concave in t: Newton's method climbs from below, and never
     beyond, until a step gains less than `enough`, relative.
     """
-    limits = np.where(gain > 0, worth / gain, math.inf)
+    limits = worth / gain  # of nothing, 0 / 0: it neither is capped nor gains
     slope = base + gain.sum(axis=1)
     t = np.where(slope > 0, np.maximum(goal, 0.0) / slope, 0.0)
     for _ in range(_STEPS):
