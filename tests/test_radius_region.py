@@ -264,6 +264,22 @@ def test_what_only_ties_reach_is_unreachable_where_ties_are_strict(norm: float, 
     assert found.status.tolist() == ["unreachable"] * 2
 
 
+@pytest.mark.parametrize("norm", NORMS)
+@given(seed=seeds)
+@examples(5)
+def test_weights_of_a_fixed_pixel_do_not_matter(norm: float, seed: int) -> None:
+    net, x, y = sample(seed)
+    x[:, 0] = 0.0
+    W = np.where(np.arange(net.dim) == 0, 2.0**40, 1.0) * net.W
+    huge = TwoLayerReLU(W, net.bias, net.A, net.c)
+    box = np.zeros(net.dim), np.append(0.0, np.ones(net.dim - 1))
+    options: Any = {"decision": "sign", "norm": norm, "box": box}
+    found, plain = (robust_radius(one, x, y, **options) for one in (huge, net))
+    np.testing.assert_array_equal(found.status, plain.status)
+    np.testing.assert_allclose(found.lower, plain.lower, rtol=1e-8)
+    np.testing.assert_allclose(found.upper, plain.upper, rtol=1e-8)
+
+
 def test_splits_are_finite_where_a_box_is_open() -> None:
     net = TwoLayerReLU([[1.0, -2.0], [-1.0, 3.0]], None, [[1.0, -1.0]])
     space = Space.of(net, 2, (np.zeros(2), np.full(2, math.inf)))

@@ -81,10 +81,15 @@ class Geometry:
     @once
     def full(net: TwoLayerReLU) -> Geometry:
         """U = W, in all d coordinates."""
-        norms = np.linalg.norm(net.W, axis=1) * (1 + net.dim * UNIT)
+        return Geometry.within(net, net.W)
+
+    @staticmethod
+    def within(net: TwoLayerReLU, U: Array) -> Geometry:
+        """U = W but for columns of 0, of coordinates that stay as they are."""
+        norms = np.linalg.norm(U, axis=1) * (1 + net.dim * UNIT)
         size = net.n_hidden + 2 * net.n_outputs + 8
-        squares, rounding = np.square(net.W).sum(axis=1), (net.dim + size) * UNIT
-        return Geometry(net.W, squares, norms, np.abs(net.bias), rounding, factor=size * UNIT)
+        squares, rounding = np.square(U).sum(axis=1), (net.dim + size) * UNIT
+        return Geometry(U, squares, norms, np.abs(net.bias), rounding, factor=size * UNIT)
 
     def combined(self, kept: IntArray, affine: Array, norms: Array) -> Geometry:
         """Geometry of some neurons, and of combinations `affine` (I,M) with ||row|| <= norms (I,).

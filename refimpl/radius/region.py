@@ -55,8 +55,11 @@ class Space:
     def of(cls, net: TwoLayerReLU, norm: float, box: tuple[Array, Array] | None) -> Space:
         """Space of one network's samples."""
         with np.errstate(all="ignore"):  # of networks that are out of range
-            plain = norm == 2 and box is None
-            return cls(Geometry.of(net) if plain else Geometry.full(net), norm, box)
+            if norm == 2 and box is None:
+                return cls(Geometry.of(net), norm, box)
+            if box is None or not (fixed := box[0] == box[1]).any():
+                return cls(Geometry.full(net), norm, box)
+            return cls(Geometry.within(net, np.where(fixed, 0.0, net.W)), norm, box)
 
     @cached_property
     def duals(self) -> Array:
@@ -108,7 +111,7 @@ class Space:
 class Region(Ball):
     """One sample seen from inside Omega(radius) = {||c||_p <= radius, -a <= c <= b}.
 
-    c is the perturbation itself, and U is W.
+    c is the perturbation itself, and U is W, without what is fixed.
     """
 
     euclidean = False
