@@ -136,13 +136,22 @@ class Region(Ball):
             return
         self.radius = min(radius, self.whole)
         self.is_whole = self.radius == self.whole
-        self.reach = self.size + np.fmin(self.duals * self.radius, self.spread)
+        far = np.fmin(self.duals * self.radius, self.spread)
+        self.reach = self.size + far
         error = self.geometry.rounding * self.reach + FLOOR
-        both = np.concatenate((self.geometry.U, -self.geometry.U))
-        up, down = self.farthest(both).reshape(2, -1)
-        self.lo, self.up = self.z - down - error, self.z + up + error
+        away = np.where(self.z > 0, 1.0, -1.0)
+        inward = self.farther(far, -away, np.abs(self.z) <= far + error)
+        outward = self.farther(far, away, np.abs(self.z) <= inward + error)
+        self.lo = self.z - np.where(away > 0, inward, outward) - error
+        self.up = self.z + np.where(away > 0, outward, inward) + error
         self.stable = np.where(self.lo >= 0, 1, np.where(self.up <= 0, -1, 0))
         self.splits: list[Split] = []
+
+    def farther(self, far: Array, signs: Array, some: Flags) -> Array:
+        """How far neurons go to one side (M,): `some` as the region lets them, the others `far`."""
+        far = far.copy()
+        far[some] = self.farthest(signs[some, None] * self.geometry.U[some])
+        return far
 
     def farthest(self, v: Array) -> Array:
         """Largest <v_i, c> in the region, rounded up (B,)."""
@@ -241,12 +250,13 @@ class Region(Ball):
         return found
 
     def caps(self, g: Array, level: Array) -> list[Array]:
-        """Multipliers mu (B,M) for p = 2, above and below, 0 where there is none.
+        """Multipliers mu (B,M) for p = 2, above and below, 0 where there is none or no kink.
 
         With the linear functions less the parts q of good splits, there is the cap of a ball.
         """
+        kinked = np.flatnonzero(self.stable == 0)
         if not self.splits:
-            self.splits = [self.split(sign * self.geometry.U) for sign in (1.0, -1.0)]
+            self.splits = [self.split(sign * self.geometry.U[kinked]) for sign in (1.0, -1.0)]
         down = self.split(-g, level)
         length = np.sqrt(down.squares)[:, None]
         with np.errstate(all="ignore"):
@@ -257,7 +267,8 @@ class Region(Ball):
                 along = -down.inner @ up.inner.T / length
                 across = np.sqrt(np.maximum(up.squares - np.square(along), 0.0))
                 mu = (along + across * depth / root) / length  # (E41)
-                found.append(np.where(np.isfinite(mu) & (mu > 0), mu, 0.0))
+                found.append(np.zeros((len(g), len(self.z))))
+                found[-1][:, kinked] = np.where(np.isfinite(mu) & (mu > 0), mu, 0.0)
         return found
 
     def split(self, v: Array, level: Array | None = None) -> Split:
