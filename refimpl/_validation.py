@@ -23,6 +23,32 @@ def fail(name: str, expected: str, got: object) -> NoReturn:
     raise ValueError(f"{name}: expected {expected}, got {got}")
 
 
+def reason(error: Exception) -> str:
+    """Say in one line what an error of other code says.
+
+    >>> reason(KeyError("a"))
+    "KeyError: 'a'"
+    """
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+
+
+@contextmanager
+def foreign(name: object, expected: str) -> Iterator[None]:
+    """Turn whatever other code raises into the one error that bad input gets.
+
+    >>> with foreign("net.onnx", "a model"):
+    ...     {}["graph"]
+    Traceback (most recent call last):
+    ...
+    ValueError: net.onnx: expected a model, got KeyError: 'graph'
+    """
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{name}: expected {expected}, got {reason(error)}") from error
+
+
 @contextmanager
 def about(what: object) -> Iterator[None]:
     """Say in an error what it is about: a file, or the argument that a bad value is part of.

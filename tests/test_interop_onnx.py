@@ -324,7 +324,7 @@ WRONG = {
     ),
     "a version without an evaluator": (
         {"opset": 1},
-        "a model that runs, got No implementation for",
+        "a model that runs, got RuntimeError: No implementation for",
     ),
     "no batch": ({"shape": (6,)}, r"a batch of inputs of 6 numbers, got an input of shape \[6\]"),
     "two inputs": ({"more_inputs": ("x2",)}, "one input and one output, got 2 and 1"),

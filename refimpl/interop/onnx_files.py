@@ -123,11 +123,9 @@ def to_onnx(net: TwoLayerReLU, path: str | os.PathLike[str]) -> None:
 def _loaded(onnx: Any, path: str | os.PathLike[str]) -> Any:
     with Path(path).open("rb"):  # errors of the file system are its own
         pass
-    try:
+    with check.foreign(path, "an ONNX model"):  # protobuf, onnx and its checker raise their own
         model = onnx.load(os.fspath(path))
         onnx.checker.check_model(model)
-    except Exception as error:  # protobuf, onnx and its checker each raise their own
-        raise ValueError(f"{path}: expected an ONNX model, got {_reason(error)}") from error
     return model
 
 
@@ -255,23 +253,14 @@ def _evaluator(
     last = next((i for i, node in enumerate(graph.node) if logits in node.output), -1)
     del graph.output[:], graph.node[last + 1 :]  # what follows saturates, and may overflow
     graph.output.append(end)
-    try:
+    with check.foreign(name, "a model that runs"):
         run = import_module("onnx.reference").ReferenceEvaluator(model).run
-    except Exception as error:  # whatever the evaluator raises
-        raise ValueError(f"{name}: expected a model that runs, got {_reason(error)}") from error
 
     def original(x: Array) -> Array:
         batch = sizes[0] or len(x)
         padded = np.vstack([x, np.zeros((-len(x) % batch, dim))]).reshape(-1, batch, *shape)
-        try:
+        with check.foreign(name, "a model that runs"):
             parts = [run(None, {source.name: block})[0] for block in padded]
             return np.concatenate(parts)[: len(x)].reshape(len(x), -1)
-        except Exception as error:  # whatever the evaluator raises
-            raise ValueError(f"{name}: expected a model that runs, got {_reason(error)}") from error
 
     return original
-
-
-def _reason(error: Exception) -> str:
-    """Return one line."""
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -57,13 +57,10 @@ class Run:
     def __call__(self, rows: Array) -> Any:
         """Return the tensor that the module gives for rows x (n,d), shaped and rounded for it."""
         x = self.torch.tensor(rows, dtype=self.dtype, device=self.device)  # a copy, to be changed
-        try:
-            with evaluating(self.torch, self.module):
-                outputs = self.module(x.reshape(len(rows), *self.shape))
-        except Exception as error:  # whatever a module of others raises
-            inputs = f"(n, {', '.join(map(str, self.shape))})"
-            expected = f"one that runs on inputs of shape {inputs}, or example of another shape"
-            raise ValueError(f"module: expected {expected}, got {_reason(error)}") from error
+        inputs = f"(n, {', '.join(map(str, self.shape))})"
+        expected = f"one that runs on inputs of shape {inputs}, or example of another shape"
+        with check.foreign("module", expected), evaluating(self.torch, self.module):
+            outputs = self.module(x.reshape(len(rows), *self.shape))
         return self._dense(outputs)
 
     def events(self, names: tuple[str, ...]) -> list[Event]:
@@ -163,7 +160,7 @@ def runnable(torch: Any, module: Any, like: Any, shape: tuple[int, ...]) -> Run:
         failure = error
     if like.dtype not in (torch.float32, torch.float64):
         expected = "one that runs as a float64 copy, or by itself in float32 or float64"
-        got = f"{like.dtype}, too coarse to compare; the copy failed: {_reason(failure)}"
+        got = f"{like.dtype}, too coarse to compare; the copy failed: {check.reason(failure)}"
         check.fail("module", expected, got)
     run = Run(torch, module, like.dtype, like.device, shape)
     run(_probe(shape))
@@ -178,11 +175,8 @@ def evaluating(torch: Any, module: Any) -> Iterator[None]:
     """
     mode = module.training
     with _flags_kept(module):
-        try:
+        with check.foreign("module", "one with an eval mode"):  # an exported module has none
             module.eval()
-        except Exception as error:  # an exported module has no modes
-            expected = "one with an eval mode"
-            raise ValueError(f"module: expected {expected}, got {_reason(error)}") from error
         try:
             with torch.no_grad():
                 yield
@@ -249,8 +243,3 @@ def _removed(handle: Any) -> Iterator[None]:
         yield
     finally:
         handle.remove()
-
-
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

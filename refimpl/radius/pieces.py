@@ -101,9 +101,7 @@ class _Family:
         self.v, self.W = fixed @ ball.geometry.U, W
         if ball.norm != 2:
             return
-        above, below = ball.split(W), ball.split(-W)
-        self.rows = np.concatenate((above.inner, below.inner))
-        self.rests = np.concatenate((above.rest, below.rest))
+        self.rows, self.rests, _ = ball.split(np.concatenate((W, -W)))
         self.gram, self.sizes = self.rows @ self.rows.T, np.linalg.norm(self.rows, axis=1)
         self.noise = 2 * float(ball.noise(target, w, absolute))
         self.factor = ball.geometry.factor * float(absolute @ ball.geometry.norms)

@@ -192,7 +192,7 @@ def _run(attack: Attack, record: _Record, epsilon: float | None, rng: int) -> No
     try:
         returned = attack(each.net, each.x.copy(), each.y.copy(), **keywords)
     except Exception as error:  # whatever the user's attack raises
-        record.complaint = f"raised {type(error).__name__}: {' '.join(str(error).split())}"
+        record.complaint = f"raised {check.reason(error)}"
         return
     finally:
         record.seconds += time.process_time() - started
