@@ -211,7 +211,7 @@ class SyntheticSettings(Setting):
         if self.labels is None:
             return
         if self.positive is not None:
-            check.fail("labels", "None beside positive", self.labels)
+            check.fail("labels", "None, as positive is given", self.labels)
         if len(self.labels) != self.k:
             check.fail("labels", f"{self.k} labels, one for each cluster", len(self.labels))
         GroupMax(check.signs("labels", self.labels, self.k))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import quadprog
-from hypothesis import given, strategies
+from hypothesis import example, given, strategies
 from scipy.optimize import linprog
 
 from refimpl.radius.support import distance, support
@@ -99,6 +99,23 @@ def test_distances_and_supports_are_inverse(norm: float) -> None:
         value = support(norm, v, *sides, radius)
         back = distance(norm, value, v, *sides)
         np.testing.assert_allclose(back, radius, rtol=1e-11)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@given(
+    size=sizes, cap=caps, share=strategies.sampled_from([0.5, 0.99, 1.0, 1.01, 3.0]), within=radii
+)
+@example(size=[1.0, 0.0, 0.0, 0.0, 0.0], cap=[0.5] * 5, share=1.01, within=0.75)
+def test_distances_beyond_those_in_sight_stay_beyond(
+    norm: float, size: Any, cap: Any, share: float, within: float
+) -> None:
+    size, cap = np.array(size), np.array(cap)
+    with np.errstate(all="ignore"):
+        total = np.where(size > 0, size * cap, 0.0).sum()
+    level = np.array([share * (total if 0 < total < math.inf else 1.0)])
+    far = distance(norm, level, size[None], np.zeros(5), cap)[0]
+    near = distance(norm, level, size[None], np.zeros(5), cap, within)[0]
+    assert min(near, within) == pytest.approx(min(far, within), rel=1e-9)
 
 
 def test_a_weight_that_a_side_takes_away_leaves_what_underflows_beside_it() -> None:

@@ -278,7 +278,7 @@ class Region(Ball):
         """
         pull = Pull.of(2, v, self.a, self.b, self.radius)
         with np.errstate(all="ignore"):
-            t = multiple(pull, self.radius) if level is None else reach(2, pull, level)
+            t = multiple(pull, self.radius) if level is None else reach(2, pull, level)[0]
             inner, kept = pull.v, pull.kept(2, t)
             inner[:, pull.inside] = np.copysign(kept, inner[:, pull.inside])
         return Split(inner, pull.rest(kept), np.einsum("ij,ij->i", inner, inner))

@@ -106,10 +106,11 @@ def distance(
 ) -> Array:
     """Bound ||delta|| (B,) from below where <v, delta> >= level > 0 in the box, for rows v (B,d).
 
-    inf where no delta of the box is that far along v. Within a finite `within` that is not asked: a
-    bound beyond it may be too small, but is beyond it.
+    inf where no delta of the box is that far along v. A bound beyond `within` may be too small, but
+    is beyond it.
     """
     error = (v.shape[1] + 8) * UNIT
+    none: Flags = np.ones(len(v), np.bool_)
     with np.errstate(all="ignore"):
         if norm == 1:
             size, cap = facing(v, a, b)
@@ -118,11 +119,14 @@ def distance(
             norms, rest = _split(size, np.minimum(size, np.maximum(last, least)[:, None]), cap)
         else:
             pull = Pull.of(norm, v, a, b, within)
-            norms, rest = pull.split(norm, reach(norm, pull, level))
+            t, none = reach(norm, pull, level)
+            norms, rest = pull.split(norm, t)
         left = level - rest * (1 + error)
         bound = left / (norms * (1 + error) + ROOT_FLOOR) * (1 - 4 * UNIT)  # (E39)
         bound = np.where(left > 0, bound, 0.0)
-    return bound if within < math.inf else np.where(level > corner(v, a, b), math.inf, bound)
+    if none.any():
+        bound[none] = np.where(level[none] > corner(v[none], a, b), math.inf, bound[none])
+    return bound
 
 
 def total(size: Array, cap: Array) -> Array:
@@ -157,16 +161,18 @@ def multiple(pull: Pull, radius: float) -> Array:
     return np.sqrt(_climb(squares, short, pull.base, np.full(len(squares), radius**2), _NEAR)[0])
 
 
-def reach(norm: float, pull: Pull, level: Array, enough: float = _CLOSE) -> Array:
+def reach(norm: float, pull: Pull, level: Array, enough: float = _CLOSE) -> tuple[Array, Flags]:
     """Least t (B,) with <size, delta> >= level, to within `enough`, for the delta of `Pull.kept`.
 
-    Where there is none, t is such that all are capped.
+    Also tells where there is none, it seems: t is such that all are capped there.
     """
     gain = np.square(pull.size) if norm == 2 else pull.size
     worth = pull.size * np.minimum(pull.cap, _HUGE)
     t, limits = _climb(gain, worth, pull.base, level, enough)
-    last = np.fmax.reduce(limits, axis=1, initial=0.0)
-    return np.where(np.isinf(t), last, t)
+    none: Flags = np.isinf(t)
+    if none.any():
+        t[none] = np.fmax.reduce(limits[none], axis=1, initial=0.0)
+    return t, none
 
 
 def _climb(
@@ -233,4 +239,4 @@ def nearest_multiple(norm: float, level: Array, size: Array, cap: Array) -> Arra
     inside: Flags = np.ones(size.shape[1], np.bool_)
     size = np.where(cap > 0, size, 0.0)
     pull = Pull(size, size, cap, np.zeros(len(size)), inside)
-    return reach(norm, pull, level, 0.0)
+    return reach(norm, pull, level, 0.0)[0]
