@@ -138,12 +138,12 @@ class Ball:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(l0 > 0, l0 / l1, 0.0)  # (E31)
 
-    def distances(self, q: Array, level: Array, step: Array) -> Array:
-        """Distances (M,), but for rounding, of {<q + step_r e_r, z(c) - z> + level_r <= 0}."""
-        U, g = self.geometry.U, q @ self.geometry.U
-        square = g @ g + 2 * step * (U @ g) + np.square(step) * self.geometry.squares
+    def distances(self, q: Array, level: Array, step: Array, some: Flags) -> Array:
+        """Distances of {<q + step_r e_r, z(c) - z> + level_r <= 0} for some r, but for rounding."""
+        U, g, step = self.geometry.U[some], q @ self.geometry.U, step[some]
+        square = g @ g + 2 * step * (U @ g) + np.square(step) * self.geometry.squares[some]
         with np.errstate(all="ignore"):
-            return np.asarray(level / np.sqrt(square))
+            return np.asarray(level[some] / np.sqrt(square))
 
     def split(self, v: Array, level: Array | None = None) -> Split:
         """Split rows (B,p) into a part for the norm and one for the box: see `Region`."""

@@ -165,8 +165,10 @@ class Incumbent:
         z, gamma = self.ball.z, w @ target.alpha
         q = gamma * np.where(gamma > 0, tau, on)
         step = np.where(on, -gamma, gamma)
-        distance = self.ball.distances(q, q @ z + w @ target.beta + step * z, step)
-        distance[(gamma >= 0) | (self.ball.stable != 0)] = math.inf
+        level = q @ z + w @ target.beta + step * z
+        flips = (gamma < 0) & (self.ball.stable == 0)
+        distance = np.full(len(z), math.inf)
+        distance[flips] = self.ball.distances(q, level, step, flips)
         order = [r for r in np.argsort(distance) if distance[r] < self.ball.radius * (1 - 1e-9)]
         pieces: list[Flags] = []
         for r in order[: 4 * _NEIGHBOURS]:

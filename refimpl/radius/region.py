@@ -131,7 +131,10 @@ class Region(Ball):
         self.per_l2 = (1 / root if self.norm == math.inf else 1.0, root if self.norm == 1 else 1.0)
 
     def resize(self, radius: float) -> None:
-        """Take another radius; none reaches farther than the whole box."""
+        """Take another radius; none reaches farther than the whole box.
+
+        Intervals are as narrow as the region where they decide a sign, or hold a kink.
+        """
         if self.radius == min(radius, self.whole):
             return
         self.radius = min(radius, self.whole)
@@ -212,13 +215,12 @@ class Region(Ball):
             c = np.zeros(len(self.a))
         return Least(u, 0.0, c)
 
-    def distances(self, q: Array, level: Array, step: Array) -> Array:
-        """Distances (M,) of {<q + step_r e_r, z(c) - z> + level_r <= 0}; see `Ball`."""
-        found, positive = np.zeros(len(level)), level > 0
-        W = self.geometry.U
-        v = -q @ W - step[positive, None] * W[positive]
-        found[positive] = distance(self.norm, level[positive], v, self.a, self.b, self.radius)
-        return found
+    def distances(self, q: Array, level: Array, step: Array, some: Flags) -> Array:
+        """Distances of {<q + step_r e_r, z(c) - z> + level_r <= 0} for some r; see `Ball`."""
+        W, level = self.geometry.U, level[some]
+        v = -q @ W - step[some, None] * W[some]
+        found = distance(self.norm, np.maximum(level, 0.0), v, self.a, self.b, self.radius)
+        return np.where(level > 0, found, 0.0)
 
     def stretch(self, target: Target, w: Array, q: Array, constant: Array, nu: Array) -> Any:
         """How many times its l2 distance a half-space is away, about (B,)."""
