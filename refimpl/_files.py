@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -62,8 +63,7 @@ def read_npz(
             raise ValueError(f"{path}: expected an .npz file of arrays, got another kind of file")
         file.seek(0)
         try:
-            if stored:
-                _refuse_compression(file)
+            _check_members(file, stored)
             with np.load(file, allow_pickle=False) as archive:
                 return {name: _member(archive, name) for name in archive.files}
         except Exception as error:  # zipfile, zlib and numpy.lib.format each raise their own
@@ -71,14 +71,23 @@ def read_npz(
             raise ValueError(f"{path}: expected an .npz file of arrays, got {reason}") from None
 
 
-def _refuse_compression(file: IO[bytes]) -> None:
-    """Raise `ValueError` unless the members are stored as they are, in bytes of their own."""
+def _check_members(file: IO[bytes], stored: bool) -> None:
+    """Raise `ValueError` unless each array has a name of its own, and there is one archive.
+
+    `stored`: and unless all are stored as they are, in bytes of their own.
+    """
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
-    for member in members:
+    for name, count in Counter(m.filename.removesuffix(".npy") for m in members).items():
+        if count > 1:
+            raise ValueError(f"{count} arrays {name}")
+    if members and min(member.header_offset for member in members) > 0:
+        raise ValueError("something before the archive")
+    file.seek(0)
+    for member in members if stored else []:
         if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
             raise ValueError(f"{member.filename}, which is compressed")
-    if sum(member.file_size for member in members) > file.seek(0, os.SEEK_END):
+    if stored and sum(member.file_size for member in members) > file.seek(0, os.SEEK_END):
         raise ValueError("members that overlap")
     file.seek(0)
 

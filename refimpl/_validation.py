@@ -23,7 +23,7 @@ def fail(name: str, expected: str, got: object) -> NoReturn:
     raise ValueError(f"{name}: expected {expected}, got {got}")
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """Say in one line what an error of other code says.
 
     >>> reason(KeyError("a"))

@@ -596,12 +596,34 @@ def test_other_failures_are_one_line_with_status_2(monkeypatch, capsys, error):
     assert err == [f"refimpl: error: {str(error) or 'MemoryError'}"]
 
 
+def status_unread(words, cwd, python="env -u PYTHONUNBUFFERED"):
+    """Exit status of the command, whose output nobody reads, and what it says on standard error."""
+    command = f"{python} {sys.executable} -m refimpl {words} | true; echo ${{PIPESTATUS[0]}}"
+    process = run(["bash", "-c", command], cwd)
+    return int(process.stdout), process.stderr
+
+
 def test_a_reader_that_leaves_early_is_no_error(files):
     folder, *_ = files
-    command = f"{sys.executable} -m refimpl radius net.npz data.npz | true; echo ${{PIPESTATUS[0]}}"
-    process = run(["bash", "-c", command], folder)
-    assert process.stdout == "0\n"
-    assert process.stderr == ""
+    assert status_unread("radius net.npz data.npz", folder) == (0, "")
+
+
+def test_a_failure_is_one_though_nobody_reads_it(tmp_path):
+    assert status_unread("data verify .", tmp_path)[0] == 1
+
+
+def test_a_command_that_is_cut_short_is_no_success(tmp_path):
+    assert status_unread("data verify .", tmp_path, "PYTHONUNBUFFERED=1") == (141, "")
+
+
+def test_a_file_may_be_called_as_an_argument_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    TwoLayerReLU([[1.0]], None, [[1.0]]).save("network")
+    Path("data").write_text("no samples")
+    _, _, err = call(capsys, "radius", "network", "data")
+    assert err == [
+        "refimpl: error: data: expected an .npz file of arrays, got another kind of file"
+    ]
 
 
 def test_data_verify_says_what_is_there(tmp_path, capsys):

@@ -40,6 +40,13 @@ def test_misclassified_samples_are_named_and_have_no_part_in_ratios(gap):
     assert lines[3:] == ["misclassified (radius 0): 1 of 2 samples (0)"]
 
 
+def test_robust_accuracy_above_the_truth_is_that_of_right_samples_and_no_rounding(gap):
+    """Points at the radius, but for rounding, and one misclassified sample that moved."""
+    x_adv = [[1, 4], [2 - 1e-12, 2 + 1e-12]]
+    _, lines, _ = gap([[1, 3], [3, 1]], x_adv, "--norm", "inf")
+    assert lines[2].startswith("robust accuracy above the truth: 0.0 % at radius ")
+
+
 @pytest.mark.parametrize("x", [[[1, 3]], [[3, 1]]], ids=["misclassified", "stuck"])
 def test_without_a_point_to_compare_it_says_so(gap, x):
     status, lines, _ = gap(x, x, "--norm", "inf")

@@ -88,6 +88,10 @@ BAD = {
         ["features", "f.npz", "--groups", "1,1"],
         "error: --groups: expected classes in both groups, got only +1",
     ),
+    "samples over the input": (
+        ["features", "samples.npz", "--save", "--out", "."],
+        "error: --out: expected a file that is not an input, got samples.npz",
+    ),
     "features out": (["features", "f.npz", "--out", "a.txt"], "--out: a.txt: expected a directory"),
 }
 
@@ -97,7 +101,8 @@ def test_bad_input_is_one_line_and_writes_nothing(tmp_path, capsys, monkeypatch,
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("REFIMPL_DATA", raising=False)
     Path("a.txt").write_text("text\n")
-    np.savez("f.npz", x=np.eye(4)[np.arange(20) % 4], y=np.arange(20) % 2)
+    for name in ("f.npz", "samples.npz"):
+        np.savez(name, x=np.eye(4)[np.arange(20) % 4], y=np.arange(20) % 2)
     there = sorted(tmp_path.iterdir())
     assert cli.main(["reproduce", *words]) == 2
     captured = capsys.readouterr()

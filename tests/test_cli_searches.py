@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +74,35 @@ def test_after_ctrl_c_each_finished_sample_is_known(monkeypatch):
     assert found.lower[3] == 0
     assert found.certificates[2] is not None
     assert found.certificates[3] is None
+
+
+class Dying(ThreadPoolExecutor):
+    """Threads, of which the one that takes the third sample ends as a killed process does."""
+
+    def submit(self, fn, *args, **options):
+        future = super().submit(fn, *args, **options)
+        if args and hasattr(args[0], "x") and args[0].x[0, 0] == 5.0:
+            future.result()
+            future = Future()
+            future.set_exception(BrokenProcessPool("killed"))
+        return future
+
+
+def test_what_was_finished_before_a_worker_ended_is_written(tmp_path, monkeypatch, capsys):
+    NET.save(tmp_path / "net.npz")
+    np.savez(tmp_path / "data.npz", x=X, y=Y)
+
+    @contextmanager
+    def processes(jobs, **options):
+        with Dying(1) as executor:
+            yield executor
+
+    monkeypatch.setattr("refimpl.cli.radius.processes", processes)
+    words = ["radius", *(str(tmp_path / name) for name in ("net.npz", "data.npz"))]
+    assert cli.main([*words, "--norm", "inf", "--out", str(tmp_path)]) == 2
+    assert re.search(r"refimpl: a worker ended, \d of 4 samples finished", capsys.readouterr().err)
+    found = json.loads((tmp_path / "radius.json").read_text())
+    assert 2 <= len(found["samples"]) <= 3
 
 
 def test_with_an_executor_the_samples_after_may_be_known_too(monkeypatch):

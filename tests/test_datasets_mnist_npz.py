@@ -32,6 +32,7 @@ def test_the_four_arrays_are_read(tmp_path: Path, write: Callable[..., None], fo
     for got, name in zip((*train, *test), kept, strict=True):
         np.testing.assert_array_equal(got, kept[name])
     assert train[1].dtype == np.int64
+    assert train[0].flags.writeable  # as images of IDX files are
 
 
 @pytest.mark.slow

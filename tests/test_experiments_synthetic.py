@@ -123,10 +123,12 @@ def test_saved_networks_samples_and_radii_are_those_of_the_run(small, tmp_path, 
             np.testing.assert_array_equal(kept["perturbation"], again.perturbation)
             assert np.sort(kept["upper"])[9] == summary["radius"][name]["median"]
     assert "earlier run" not in capsys.readouterr().err
+    (tmp_path / "strip.png").touch()
     saved.tell_of_older(tmp_path)
     error = capsys.readouterr().err
     assert "files of an earlier run" in error
     assert "radii-linf-two_class.npz, radii-ten_class_group_max.npz" in error
+    assert "strip.png" in error
     files = [str(tmp_path / name) for name in ("two_class.npz", "samples.npz")]
     out = str(tmp_path / "radius")
     assert cli.main(["radius", *files, "--out", out]) == 0  # the files fit the command as they are

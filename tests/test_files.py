@@ -7,6 +7,7 @@ import io
 import json
 import os
 import stat
+import warnings
 import zipfile
 
 import numpy as np
@@ -121,6 +122,15 @@ def _zip_of_text() -> bytes:
     return buffer.getvalue()
 
 
+def _twice(*names: str) -> bytes:
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w") as archive:
+        warnings.simplefilter("ignore")  # zipfile's, of one name twice
+        for name in names:
+            archive.writestr(name, _npy())
+    return buffer.getvalue()
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -131,8 +141,14 @@ def _zip_of_text() -> bytes:
         _npz(W=np.array([{}], dtype=object)),
         _npy(),
         _zip_of_text(),
+        _twice("W.npy", "W.npy"),
+        _twice("W", "W.npy"),
+        _npz(W=np.zeros(3)) + _npz(W=np.ones(3)),
     ],
-    ids=["empty", "text", "truncated", "flipped", "pickle", "npy", "zip-of-text"],
+    ids=[
+        *("empty", "text", "truncated", "flipped", "pickle", "npy", "zip-of-text"),
+        *("twice", "twice in numpy's names", "two archives"),
+    ],
 )
 def test_read_npz_names_a_bad_file(tmp_path, content):
     path = tmp_path / "bad.npz"

@@ -214,3 +214,10 @@ def test_the_package_runs_as_a_module(monkeypatch, tmp_path, capsys):
         runpy.run_module("proofs_numeric", run_name="__main__")
     assert leaving.value.code == 0
     assert "1 of 1 claims hold" in capsys.readouterr().out
+
+
+def test_interrupted_before_the_first_claim_an_older_file_stays(monkeypatch, capsys, tmp_path):
+    (tmp_path / "r.json").write_text("older")
+    words = ("symmetry", "--json", tmp_path / "r.json", "--out", tmp_path)
+    assert _prove(monkeypatch, capsys, *words)[0] == 130
+    assert (tmp_path / "r.json").read_text() == "older"

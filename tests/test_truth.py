@@ -107,9 +107,11 @@ def test_nearest_points_lie_on_several_kinks():
     assert np.median((np.abs(z[:, :8]) < 1e-6).sum(axis=1)) >= 6
 
 
-def test_problems_need_their_data(monkeypatch):
-    monkeypatch.delenv(images.FOLDER, raising=False)
+def test_problems_need_their_data(tmp_path, monkeypatch):
     make = suite.problem.__wrapped__  # which remembers no problem
+    monkeypatch.setenv(images.FOLDER, str(tmp_path))
+    assert truth.absent() == ["mnist_l2", "mnist_linf", "published"]
+    monkeypatch.delenv(images.FOLDER)
     assert truth.absent() == ["mnist_l2", "mnist_linf", "published"]
     with pytest.raises(ValueError, match="problem: expected the folder of its data"):
         make("mnist_l2")

@@ -169,8 +169,32 @@ def test_figures_are_drawn(tmp_path):
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="attack: expected a callable, got int"):
         truth.judge(3)
+
+    def never(net, x, y, *, norm, box, epsilon):
+        raise AssertionError
+
     with pytest.raises(ValueError, match="problem: expected one of"):
-        truth.judge(corner, ["nothing"])
+        truth.judge(never, ["corner", "nothing"], finished=(done := []))
+    assert done == []  # refused before the work
+    with pytest.raises(ValueError, match="rng: expected an integer of at least 0, got -1"):
+        truth.judge(never, rng=-1)
+
+
+def test_an_attack_that_leaves_python_fails():
+    def leaves(net, x, y, *, norm, box, epsilon):
+        raise SystemExit(0)
+
+    assert judged(leaves).complaint == "raised SystemExit: 0"
+
+
+def test_what_an_attack_prints_on_import_is_not_in_the_json(tmp_path, monkeypatch, capsys):
+    (tmp_path / "loud_attacks.py").write_text(f"{ATTACKS}\nprint('hello')")
+    monkeypatch.chdir(tmp_path)
+    words = ["judge", "loud_attacks:corner", "--problem", "corner", "--json", "-"]
+    assert cli.main(words) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)[0]["problem"] == "corner"
+    assert "hello" in captured.err
 
 
 @pytest.mark.slow

@@ -10,8 +10,10 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn
 
 import refimpl
@@ -20,6 +22,9 @@ from refimpl.cli import data, options
 _STATUSES = """Exit status: 0 success; 1 a claim or a check failed; 2 bad usage or input,
 with one line on standard error; 130 after Ctrl-C, with what was finished written whole. refimpl
 COMMAND --help says what a command takes, with an example."""
+
+_CUT_SHORT = 141  # of a command whose reader ends before it, as a shell tells it
+_TOLD = (ValueError, OSError, ArithmeticError, ImportError, MemoryError, BrokenExecutor)
 
 COMMANDS = (
     *("reproduce", "radius", "verify", "judge", "gap"),
@@ -57,13 +62,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    status: int = _CUT_SHORT
     try:
-        status: int = args.run(args)
+        status = args.run(args)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of our output has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (ValueError, OSError, ArithmeticError, ImportError, MemoryError) as error:
+    except _TOLD as error:
         print(f"refimpl: error: {' '.join(_message(error, args).split())}", file=sys.stderr)
         return 2
     return status
@@ -81,7 +86,8 @@ def _message(error: Exception, args: argparse.Namespace) -> str:
     name, _, rest = message.partition(": ")
     if name == "directory":
         return f"{'--data' if 'data' in args else 'DIR'}: {rest}"
-    if getattr(args, name, None) is None:
+    files = {str(value) for value in vars(args).values() if isinstance(value, Path)}
+    if name in files or getattr(args, name, None) is None:
         return message
     return f"{options.option_of(name)}: {rest}"
 

@@ -87,12 +87,15 @@ def _points(path: Path) -> Any:
 def _lines(radii: RobustRadius, gap: AttackGap, wrong: list[int]) -> list[str]:
     """Report; of misclassified samples, whose radius is 0, there are no ratios."""
     from refimpl.experiments.report import percent
+    from refimpl.truth.verdict import SLACK
 
     n, compared = len(gap.flips), gap.flips.copy()
     compared[wrong] = False
     reach = np.where(gap.flips, gap.norm, np.inf)
+    reach[wrong] = 0.0
     grid = np.unique(np.append(radii.upper[np.isfinite(radii.upper)], 0.0))
-    above = [float((reach > e).mean() - (radii.upper > e).mean()) for e in grid]
+    limits = grid * (1 + SLACK)
+    above = [float((reach > e).mean() - (radii.upper > e).mean()) for e in limits]
     best = int(np.argmax(above))
     bounded = int((radii.status == "bounded").sum())
     stuck = np.flatnonzero(~gap.flips).tolist()

@@ -60,8 +60,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.list:
         return _list()
-    attack = _attack(args.attack)
     with options.json_results(args.json) as write:
+        attack = _attack(args.attack)
         chosen = list(dict.fromkeys(args.problem)) if args.problem else None
         asked: dict[str, Any] = {"budget": args.budget, "rng": args.seed}
         verdicts: list[Verdict] = []

@@ -58,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
                     print(report.rows(results[-1]), flush=True)
                     progress.advance()
         finally:  # what was finished, even after Ctrl-C
-            write([result.as_json() for result in results])
+            if results:
+                write([result.as_json() for result in results])
             drawn = _draw(results, args.out) if draw else []
         figures_drawn = f"; drawn: {', '.join(map(str, drawn))}" if drawn else ""
         print(f"\n{report.summary(results)}{figures_drawn}")

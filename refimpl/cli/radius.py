@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 _N_RADII = 11
 _FIGURES = ("histogram.png", "curve.png")
+_CTRL_C, _WORKER = "interrupted", "a worker ended"
+_STATUSES = {"": 0, _CTRL_C: 130, _WORKER: 2}
 
 
 class _Question(NamedTuple):
@@ -95,14 +97,14 @@ def run(args: argparse.Namespace) -> int:
         if path is not None and path.exists():
             check_writable(path)
     with options.json_results(args.json) as write:
-        result, interrupted = _find(args, question, limits)
+        result, ended = _find(args, question, limits)
         finished = np.flatnonzero(result.nodes != UNFINISHED)
-        if interrupted:
+        if ended:
             many = f"{len(finished)} of {len(x)} samples finished"
-            print(f"refimpl: interrupted, {many}", file=sys.stderr)
+            print(f"refimpl: {ended}, {many}", file=sys.stderr)
         if len(finished):
             _publish(args, question, result, finished, write)
-    return 130 if interrupted else 0
+    return _STATUSES[ended]
 
 
 def _checked_samples(
@@ -118,8 +120,8 @@ def _checked_samples(
 
 def _find(
     args: argparse.Namespace, question: _Question, limits: dict[str, Any]
-) -> tuple[RobustRadius, bool]:
-    """Find the radii; after Ctrl-C some are `UNFINISHED`, and it is told."""
+) -> tuple[RobustRadius, str]:
+    """Find the radii, and say what ended the searches, if some are `UNFINISHED`."""
     from refimpl.radius import robust_radius
 
     net, x, y, keywords = question
@@ -133,7 +135,7 @@ def _find(
             certificates=args.certificates is not None,
             executor=searches,
         )
-    return result, searches.interrupted
+    return result, _WORKER if searches.broken else _CTRL_C if searches.interrupted else ""
 
 
 def _publish(

@@ -173,6 +173,8 @@ def _run_images(args: argparse.Namespace, settings: ImageSettings, load: Any) ->
 
     given = options.given(args, settings)
     settings = replace(settings, **{**(QUICK if args.quick else {}), **given})
+    if args.save and "file" in args:
+        options.check_distinct([args.file], {"--out": args.out / "samples.npz"})
     with processes(args.jobs) as executor:
         task = load(args, settings.seed)
         seeds.run(task, settings, args.out, executor=executor, save=args.save)

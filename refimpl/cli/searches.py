@@ -1,9 +1,9 @@
-"""Searches for radii that Ctrl-C ends without the loss of those that are finished."""
+"""Searches for radii that Ctrl-C, or the end of a worker, ends without the loss of what is done."""
 
 from __future__ import annotations
 
 import math
-from concurrent.futures import Executor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future
 from functools import partial
 from itertools import islice
 from queue import Empty, SimpleQueue
@@ -21,7 +21,8 @@ UNFINISHED = -1  # nodes of a sample whose search did not end
 class Searches(Executor):
     """Executor for `robust_radius` that gives each sample a search of its own.
 
-    Ctrl-C ends the searches and not the call: what is left is `UNFINISHED`, with bounds 0 and inf.
+    Ctrl-C ends the searches and not the call, and so does a worker that ends: what is left is
+    `UNFINISHED`, with bounds 0 and inf.
 
     Parameters
     ----------
@@ -32,7 +33,8 @@ class Searches(Executor):
     """
 
     def __init__(self, executor: Executor | None, counter: Progress) -> None:
-        self.executor, self.counter, self.interrupted = executor, counter, False
+        self.executor, self.counter = executor, counter
+        self.interrupted = self.broken = False
 
     def map(self, fn: Any, *iterables: Any, **_: Any) -> Any:
         """Answer for lists of samples, list by list."""
@@ -50,6 +52,8 @@ class Searches(Executor):
                 self._search_elsewhere(self.executor, fn, samples, answers)
         except KeyboardInterrupt:
             self.interrupted = True
+        except BrokenExecutor:
+            self.broken = True
         each = iter(answers)
         return [list(islice(each, len(task.x))) for task in tasks]
 

@@ -107,7 +107,7 @@ def _print(outcomes: list[Outcome], varied: list[str]) -> None:
     for outcome in outcomes:
         if outcome.result is not None:
             values = outcome.point.as_json()
-            where = [f"{values[name]:g}" for name in varied]
+            where = [_number(values[name]) for name in varied]
             medians = [number(outcome.result["trained"][kind]["median"]) for kind in KINDS]
             alignment = number(outcome.result["averaging"]["alignment"])
             rows.append([*(where or [_settings(outcome.point)]), *medians, alignment])
@@ -122,5 +122,14 @@ def _settings(point: Setting) -> str:
     ('d 100, noise 0.5', "the paper's")
     """
     papers = Setting().as_json()
-    own = [f"{name} {v:g}" for name, v in point.as_json().items() if v != papers[name]]
+    own = [f"{name} {_number(v)}" for name, v in point.as_json().items() if v != papers[name]]
     return ", ".join(own) or "the paper's"
+
+
+def _number(value: float) -> str:
+    """Write an integer in full, as a seed needs it.
+
+    >>> _number(20240101), _number(0.5)
+    ('20240101', '0.5')
+    """
+    return f"{value:d}" if isinstance(value, int) else f"{value:g}"

@@ -78,4 +78,4 @@ def _read(member: Path, content: IO[bytes], item_shape: tuple[int, ...]) -> Idx:
     expect(len(items) == size, member, f"{size} bytes of items, as the header says", len(items))
     expect(not content.read(1), member, f"the {said} and nothing after", "more bytes")
     header = struct.pack(f">BBBB{len(shape)}I", 0, 0, 8, len(shape), *shape)
-    return Idx(header, np.frombuffer(items, np.uint8).reshape(shape))
+    return Idx(header, np.frombuffer(bytearray(items), np.uint8).reshape(shape))

@@ -27,7 +27,7 @@ from refimpl._files import output_directory, write_npz
 from refimpl.experiments.comparison import JSON_NAMES, Comparison
 from refimpl.experiments.robustness import Robustness
 
-FILES = ("samples.npz", "train.npz", "two_class.npz", "ten_class.npz", "radii-*.npz")
+FILES = ("samples.npz", "train.npz", "two_class.npz", "ten_class.npz", "radii-*.npz", "*.png")
 RADII = ("lower", "upper", "perturbation", "status", "nodes")
 
 

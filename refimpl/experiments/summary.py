@@ -1,9 +1,10 @@
-"""The file summary.json: written whole, and after Ctrl-C with what there is by then."""
+"""The file summary.json: written whole, or, after Ctrl-C, with what there is by then."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,14 @@ from refimpl.experiments.robustness import Robustness
 
 @contextmanager
 def summary_file(path: Path, kept: Callable[[Mapping[str, Any]], str]) -> Iterator[dict[str, Any]]:
-    """Yield a dict that is written at the end; after Ctrl-C with what it holds by then.
+    """Yield a dict that is written at the end; after Ctrl-C, or if a worker ends, as it is then.
 
     `kept` says what that is, and nothing is written where it says nothing.
     """
     summary: dict[str, Any] = {"refimpl_version": refimpl.__version__}
     try:
         yield summary
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BrokenExecutor):
         said = kept(summary)
         if said:
             write_json(path, {**summary, "interrupted": True})

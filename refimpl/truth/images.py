@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from refimpl.datasets import load_mnist, odd_even
+from refimpl.datasets import DatasetMissingError, load_mnist, odd_even
+from refimpl.datasets.locate import find_mnist
 from refimpl.network import TwoLayerReLU
 from refimpl.training import gradient_descent
 from refimpl.truth.problem import Setting
@@ -29,8 +30,11 @@ _BOX = (0.0, 1.0)
 
 
 def has_mnist() -> bool:
-    """Whether the folder of the data is named, which is taken to have MNIST."""
-    return bool(os.environ.get(FOLDER))
+    """Whether the folder of the data is named, and has MNIST."""
+    try:
+        return bool(os.environ.get(FOLDER)) and bool(find_mnist(Path(os.environ[FOLDER])))
+    except DatasetMissingError:
+        return False
 
 
 def has_published() -> bool:

@@ -43,6 +43,16 @@ def absent() -> list[str]:
     return [make.__name__ for make, there in _IMAGES.items() if not there()]
 
 
+def known(name: str) -> str:
+    """Return the name of a problem that can be made here; see `problem`."""
+    if name in absent():
+        got = f"{name!r}, without the data that it reads"
+        check.fail("problem", f"the folder of its data in {images.FOLDER}", got)
+    if name not in _makers():
+        check.fail("problem", f"one of {', '.join(names())}", repr(name))
+    return name
+
+
 @cache
 def problem(name: str) -> Problem:
     """Make the problem of that name.
@@ -57,12 +67,7 @@ def problem(name: str) -> Problem:
     >>> bool(problem("corner").radii.upper.max() <= 10**0.5)
     True
     """
-    if name in absent():
-        got = f"{name!r}, without the data that it reads"
-        check.fail("problem", f"the folder of its data in {images.FOLDER}", got)
-    if name not in _makers():
-        check.fail("problem", f"one of {', '.join(names())}", repr(name))
-    return described(_makers()[name])
+    return described(_makers()[known(name)])
 
 
 def _makers() -> dict[str, Callable[[], Setting]]:

@@ -17,7 +17,7 @@ from refimpl.decisions import GroupMax, GroupSum
 from refimpl.radius import attack_gap
 from refimpl.radius.geometry import UNIT, Flags
 from refimpl.truth.problem import Problem
-from refimpl.truth.suite import names, problem
+from refimpl.truth.suite import known, names, problem
 
 SLACK = 1e-6  # relative: what a norm may be above a radius, or below, and count as that radius
 _QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
@@ -108,7 +108,7 @@ def judge(
     Raises
     ------
     ValueError
-        The attack is not callable, or a problem is not known.
+        The attack is not callable, the seed is negative, or a problem is not known.
 
     Notes
     -----
@@ -124,7 +124,8 @@ def judge(
     """
     if not callable(attack):
         check.fail("attack", "a callable", type(attack).__name__)
-    chosen = names() if problems is None else list(problems)
+    rng = check.integer("rng", rng, minimum=0)
+    chosen = names() if problems is None else [known(name) for name in problems]
     verdicts: list[Verdict] = [] if finished is None else finished
     with Progress("judge", len(chosen), enabled=progress) as counter:
         for each in map(problem, chosen):
@@ -191,7 +192,7 @@ def _run(attack: Attack, record: _Record, epsilon: float | None, rng: int) -> No
     started = time.process_time()
     try:
         returned = attack(each.net, each.x.copy(), each.y.copy(), **keywords)
-    except Exception as error:  # whatever the user's attack raises
+    except (Exception, SystemExit) as error:  # whatever the user's attack raises
         record.complaint = f"raised {check.reason(error)}"
         return
     finally:
