@@ -127,11 +127,13 @@ def bayes_radii(drawn: Problem) -> tuple[Array, Array]:
 
 
 def on_every_centre(dist: ClusterDistribution, noise: Array, classifier: Classifier) -> Array:
-    """Exact radii (noises,k) at mu_j + xi, for the same xi at every centre."""
+    """Exact radii (noises,k) at mu_j + xi, for the same xi at every centre; NaN if not known."""
     net, decision = classifier
     x = (dist.features + noise[:, None]).reshape(-1, dist.dim)
     y = np.tile(dist.labels, len(noise))
-    return robust_radius(net, x, y, decision=decision).lower.reshape(len(noise), -1)
+    found = robust_radius(net, x, y, decision=decision)
+    known = np.where(found.status == "bounded", np.nan, found.lower)  # NaN: no claim holds
+    return known.reshape(len(noise), -1)
 
 
 def judge(drawn: Sequence[Problem], radii: Mapping[str, Array]) -> Evidence:

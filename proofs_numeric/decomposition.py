@@ -44,7 +44,8 @@ def prove(size: Size) -> Evidence:
 
 def judge(runs: list[Run], learning_rate: float) -> Evidence:
     """Rebuild weights and preactivations of every run."""
-    worst = max((_errors(run, learning_rate) for run in runs), key=lambda e: max(e[:2]) / e[3])
+    found = [_errors(run, learning_rate) for run in runs]
+    worst = max(found, key=lambda e: max(*np.divide(e[:2], e[3]), e[2] / e[4]))
     weights, decomposed, preactivations, bound, of_z = worst
     checks = [
         Check.at_most("|W - W(0) - C^T X|, largest entry (E14)", weights, bound),
@@ -68,7 +69,8 @@ def _errors(run: Run, learning_rate: float) -> tuple[float, float, float, float,
     noise = x - dist.features[sample.cluster]
     features = parts.feature / (dist.features**2).sum(axis=1) @ dist.features
     rebuilt = W0 + features + parts.noise / (noise**2).sum(axis=1) @ noise  # (E15)
-    z = x @ W0.T + x @ x.T @ C + run.net.bias  # (E14)
+    b = run.initial.bias + (0.0 if run.net.b is None else C.sum(axis=0))  # (E13)
+    z = x @ W0.T + x @ x.T @ C + b  # (E14)
     (n, d), steps = x.shape, len(run.path.losses) - 1
     c = steps * learning_rate * np.abs(run.net.A).max() / n
     size = np.abs(W0).max() + 2 * n * c * (np.abs(x).max() + np.abs(dist.features).max())

@@ -56,7 +56,7 @@ def judge(two: Sequence[Run], many: Sequence[Run]) -> Evidence:
         Check.at_most("2 classes: count over k_own, largest", np.max(under), 1 + RADIUS),
         Check.at_most(
             "k classes: |count - 1|, largest",
-            max((np.abs(c - 1).max() for c in single), default=0.0),
+            np.max([np.abs(c - 1).max() for c in single], initial=0.0),
             0.0,
         ),
         *(

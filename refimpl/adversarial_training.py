@@ -18,7 +18,7 @@ from refimpl.gradients import check_targets
 from refimpl.network import TwoLayerReLU
 from refimpl.pgd import pgd_attack
 from refimpl.radius import robust_radius
-from refimpl.training import Trajectory, gradient_descent
+from refimpl.training import Snapshot, Trajectory, gradient_descent
 
 Attack = Callable[[TwoLayerReLU, Array, IntArray, Array], ArrayLike]
 ATTACKS = ("exact", "pgd", "closed_form")
@@ -134,7 +134,7 @@ def adversarial_training(
         one = _step(net, moved, y, learning_rate, step, last=step == steps)
         losses[step] = one.losses[0]
         if callback is not None:
-            callback(step, float(losses[step]), partial(_same, net))
+            callback(step, float(losses[step]), Snapshot(partial(_same, net), C.copy()))
         C += one.coefficients
         shift += one.coefficients.T @ (moved - x)
         net = one.network

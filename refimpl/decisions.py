@@ -105,8 +105,8 @@ def predict(outputs: Array, decision: Decision) -> IntArray:
 def margin(outputs: Array, y: IntArray, decision: Decision) -> Array:
     """Decision margin (n,), at most 0 exactly where the outputs are adversarial with default ties.
 
-    sign: y f; argmax: F_y - max_{t != y} F_t; grouped: y times the score. The sign is exact: a
-    difference of floats never rounds across 0.
+    sign: y f; argmax: F_y - max_{t != y} F_t; grouped: y times the score. The sign is exact, as a
+    difference of floats never rounds across 0, but for GroupSum, whose sums are rounded.
 
     >>> margin(np.array([[3.0, 1.0, 2.0]]), np.array([0]), "argmax").tolist()
     [1.0]

@@ -76,8 +76,12 @@ def decompose(
     """
     noise, membership = _noise_and_membership(sample, dist)
     C = check.real_array("trajectory.coefficients", trajectory.coefficients, (len(noise), "M"))
-    feature = _squared_norms(dist.features) * (C.T @ membership)  # (E15)
-    return Decomposition(feature, _squared_norms(noise) * C.T)  # (E15)
+    with np.errstate(all="ignore"):
+        feature = _squared_norms(dist.features) * (C.T @ membership)  # (E15)
+        of_noise = _squared_norms(noise) * C.T  # (E15)
+    check.representable("trajectory.coefficients", "lambda", feature)
+    check.representable("trajectory.coefficients", "sigma", of_noise)
+    return Decomposition(feature, of_noise)
 
 
 @dataclass(frozen=True, eq=False)

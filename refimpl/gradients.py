@@ -66,7 +66,10 @@ def loss_and_gradients(
     loss, hidden = hidden_gradient(net, z, y)
     check.representable("x", "the loss", np.array(loss))
     bias = None if net.b is None else hidden.sum(axis=0)
-    return loss, Gradients(hidden.T @ x, bias)  # (E11)
+    with np.errstate(all="ignore"):
+        W = hidden.T @ x  # (E11)
+    check.representable("x", "the gradient", W)
+    return loss, Gradients(W, bias)
 
 
 def hidden_gradient(net: TwoLayerReLU, z: Array, y: IntArray) -> tuple[float, Array]:

@@ -85,7 +85,9 @@ def minimum_norm_attack(
     once. In other norms, with GroupMax where a neuron helps one class and harms another of a group,
     and where nothing is found, it is done sample by sample.
 
-    That it fails shows nothing; `robust_radius` proves. Source: E31, derived.
+    That it fails shows nothing; `robust_radius` proves. Of networks and samples beyond the sizes
+    that it takes, as where products of weights underflow, no point is looked for. Source: E31,
+    derived.
 
     Examples
     --------
@@ -198,46 +200,60 @@ def _pushed(
 ) -> tuple[Array, Flags]:
     """Points (n,d) that the network finds adversarial, a little beyond, and which are not.
 
-    By more than rounding can lose, so that another order of the sums finds the same. Where ties
-    alone are adversarial that is not so, and ties are taken that are ties in truth.
+    By more than rounding can lose, so that another order of the sums finds the same.
     """
     x_adv, left = x.copy(), np.ones(len(x), np.bool_)
+    for beyond in sorted(_BEYOND):
+        rows = np.flatnonzero(left)
+        if len(rows) == 0:
+            break
+        ends = space.end(x[rows], (1 + beyond) * perturbation[rows])[0]
+        hit = question.adversarial(question.net.outputs(ends), y[rows], guard[rows])
+        x_adv[rows[hit]], left[rows[hit]] = ends[hit], False
+    return x_adv, left
+
+
+def _tied(
+    question: Question, space: Space, perturbation: Array, x: Array, y: IntArray
+) -> tuple[Array, Flags]:
+    """Points (n,d) where ties alone are adversarial that are ties in truth, and which are not."""
+    x_adv, left = x.copy(), np.ones(len(x), np.bool_)
     known: dict[tuple[bytes, int], bool] = {}
-    for tie in (False, True):
-        for beyond in sorted(_BEYOND, reverse=tie):
-            rows = np.flatnonzero(left)
-            if len(rows) == 0:
-                break
-            ends = space.end(x[rows], (1 + beyond) * perturbation[rows])[0]
-            margin = 0.0 if tie else guard[rows]
-            hit = question.adversarial(question.net.outputs(ends), y[rows], margin)
-            if tie:
-                for k in np.flatnonzero(hit).tolist():
-                    key = ends[k].tobytes(), int(y[rows[k]])  # of many samples, a corner
-                    if key not in known:
-                        alone = 0 in question.evaluated(ends[k : k + 1], key[1])
-                        known[key] = alone and ties.is_beside(question, ends[k], key[1])
-                    hit[k] = known[key]
-            x_adv[rows[hit]], left[rows[hit]] = ends[hit], False
+    for beyond in sorted(_BEYOND, reverse=True):
+        rows = np.flatnonzero(left)
+        if len(rows) == 0:
+            break
+        ends = space.end(x[rows], (1 + beyond) * perturbation[rows])[0]
+        hit = question.adversarial(question.net.outputs(ends), y[rows])
+        for k in np.flatnonzero(hit).tolist():
+            key = ends[k].tobytes(), int(y[rows[k]])  # of many samples, a corner
+            if key not in known:
+                alone = 0 in question.evaluated(ends[k : k + 1], key[1])
+                known[key] = alone and ties.is_beside(question, ends[k], key[1])
+            hit[k] = known[key]
+        x_adv[rows[hit]], left[rows[hit]] = ends[hit], False
     return x_adv, left
 
 
 def _attained(
     question: Question, space: Space, found: list[Incumbent], x: Array, y: IntArray
 ) -> Array:
-    """Points (n,d) of incumbents that the network finds adversarial."""
-    some = [k for k, incumbent in enumerate(found) if incumbent.points]
+    """Points (n,d) of incumbents that the network finds adversarial; ties come last."""
+    some = np.array([k for k, incumbent in enumerate(found) if incumbent.points], np.int64)
     x_adv, W = x.copy(), question.net.W
-    if not some:
+    if len(some) == 0:
         return x_adv
     perturbation = np.array([found[k].ball.perturbation(found[k].points[-1].v, W) for k in some])
     guard = np.array([_noise(found[k]) for k in some])
     x_adv[some], left = _pushed(question, space, perturbation, x[some], y[some], guard)
-    for k in np.array(some)[left].tolist():
+    for i in np.flatnonzero(left).tolist():
+        k = int(some[i])
         points = found[k].points[: -_POINTS - 1 : -1]
         attained = attain(question, space, found[k], points, x[k], int(y[k]))
         if attained is not None:
-            x_adv[k] = space.end(x[k], attained[1][None])[0][0]
+            x_adv[k], left[i] = space.end(x[k], attained[1][None])[0][0], False
+    rest = some[left]
+    x_adv[rest] = _tied(question, space, perturbation[left], x[rest], y[rest])[0]
     return x_adv
 
 

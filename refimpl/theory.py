@@ -17,6 +17,7 @@ from scipy.special import bdtr, gammaincc, gammaln, ndtr, xlogy
 
 from refimpl import _validation as check
 from refimpl._arrays import Array, IntArray
+from refimpl.attacks import unit_rows
 from refimpl.distribution import ClusterDistribution
 
 KINDS = ("averaging", "group_max", "group_sum")
@@ -291,7 +292,9 @@ def robust_accuracy(
     d = check.integer("d", d, minimum=k)
     noise_std = check.real("noise_std", noise_std, positive=True)
     order = np.argsort(epsilons)
-    scaled, root = epsilons[order] / noise_std, math.sqrt(d) / noise_std
+    with np.errstate(over="ignore"):
+        scaled, root = epsilons[order] / noise_std, np.sqrt(d) / noise_std
+        check.representable("noise_std", "its share of sqrt(d)", np.square(_FAR * (1 + root)))
     scaled = np.minimum(scaled, _FAR * (1 + root))
     sides = ((positive, negative), (negative, positive))
     share = [sum(own * law(e, root, own, opp) for own, opp in sides) / k for e in scaled]
@@ -360,7 +363,7 @@ def law_parameters(dist: ClusterDistribution) -> dict[str, float] | None:
     True
     """
     gram = dist.features @ dist.features.T / dist.dim
-    if not (dist.noise_std and np.allclose(gram, np.eye(dist.n_clusters), atol=1e-9)):
+    if not (dist.noise_std and np.allclose(gram, np.eye(dist.n_clusters), 0, 1e-9)):
         return None
     positive, negative = dist.class_sizes
     sizes = {"n_positive": positive, "n_negative": negative}
@@ -412,9 +415,7 @@ _LAWS: dict[str, Callable[[float, float, int, int], float]] = {
 
 def _distance(normals: Array, x: Array) -> Array:
     """Signed distance <v, x> / ||v|| row by row, 0 for v = 0."""
-    norms = np.linalg.norm(normals, axis=1)
-    values = np.einsum("nd,nd->n", normals, x)
-    return np.divide(values, norms, out=np.zeros_like(values), where=norms > 0)
+    return np.einsum("nd,nd->n", unit_rows(normals), x)
 
 
 def _normal_density(u: Array) -> Array:

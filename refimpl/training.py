@@ -171,7 +171,9 @@ def gradient_descent(
         if step < steps:
             with _without_warnings():
                 iterate.move(rows, -eta * hidden)
-    return Trajectory(iterate.snapshot()(), losses, iterate.C)
+    # Snapshots share their C, of which the caller gets a copy.
+    C = iterate.C if callback is None else iterate.C.copy()
+    return Trajectory(iterate.snapshot()(), losses, C)
 
 
 def _batches(

@@ -140,13 +140,15 @@ def test_a_callback_sees_the_network_before_every_step():
     seen = []
 
     def look(step, loss, get_network):
-        seen.append((step, loss, get_network()))
+        seen.append((step, loss, get_network(), get_network.coefficients))
 
     path = train("binary", "closed_form", callback=look)
     assert [step for step, *_ in seen] == [0, 1, 2, 3, 4]
-    assert [loss for _, loss, _ in seen] == path.losses.tolist()
+    assert [loss for _, loss, *_ in seen] == path.losses.tolist()
     np.testing.assert_array_equal(seen[0][2].W, BINARY.W)
     np.testing.assert_array_equal(seen[-1][2].W, path.network.W)
+    assert not seen[0][3].any()
+    np.testing.assert_array_equal(seen[-1][3], path.coefficients)
 
 
 def test_a_sample_that_nothing_flips_stays():

@@ -229,3 +229,10 @@ def test_a_sample_that_does_not_fit_is_named(name, x, cluster):
 def test_bad_bound_arguments_are_named(name, value):
     with pytest.raises(ValueError, match=rf"^{name}: expected"):
         increment_bounds(HAND_SAMPLE, HAND_DIST, **({"learning_rate": 1.0, "m": 1} | {name: value}))
+
+
+def test_coefficients_that_overflow_are_refused():
+    dist = ClusterDistribution([[2e200, 0.0], [0.0, 1.0]], [1, -1])
+    path = Trajectory(HAND_NET, np.zeros(1), np.ones((1, 2)))
+    with pytest.raises(ValueError, match=r"lambda, got an overflow"):
+        decompose(path, Sample(np.array([[2e200, 0.0]]), np.array([1]), np.array([0])), dist)

@@ -228,6 +228,12 @@ def test_gradients_that_overflow_are_refused():
         input_gradient(net, [[1e-200]], [1.0])
 
 
+def test_gradients_of_weights_that_overflow_are_refused():
+    net = TwoLayerReLU([[1e-300, 0.0]], [0.0], [[10.0]])
+    with pytest.raises(ValueError, match=r"x: .*gradient, got an overflow"):
+        loss_and_gradients(net, [[1e308, -1e308]], [-1])
+
+
 def test_losses_that_overflow_are_refused():
     net = TwoLayerReLU([[1e200], [1e200]], None, [[1e200, -1e200]])
     with np.errstate(all="ignore"), pytest.raises(ValueError, match=r"x: .*loss.*overflow"):

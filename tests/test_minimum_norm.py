@@ -96,6 +96,21 @@ def test_networks_out_of_range_and_large_numbers_raise_no_warning():
         minimum_norm_attack(net, [[1e150]], [1], rng=0)
 
 
+def test_points_that_are_strictly_adversarial_come_before_ties():
+    """At the tip of a region, where the nearest point is a tie in some orders of the sums."""
+    rng = np.random.default_rng(1)
+    for _ in range(17):
+        d, M = (int(size) for size in rng.integers(3, 9, 2))
+        shapes = (M, d), M, (3, M), 3
+        net = TwoLayerReLU(*(rng.standard_normal(shape) for shape in shapes))
+        x, y = rng.random((5, d)), rng.integers(0, 3, 5)
+        rng.integers(0, 2, 10)
+    x_adv = minimum_norm_attack(net, x, y, decision="argmax", norm=1, rng=17)
+    right = net.predict(x, "argmax") == y
+    assert right.tolist() == [False, True, False, False, True]
+    assert (net.predict(x_adv, "argmax") != y).all()
+
+
 def test_the_seed_decides_and_inputs_stay():
     net, x = wide(2, 1)
     y, copy = net.predict(x, "sign"), x.copy()

@@ -48,6 +48,18 @@ def test_participation_fails_where_averages_and_single_features_are_swapped():
     }
 
 
+@pytest.mark.parametrize("dead", [0, 1])
+def test_participation_fails_on_a_dead_neuron_of_any_run(dead):
+    many = [shared.multiclass(SMALL, seed) for seed in (0, 1)]
+    C = many[dead].path.coefficients.copy()
+    C[:, 0] = 0.0
+    path = Trajectory(many[dead].net, many[dead].path.losses, C)
+    many[dead] = Run(many[dead].problem, many[dead].initial, path)
+    with np.errstate(invalid="ignore"):
+        failed = _failed(participation.judge([binary(SMALL, 0)], many))
+    assert failed == {"k classes: |count - 1|, largest"}
+
+
 def test_participation_fails_on_neurons_drawn_to_the_other_class():
     run = binary(SMALL, 0)
     path = Trajectory(run.net, run.path.losses, np.abs(run.path.coefficients))

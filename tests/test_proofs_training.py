@@ -95,6 +95,16 @@ def test_decomposition_fails_on_other_weights():
     assert len(_failed(decomposition.judge([Run(run.problem, run.initial, path)], 0.001))) == 3
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_decomposition_fails_on_other_biases_of_any_run(which):
+    runs = [binary(SMALL, seed) for seed in (0, 1)]
+    run = runs[which]
+    net = TwoLayerReLU(run.net.W, run.net.bias + 1e-3, run.net.A)
+    path = Trajectory(net, run.path.losses, run.path.coefficients)
+    runs[which] = Run(run.problem, run.initial, path)
+    assert len(_failed(decomposition.judge(runs, SMALL.learning_rate))) == 1
+
+
 @pytest.mark.parametrize(
     ("defect", "named"),
     [
@@ -116,6 +126,16 @@ def test_monotone_fails_on_a_wrong_gradient(defect, named):
 def test_averaging_fails_from_a_large_initialisation():
     failed = _failed(averaging.judge([binary(LARGE_START, 0)], LARGE_START))
     assert "alignment with the average of the class, smallest" in failed
+
+
+def test_averaging_holds_each_run_against_its_own_bound(monkeypatch):
+    runs = [binary(SMALL, seed) for seed in (0, 1)]
+    bounds = iter([0.5, 1.0, 0.5])
+    monkeypatch.setattr(averaging, "bound", lambda *of: next(bounds))
+    assert _failed(averaging.judge(runs, SMALL)) == {
+        "alignment with the average of the class, smallest"
+    }
+    assert averaging.judge(runs[:1], SMALL).verdict == "holds"
 
 
 def test_averaging_fails_on_decoupled_neurons():

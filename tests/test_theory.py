@@ -122,6 +122,13 @@ def test_e22_is_0_where_the_network_is_wrong_or_constant():
     assert radii.tolist() == [0.0, 2.0]
 
 
+@pytest.mark.parametrize("scale", [1e-300, 1e-160, 1.0, 1e160, 1e300])
+def test_e22_does_not_depend_on_the_scale_of_the_features(scale):
+    dist = ClusterDistribution(np.array([[2.0, 0.0], [0.0, 2.0]]) * scale, [1, -1])
+    radii = theory.feature_averaging_radius_at([[3.0, 1.0], [2.0, 1.0]], [1, 1], dist)
+    np.testing.assert_allclose(radii, [math.sqrt(2), math.sqrt(0.5)], rtol=1e-15)
+
+
 def _drawn(kind, own, opp, root, n, rng):
     """Radii by the formulas of E23 to E25, from their own Gaussians."""
     g_own, g_opp = rng.standard_normal((own, n)), rng.standard_normal((opp, n))
@@ -362,6 +369,7 @@ def test_radii_refuse_bad_numbers(call, message):
         ({"n_negative": 0}, "n_negative: expected an integer of at least 1"),
         ({"d": 3}, "d: expected an integer of at least 4"),
         ({"noise_std": 0.0}, "noise_std: expected a positive number"),
+        ({"noise_std": 1e-300}, "noise_std: expected values .*, got an overflow"),
     ],
 )
 def test_robust_accuracy_refuses_bad_arguments(change, message):

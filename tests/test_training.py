@@ -282,6 +282,20 @@ def test_coefficients_of_a_step_stay_and_are_the_users(method):
 
 
 @pytest.mark.parametrize("method", ["primal", "gram"])
+def test_snapshots_stay_where_the_result_is_changed(method):
+    net, x, y = gaussian_problem(2)
+    kept = []
+    path = gradient_descent(
+        *(net, x, y),
+        **{"learning_rate": ETA, "steps": 3, "method": method},
+        callback=lambda step, loss, get_network: kept.append(get_network),
+    )
+    path.coefficients[:] = np.nan
+    np.testing.assert_array_equal(kept[-1]().W, path.network.W)
+    assert np.isfinite(kept[-1].coefficients).all()
+
+
+@pytest.mark.parametrize("method", ["primal", "gram"])
 def test_callback_costs_no_network_unless_asked(method, monkeypatch):
     net, x, y = gaussian_problem(2)
     built, build = [], TwoLayerReLU.__init__
