@@ -69,7 +69,7 @@ def _errors(run: Run, learning_rate: float) -> tuple[float, float, float, float,
     noise = x - dist.features[sample.cluster]
     features = parts.feature / (dist.features**2).sum(axis=1) @ dist.features
     rebuilt = W0 + features + parts.noise / (noise**2).sum(axis=1) @ noise  # (E15)
-    b = run.initial.bias + (0.0 if run.net.b is None else C.sum(axis=0))  # (E13)
+    b = run.initial.bias + (0.0 if run.net.b is None else C.sum(axis=0))
     z = x @ W0.T + x @ x.T @ C + b  # (E14)
     (n, d), steps = x.shape, len(run.path.losses) - 1
     c = steps * learning_rate * np.abs(run.net.A).max() / n

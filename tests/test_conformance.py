@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 import subprocess
 import sys
@@ -131,6 +132,63 @@ def test_what_raises_not_implemented_on_every_input_is_not_implemented() -> None
     assert report.summary([result]) == "1 not decided"
 
 
+def test_what_refusals_say_is_kept() -> None:
+    class Misspelt(Adapter):
+        def project(self, delta: Any, epsilon: float) -> Any:
+            raise NotImplementedError("no forward")
+
+    detail = status(Misspelt, "PGD-projection").detail
+    assert detail == f"all {EXAMPLES} inputs are refused (NotImplementedError: no forward)"
+
+
+def test_claims_are_tried_once_in_the_order_of_the_equations() -> None:
+    results = check(Plain(), only=["PGD-projection", "E4-outputs", "PGD-projection"], examples=3)
+    assert [result.claim for result in results] == ["E4-outputs", "PGD-projection"]
+
+
+def test_a_change_in_place_is_told_though_the_claim_passes() -> None:
+    class InPlace(Plain):
+        def outputs(self, W: Any, b: Any, A: Any, c: Any, x: Any) -> Any:
+            found = super().outputs(W, b, A, c, x)
+            x += 1
+            return found
+
+    result = status(InPlace, "E4-outputs")
+    assert (result.status, result.detail) == ("passed", "outputs changed x in place")
+    assert "passed, 1 claim: but outputs changed x in place" in report.table([result])
+
+
+def test_a_snippet_says_that_an_adapter_with_arguments_is_the_users_to_make() -> None:
+    adapter = Broken(lambda delta: delta + 1)
+    code = report.snippet(status(adapter, "PGD-projection"), adapter)
+    assert "# Broken() stands for the adapter as you made it" in code
+
+
+class SinglePrecisionSteps(Plain):
+    """Walks over the kinks in float32, and on from the last one."""
+
+    def walk(self, W: Any, b: Any, A: Any, c: Any, x: Any, y: Any, direction: Any) -> float:
+        u = direction / np.linalg.norm(direction)
+        z, s = W @ x + b, W @ u
+        kinks = sorted(-p / q for p, q in zip(z, s, strict=True) if p * q < 0)
+        t = np.float32(0)
+        for end in [*kinks, np.float32(np.inf)]:
+            middle = t + 1 if np.isinf(end) else (t + end) / 2
+            slope = y * (A[0] @ np.where(z + middle * s > 0, s, 0))
+            f = y * (A[0] @ np.maximum(z + t * s, 0) + c[0])
+            if f <= 0:
+                return float(t)
+            if slope < 0 and t - f / slope <= end:
+                return float(t - f / slope)
+            t = end
+        return math.inf
+
+
+def test_single_precision_walks_pass_where_nothing_is_reached() -> None:
+    (result,) = check(SinglePrecisionSteps(), only=["E27-unreachable"], dtype="float32", seed=2)
+    assert result.status == "passed", result.detail
+
+
 class Broken(Adapter):
     """Projects in whatever way a test asks for."""
 
@@ -162,8 +220,8 @@ def raising(delta: Any) -> Any:
 def test_bad_results_fail_their_claim_and_the_run_goes_on(answer: Any, message: str) -> None:
     adapter = Broken(answer)
     results = check(adapter, only=["PGD-projection", "E4-outputs"], examples=3)
-    assert [result.status for result in results] == ["failed", "not_implemented"]
-    text = explain(results[0], adapter)
+    assert [result.status for result in results] == ["not_implemented", "failed"]
+    text = explain(results[1], adapter)
     assert message in text
     assert "PGD-projection" in text
 

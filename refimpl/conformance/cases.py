@@ -273,9 +273,13 @@ def small_problems(draw: st.DrawFn, norms: tuple[float, ...] = (), box: bool = F
 
 
 def unreachable(case: Case) -> Case:
-    """The network with all outputs on the side of the first label, which all samples then have."""
-    label = case.y[0]
-    A, c = np.abs(case.A) * label, np.full(1, float(label))
+    """The network with all outputs on the side of the first label, which all samples then have.
+
+    c is so large that no precision loses it beside the outputs.
+    """
+    label, hidden = case.y[0], np.abs(case.x) @ np.abs(case.W).T + np.abs(case.b)
+    A = np.abs(case.A) * label
+    c = np.full(1, label * np.exp2(np.ceil(np.log2(1 + (hidden @ np.abs(A[0])).max()))))
     return case.replace(A=A, c=c, y=np.full_like(case.y, label))
 
 

@@ -39,6 +39,10 @@ def table(results: Sequence[Result]) -> str:
         f"{status}, {count} claim{'s' * (count > 1)}: {why}"
         for (status, why), count in absent.items()
     ]
+    changed = Counter(it.detail for it in results if it.status == "passed" and it.detail)
+    lines += [
+        f"passed, {count} claim{'s' * (count > 1)}: but {what}" for what, count in changed.items()
+    ]
     return "\n".join(lines)
 
 
@@ -167,7 +171,8 @@ def snippet(result: Result, adapter: Adapter) -> str:
     assert failure is not None
     module, name, call = _source(adapter)
     code = ["import numpy as np", "from numpy import array, inf, nan"]
-    code += [f"from {module} import {name}", "from refimpl.conformance import Probe, replay", ""]
+    code += [f"from {module} import {name}", "from refimpl.conformance import Probe, replay"]
+    code += [*_remark(adapter), ""]
     if failure.case.recipe:
         made = f"case = cases.{failure.case.recipe}"
         code[-1:] = ["from refimpl.conformance import cases", "", made]
@@ -189,6 +194,14 @@ def _source(adapter: Adapter) -> tuple[str, str, str]:
                 return module, name, name
     kind = type(adapter)
     return kind.__module__, kind.__name__, f"{kind.__name__}()"
+
+
+def _remark(adapter: Adapter) -> list[str]:
+    """Line about a call without arguments that need not make this adapter."""
+    own = type(adapter).__init__
+    if own is object.__init__ or not _source(adapter)[2].endswith("()"):
+        return []
+    return [f"# {type(adapter).__name__}() stands for the adapter as you made it"]
 
 
 def _assignments(failure: Failure) -> list[str]:

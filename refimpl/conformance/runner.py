@@ -209,9 +209,9 @@ def select(
     ['PGD-budget']
     """
     if only is not None:
-        names = only if isinstance(only, str) else list(only)
+        names = only if isinstance(only, str) else set(only)
         known(names)
-        chosen = [claims()[name] for name in names]
+        chosen = [claim for name, claim in claims().items() if name in names]
     else:
         on = {"": True, "subnormals": subnormals, "tight": tight}
         chosen = [claim for claim in claims().values() if on[claim.option]]
@@ -270,8 +270,12 @@ def run_claim(
         return replace(result, status="not_implemented", detail=not_taken, asked=False)
     attempt = partial(_attempt, claim, probe, truth)
     inputs = discarded = 0
+    refusals: list[NotImplementedError] = []
+    changed = ""
     for case in draw(claim, seed, examples):
         failure = attempt(case)
+        changed = changed or probe.changed.removeprefix("; ")
+        refusals += [failure] if isinstance(failure, NotImplementedError) else []
         if isinstance(failure, Failure):
             if shrink:
                 failure = _smallest(claim.cases, attempt, seed, examples, failure, shrink)
@@ -281,10 +285,21 @@ def run_claim(
         inputs, discarded = inputs + (failure is None), discarded + (failure is not None)
     else:
         if not inputs:
-            why = f"all {discarded} inputs are refused, or rounding hides the answer"
+            why = _undecided(discarded, refusals)
             result = replace(result, status="not_implemented", detail=why)
+        elif changed:
+            result = replace(result, detail=changed)
     seconds = time.monotonic() - start
     return replace(result, ratio=probe.ratio, inputs=inputs, discarded=discarded, seconds=seconds)
+
+
+def _undecided(inputs: int, refusals: list[NotImplementedError]) -> str:
+    """Why no input decided the claim."""
+    if not refusals:
+        return f"rounding hides the answer on all {inputs} inputs"
+    many = "all" if len(refusals) == inputs else f"{len(refusals)} of"
+    hidden = "" if len(refusals) == inputs else ", and rounding hides the answer on the others"
+    return f"{many} {inputs} inputs are refused{hidden} ({_validation.reason(refusals[-1])})"
 
 
 def _attempt(claim: Claim, probe: Probe, truth: Probe, case: Case) -> Failure | Exception | None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scipy.special import ndtr
 
@@ -12,6 +14,7 @@ from refimpl.conformance.adapter import Probe
 from refimpl.conformance.case import Case
 from refimpl.conformance.claims.registry import claim
 
+DRAWS = 64  # so many shares are off by at most 0.41
 LAGS = (1, 2, 3, 10, 32, 64, 100, 128, 256, 512, 1000, 1024, 2048)  # where blocks may begin anew
 
 
@@ -73,6 +76,21 @@ def independent_clusters(mine: Probe, truth: Probe, case: Case) -> None:
         # Pairs overlap: in two halves, at worst, they are independent.
         bound = 2 * tolerances.uniform_distance((n - lag) // 2)
         mine.agree(f"share of equal clusters {lag} samples apart", same, 1 / k, bound)
+
+
+@claim("E1-clusters-with-replacement", "sample", cases.draws())
+def with_replacement(mine: Probe, truth: Probe, case: Case) -> None:
+    """Clusters are drawn with replacement: of k samples some share one in 1 - k!/k^k of the draws.
+
+    Clusters that are dealt and shuffled are balanced as well, and no lag shows it.
+    """
+    k = len(case.labels)
+    seeds = case.seed % 2**30 + np.arange(DRAWS)
+    drawn = (mine.sample(**case.replace(n=k, seed=int(seed)))[2] for seed in seeds)
+    shared = np.mean([len(np.unique(cluster)) < k for cluster in drawn])
+    expected = 1 - math.factorial(k) / k**k
+    bound = tolerances.uniform_distance(DRAWS)
+    mine.agree("share of draws with a cluster twice", shared, expected, bound)
 
 
 @claim("E1-noise-mean", "sample", cases.draws())

@@ -121,6 +121,15 @@ def step_box(mine: Probe, truth: Probe, case: Case) -> None:
     within_brackets(mine, truth, case)
 
 
+@claim("E27-step-norm-box", "smallest_step", cases.rays(norms=OTHERS, box=True), takes="norm box")
+def step_norm_box(mine: Probe, truth: Probe, case: Case) -> None:
+    """In l1 and l_inf, too, a step that leaves the box is none.
+
+    Usual causes: a box that only the code for l2 reads, or an exit that is compared in l2.
+    """
+    within_brackets(mine, truth, case)
+
+
 @claim("PGD-projection-linf", "project", cases.balls(norms=LINF), takes="norm")
 def projection_linf(mine: Probe, truth: Probe, case: Case) -> None:
     """In l_inf the projection clips each component to [-epsilon, epsilon].
@@ -129,6 +138,15 @@ def projection_linf(mine: Probe, truth: Probe, case: Case) -> None:
     """
     bound = mine.unit * np.abs(case.delta)
     mine.agree("projection", mine.project(**case), truth.project(**case), bound)
+
+
+@claim("PGD-projection-linf-box", "project", cases.balls(norms=LINF, box=True), takes="norm box")
+def projection_linf_box(mine: Probe, truth: Probe, case: Case) -> None:
+    """In l_inf within a box the projection clips each component to what ball and box leave of it.
+
+    Pixels leave their range where the box is read in l2 alone.
+    """
+    projection_linf(mine, truth, case)
 
 
 @claim("PGD-projection-box", "project", cases.balls(box=True), takes="box")

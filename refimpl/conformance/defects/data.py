@@ -131,6 +131,14 @@ class FreshEntropy(Plain):
         return super().sample(features, labels, noise_std, n, fresh)
 
 
+@breaks("E1-clusters-with-replacement")
+class ClustersDealt(Plain):
+    """As many samples of each cluster as may be, in random order."""
+
+    def clusters(self, rng: Any, labels: Any, n: int) -> Any:
+        return rng.permutation(np.arange(n) % len(labels))
+
+
 @breaks("E1-independent-clusters")
 class ClustersInTurn(Plain):
     """Cluster i modulo k: balanced, and not drawn."""

@@ -29,6 +29,17 @@ class OneSideOnly(Plain):
         return -np.inf, super().limits(x, box)[1]
 
 
+@breaks("E27-step-norm-box", "PGD-projection-linf-box")
+class BoxForgottenInOtherNorms(Plain):
+    """The code for l2 reads the box, and that for other norms does not."""
+
+    def length(self, t: float, x: Any, direction: Any, norm: float, box: Any) -> float:
+        return super().length(t, x, direction, norm, box if norm == 2 else None)
+
+    def project(self, delta: Any, epsilon: float, norm: float = 2, box: Any = None) -> Any:
+        return super().project(delta, epsilon, norm, box if norm == 2 else None)
+
+
 @breaks("E37-radius-box", "PGD-in-box")
 class BoxAroundTheSample(Plain):
     """lo and hi bound delta, and not x + delta."""
