@@ -73,6 +73,10 @@ BAD = {
     "ten_step": (["mnist", "--ten-step", "-1"], "--ten-step: expected a positive number, got -1"),
     "jobs": (["mnist", "--jobs", "-2"], "--jobs: expected an integer of at least 1, got -2"),
     "no data": (["mnist"], "--data: expected a path, or $REFIMPL_DATA set"),
+    "an empty name": (
+        ["mnist", "--data", ""],
+        "--data: expected a path, or $REFIMPL_DATA set, got ''",
+    ),
     "no data of this": (["cifar10", "--data", "."], "CIFAR-10"),
     "data is a file": (["mnist", "--data", "a.txt"], "a.txt"),
     "features of text": (["features", "a.txt"], "a.txt: expected an .npz file"),

@@ -146,6 +146,13 @@ def test_claims_are_tried_once_in_the_order_of_the_equations() -> None:
     assert [result.claim for result in results] == ["E4-outputs", "PGD-projection"]
 
 
+def test_claims_by_name_and_by_option_come_together() -> None:
+    chosen = runner.select(["E4-outputs"], tight=True)
+    assert {claim.name for claim in chosen} == {"E4-outputs", *ON_REQUEST} - {
+        "E4-outputs-subnormal"
+    }
+
+
 def test_a_change_in_place_is_told_though_the_claim_passes() -> None:
     class InPlace(Plain):
         def outputs(self, W: Any, b: Any, A: Any, c: Any, x: Any) -> Any:

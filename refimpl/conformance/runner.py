@@ -201,20 +201,17 @@ def select(
     subnormals: bool = False,
     tight: bool = False,
 ) -> list[Claim]:
-    """Return claims by name, or all that need no option but those that are on, less the excluded.
+    """Return claims by name, or all that need no option; with those of options that are on.
 
-    None at all is refused.
+    Less the excluded ones. None at all is refused.
 
     >>> [claim.name for claim in select(["PGD-budget", "PGD-seed"], exclude=[CONVENTIONS])]
     ['PGD-budget']
     """
-    if only is not None:
-        names = only if isinstance(only, str) else set(only)
-        known(names)
-        chosen = [claim for name, claim in claims().items() if name in names]
-    else:
-        on = {"": True, "subnormals": subnormals, "tight": tight}
-        chosen = [claim for claim in claims().values() if on[claim.option]]
+    names = () if only is None else only if isinstance(only, str) else set(only)
+    known(names)
+    on = {"": only is None, "subnormals": subnormals, "tight": tight}
+    chosen = [claim for name, claim in claims().items() if name in names or on[claim.option]]
     left_out = exclude if isinstance(exclude, str) else set(exclude)
     known(left_out if isinstance(left_out, str) else left_out - {CONVENTIONS})
     if not chosen:

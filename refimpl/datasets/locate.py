@@ -45,7 +45,7 @@ def data_directory(directory: Directory) -> Path:
     """Return the directory, by default the one that $REFIMPL_DATA names."""
     if directory is None:
         directory = os.environ.get(ENVIRONMENT) or None
-    if not isinstance(directory, (str, os.PathLike)):
+    if not isinstance(directory, (str, os.PathLike)) or not os.fspath(directory):
         got = "neither" if directory is None else repr(directory)
         check.fail("directory", f"a path, or ${ENVIRONMENT} set", got)
     return Path(directory)
