@@ -16,6 +16,7 @@ from refimpl.network import TwoLayerReLU, relu
 from refimpl.rational_step import rational_step
 
 _EPS = float(np.finfo(np.float64).eps)
+_DIGITS = 1e-9  # a slope that is known to fewer is one for rational arithmetic
 
 
 def smallest_step(
@@ -162,7 +163,7 @@ def _walk(
 ) -> tuple[Array, np.ndarray[Any, np.dtype[np.bool_]]]:
     """First step (n,) that meets all constraints of some target, and where rounding hides it."""
     z, slope, kinks, _, _, exit_, errors = lines
-    final = _final_slopes(net, slope, lines.size, matrices)
+    final, faint = _final_slopes(net, slope, lines.size, matrices)
     later = np.where((kinks > 0) & (kinks < exit_[:, None]), kinks, np.inf)
     later = np.concatenate([later, exit_[:, None]], axis=1)
     order = np.argsort(later, axis=1, kind="stable")
@@ -182,6 +183,7 @@ def _walk(
         moved = np.where(last, 0.0, errors[rows, q])
         noise_end = _noise(net, lines.take(rows), end, moved, matrices)
         tau, unsure = _entries(g, noise, g_end, noise_end, final[rows], last, ties)
+        unsure |= last & faint[rows]
         found = tau < np.inf
         length = np.where(last, 1.0, end - start)
         t[rows[found]] = start[found] + tau[found] * length[found]  # (E27)
@@ -211,14 +213,21 @@ def _noise(net: TwoLayerReLU, lines: _Lines, t: Array, moved: Array, matrices: A
     return np.where(np.isfinite(bound), bound, np.finfo(np.float64).max)
 
 
-def _final_slopes(net: TwoLayerReLU, slope: Array, size: Array, matrices: Array) -> Array:
-    """Slopes of g_{l,i} in the unbounded piece, (n,L,I); 0 where rounding hides their sign."""
+def _final_slopes(
+    net: TwoLayerReLU, slope: Array, size: Array, matrices: Array
+) -> tuple[Array, np.ndarray[Any, np.dtype[np.bool_]]]:
+    """Slopes of g_{l,i} in the unbounded piece, (n,L,I); 0 where rounding hides their sign.
+
+    Also tells where one is known to few digits (n,).
+    """
     result = np.einsum("lim,nm->nli", matrices @ net.A, relu(slope), optimize=True)
     scale = np.abs(matrices) @ np.abs(net.A)
     bound = np.einsum("lim,nm->nli", scale, size * (slope > 0), optimize=True)
     # The terms of <w, u>, of the sum over neurons and of D A: each rounds once.
     terms = net.dim + net.n_hidden + net.n_outputs
-    return np.where(np.abs(result) <= terms * _EPS * bound, 0.0, result)
+    error = terms * _EPS * bound
+    found = np.where(np.abs(result) <= error, 0.0, result)
+    return found, ((found != 0) & (np.abs(found) * _DIGITS <= error)).any(axis=(1, 2))
 
 
 def _entries(

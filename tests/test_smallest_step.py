@@ -278,6 +278,17 @@ def test_no_crossing_is_made_up_by_a_neuron_across_the_ray():
     assert np.isinf(smallest_step(net, np.zeros((40, 50)), np.ones(40), rays)).all()
 
 
+@pytest.mark.parametrize("order", [*itertools.permutations(range(3))])
+def test_a_crossing_far_away_by_a_slope_that_rounds_is_where_it_is(order):
+    """Slopes 1, -1 - 20 u and 0.75 u, u = 2^-52, whose sum rounds in some orders."""
+    order, u = list(order), 2.0**-52
+    A = np.array([[1.0, -1 - 20 * u, 0.75 * u]])[:, order]
+    net = TwoLayerReLU(np.ones((3, 1)), None, A, [1.0])
+    t = smallest_step(net, [[1.0]], [1], [[1.0]])
+    slope = Fraction(A[0, order.index(1)]) + 1 + Fraction(A[0, order.index(2)])
+    assert t[0] == pytest.approx(float(-1 / slope) - 1, rel=1e-12)
+
+
 def test_true_crossing_far_away_is_found():
     net = TwoLayerReLU([[2.0**-40, 1.0]], [-1.0], [[-1.0]], [1.0])  # f = 1 - relu(2^-40 x1 + ..)
     assert smallest_step(net, [[0.0, 0.0]], [1], [1, 0]).tolist() == [2.0**41]
