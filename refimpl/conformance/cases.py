@@ -13,7 +13,14 @@ import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from refimpl import ClusterDistribution, Sample, TwoLayerReLU, input_gradient, strategies
+from refimpl import (
+    ClusterDistribution,
+    Sample,
+    TwoLayerReLU,
+    input_gradient,
+    smallest_step,
+    strategies,
+)
 from refimpl.conformance.case import Case, recorded
 from refimpl.conformance.tolerances import exact
 
@@ -240,7 +247,10 @@ def regions(draw: st.DrawFn, rows: Any, norms: tuple[float, ...], box: bool) -> 
 def rays(
     draw: st.DrawFn, correct: bool = True, norms: tuple[float, ...] = (), box: bool = False
 ) -> Case:
-    """A scalar network, samples and directions that are not 0, often those of steepest descent."""
+    """A scalar network, samples and directions that are not 0, often those of steepest descent.
+
+    A box often ends a little before or behind the first sample's smallest step.
+    """
     case = draw(problems(correct))
     far = draw(st.sampled_from([1.0, 64.0]))  # steps are so much longer
     case = case.replace(x=far * case.x, W=case.W / far)
@@ -248,7 +258,24 @@ def rays(
     if draw(st.booleans()):
         direction = -case.y[:, None] * input_gradient(case.net, case.x, [1.0])
     direction[~direction.any(axis=1), 0] = 1.0
-    return case.replace(direction=direction, **regions(draw, case.x, norms, box))
+    case = case.replace(direction=direction, **regions(draw, case.x, norms, box))
+    factor = draw(st.sampled_from([0.0, 0.9, 0.0, 1.1])) if box else 0.0
+    return _ending_at(case, factor) if factor else case
+
+
+def _ending_at(case: Case, factor: float) -> Case:
+    """The case with one side of the box alone, at so many times the first smallest step."""
+    norm = case.get("norm", 2)
+    first = case.x[:1], case.y[:1], case.direction[:1]
+    (t,) = smallest_step(case.net, *first, norm=norm)
+    if not 0 < t < np.inf:
+        return case
+    u = case.direction[0] / np.linalg.norm(case.direction[0], ord=norm)
+    j = int(np.abs(u).argmax())
+    box = np.full((2, len(u)), np.inf) * [[-1], [1]]
+    box[int(u[j] > 0), j] = case.x[0, j] + factor * t * u[j]
+    lo, hi = np.minimum(box[0], case.x.min(axis=0)), np.maximum(box[1], case.x.max(axis=0))
+    return case.replace(box=np.stack([lo, hi]))
 
 
 @st.composite

@@ -40,6 +40,16 @@ class BoxForgottenInOtherNorms(Plain):
         return super().project(delta, epsilon, norm, box if norm == 2 else None)
 
 
+@breaks("E27-step-norm-box")
+class BoxExitInL2(Plain):
+    """The length of the step in the norm, and of the way to the box in l2."""
+
+    def length(self, t: float, x: Any, direction: Any, norm: float, box: Any) -> float:
+        u = direction.astype(float) / np.linalg.norm(direction.astype(float))
+        length = t * self.size(u, norm)
+        return length if length <= self.exit(x, u, box) else np.inf
+
+
 @breaks("E37-radius-box", "PGD-in-box")
 class BoxAroundTheSample(Plain):
     """lo and hi bound delta, and not x + delta."""
