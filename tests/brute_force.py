@@ -43,6 +43,12 @@ class Piece(NamedTuple):
         a = np.concatenate((alpha @ net.W, -phase[:, None] * net.W))
         return a, np.concatenate((alpha @ z + D @ net.c, -phase * z))
 
+    def cancels(self, a: Any) -> bool:
+        """Whether weights cancel in the gradient of a constraint, which floats then do not hold."""
+        norms = np.linalg.norm(self.net.W, axis=1) * (np.array(self.phase) > 0)
+        terms = np.abs(self.rows) @ np.abs(self.net.A) @ norms
+        return bool((np.linalg.norm(a[: len(terms)], axis=1) < CANCELLED * terms).any())
+
     def exact_distance(self, ties: str) -> float:
         """The distance by rational arithmetic; inf where the piece is empty."""
         strict = len(self.rows) if ties == "robust" else 0
@@ -52,11 +58,9 @@ class Piece(NamedTuple):
     def distance(self) -> float:
         """min ||delta|| subject to a_j delta + k_j <= 0, inf where there is no such delta."""
         a, k = self.polyhedron()
-        size = np.linalg.norm(a, axis=1)
-        norms = np.linalg.norm(self.net.W, axis=1) * (np.array(self.phase) > 0)
-        terms = np.abs(self.rows) @ np.abs(self.net.A) @ norms
-        if (size[: len(terms)] < CANCELLED * terms).any():
+        if self.cancels(a):
             return self.exact_distance("adversarial")
+        size = np.linalg.norm(a, axis=1)
         if (k[size == 0] > 0).any():
             return math.inf
         if (k <= 0).all():
@@ -72,6 +76,8 @@ class Piece(NamedTuple):
         One that meets every row with room to spare shows it; without one it is left to fractions.
         """
         a, k = self.polyhedron()
+        if self.cancels(a):
+            return self.exact_distance("robust") < math.inf
         size = np.linalg.norm(a, axis=1)
         size[size == 0] = 1.0
         unit, level = a / size[:, None], k / size

@@ -141,6 +141,15 @@ def test_enumeration_has_no_strict_radius_where_0_is_only_touched() -> None:
     assert brute_force.radius(net, np.array([2.0]), 1, ties="robust") == math.inf
 
 
+def test_nothing_is_strict_where_weights_cancel() -> None:
+    """f = 0 from -1/2 to 1 and positive elsewhere; floats leave 6e-17 of some gradients there."""
+    A = np.array([[1.0, 1.0, 1.0, -1.0, -1.0, -1.0]]) / 3
+    net = TwoLayerReLU([[0], [2], [-3], [1], [0], [-2]], [-1, 1, 3, 2, -3, 2], A)
+    assert brute_force.radius(net, np.array([-2.0]), 1) == pytest.approx(1.5)
+    assert brute_force.radius(net, np.array([-2.0]), 1, ties="robust") == math.inf
+    assert robust_radius(net, [[-2.0]], [1], ties="robust").status[0] == "unreachable"
+
+
 # Unreachable, by hand
 
 
