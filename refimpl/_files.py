@@ -72,10 +72,7 @@ def read_npz(
 
 
 def _check_members(file: IO[bytes], stored: bool) -> None:
-    """Raise `ValueError` unless each array has a name of its own, and there is one archive.
-
-    `stored`: and unless all are stored as they are, in bytes of their own.
-    """
+    """Raise `ValueError` unless each array has a name of its own, and there is one archive."""
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
     for name, count in Counter(m.filename.removesuffix(".npy") for m in members).items():
@@ -83,13 +80,18 @@ def _check_members(file: IO[bytes], stored: bool) -> None:
             raise ValueError(f"{count} arrays {name}")
     if members and min(member.header_offset for member in members) > 0:
         raise ValueError("something before the archive")
+    if stored:
+        _refuse_compression(members, file.seek(0, os.SEEK_END))
     file.seek(0)
-    for member in members if stored else []:
+
+
+def _refuse_compression(members: list[zipfile.ZipInfo], size: int) -> None:
+    """Raise `ValueError` unless the members are stored as they are, in bytes of their own."""
+    for member in members:
         if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
             raise ValueError(f"{member.filename}, which is compressed")
-    if stored and sum(member.file_size for member in members) > file.seek(0, os.SEEK_END):
+    if sum(member.file_size for member in members) > size:
         raise ValueError("members that overlap")
-    file.seek(0)
 
 
 def _member(archive: Any, name: str) -> np.ndarray[Any, Any]:

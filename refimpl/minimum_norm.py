@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -202,36 +203,49 @@ def _pushed(
 
     By more than rounding can lose, so that another order of the sums finds the same.
     """
-    x_adv, left = x.copy(), np.ones(len(x), np.bool_)
-    for beyond in sorted(_BEYOND):
-        rows = np.flatnonzero(left)
-        if len(rows) == 0:
-            break
-        ends = space.end(x[rows], (1 + beyond) * perturbation[rows])[0]
-        hit = question.adversarial(question.net.outputs(ends), y[rows], guard[rows])
-        x_adv[rows[hit]], left[rows[hit]] = ends[hit], False
-    return x_adv, left
+
+    def hit(rows: IntArray, ends: Array) -> Flags:
+        return question.adversarial(question.net.outputs(ends), y[rows], guard[rows])
+
+    return _taken(space, perturbation, x, sorted(_BEYOND), hit)
 
 
-def _tied(
-    question: Question, space: Space, perturbation: Array, x: Array, y: IntArray
-) -> tuple[Array, Flags]:
-    """Points (n,d) where ties alone are adversarial that are ties in truth, and which are not."""
-    x_adv, left = x.copy(), np.ones(len(x), np.bool_)
+def _tied(question: Question, space: Space, perturbation: Array, x: Array, y: IntArray) -> Array:
+    """Points (n,d) that are ties in truth, and x where there is none."""
     known: dict[tuple[bytes, int], bool] = {}
-    for beyond in sorted(_BEYOND, reverse=True):
-        rows = np.flatnonzero(left)
-        if len(rows) == 0:
-            break
-        ends = space.end(x[rows], (1 + beyond) * perturbation[rows])[0]
-        hit = question.adversarial(question.net.outputs(ends), y[rows])
-        for k in np.flatnonzero(hit).tolist():
+
+    def hit(rows: IntArray, ends: Array) -> Flags:
+        found = question.adversarial(question.net.outputs(ends), y[rows])
+        for k in np.flatnonzero(found).tolist():
             key = ends[k].tobytes(), int(y[rows[k]])  # of many samples, a corner
             if key not in known:
                 alone = 0 in question.evaluated(ends[k : k + 1], key[1])
                 known[key] = alone and ties.is_beside(question, ends[k], key[1])
-            hit[k] = known[key]
-        x_adv[rows[hit]], left[rows[hit]] = ends[hit], False
+            found[k] = known[key]
+        return found
+
+    return _taken(space, perturbation, x, sorted(_BEYOND, reverse=True), hit)[0]
+
+
+def _taken(
+    space: Space,
+    perturbation: Array,
+    x: Array,
+    beyond: list[float],
+    hit: Callable[[IntArray, Array], Flags],
+) -> tuple[Array, Flags]:
+    """Take for each sample the first multiple of its perturbation that is a hit; which have none.
+
+    `hit` tells it of the samples of some indices and their endpoints.
+    """
+    x_adv, left = x.copy(), np.ones(len(x), np.bool_)
+    for farther in beyond:
+        rows = np.flatnonzero(left)
+        if len(rows) == 0:
+            break
+        ends = space.end(x[rows], (1 + farther) * perturbation[rows])[0]
+        good = hit(rows, ends)
+        x_adv[rows[good]], left[rows[good]] = ends[good], False
     return x_adv, left
 
 
@@ -253,7 +267,7 @@ def _attained(
         if attained is not None:
             x_adv[k], left[i] = space.end(x[k], attained[1][None])[0][0], False
     rest = some[left]
-    x_adv[rest] = _tied(question, space, perturbation[left], x[rest], y[rest])[0]
+    x_adv[rest] = _tied(question, space, perturbation[left], x[rest], y[rest])
     return x_adv
 
 

@@ -87,22 +87,20 @@ def _points(path: Path) -> Any:
 def _lines(radii: RobustRadius, gap: AttackGap, wrong: list[int]) -> list[str]:
     """Report; of misclassified samples, whose radius is 0, there are no ratios."""
     from refimpl.experiments.report import percent
-    from refimpl.truth.verdict import SLACK
+    from refimpl.truth.verdict import excess
 
     n, compared = len(gap.flips), gap.flips.copy()
     compared[wrong] = False
     reach = np.where(gap.flips, gap.norm, np.inf)
     reach[wrong] = 0.0
     grid = np.unique(np.append(radii.upper[np.isfinite(radii.upper)], 0.0))
-    limits = grid * (1 + SLACK)
-    above = [float((reach > e).mean() - (radii.upper > e).mean()) for e in limits]
-    best = int(np.argmax(above))
+    above, at = excess(reach, radii.upper, grid)
     bounded = int((radii.status == "bounded").sum())
     stuck = np.flatnonzero(~gap.flips).tolist()
     return [
         f"flips: {int(gap.flips.sum())} of {n} samples",
         _ratios(gap.ratio[compared], n),
-        f"robust accuracy above the truth: {percent(above[best])} at radius {grid[best]:.4g}, "
+        f"robust accuracy above the truth: {percent(above / 100)} at radius {at:.4g}, "
         "where it is most",
         *([options.named("not adversarial, or outside the box", stuck, n)] if stuck else []),
         *([options.named("misclassified (radius 0)", wrong, n)] if wrong else []),

@@ -195,7 +195,7 @@ class Probe:
         if changed := [
             name for name, it in copies.items() if it.tobytes() != values[name].tobytes()
         ]:
-            self.changed = f"; {method} changed {' and '.join(changed)} in place"
+            self.changed = f"{method} changed {' and '.join(changed)} in place"
         if len(results) == 1:
             return self._result(method, returned, 0, values)
         if not isinstance(returned, (tuple, list)) or len(returned) != len(results):
@@ -222,9 +222,13 @@ class Probe:
         array = array.astype(np.float64)
         bad = np.isnan(array) if method in INFINITE else ~np.isfinite(array)
         if bad.any():
-            seen = f"{said} {array[bad][0]}{_OVERFLOWED}{self.changed}"
+            seen = f"{said} {array[bad][0]}{_OVERFLOWED}{self._aside}"
             raise Mismatch(seen, got=array, row=_first_row(bad))
         return array
+
+    @property
+    def _aside(self) -> str:
+        return f"; {self.changed}" if self.changed else ""
 
     def agree(self, what: str, got: ArrayLike, expected: ArrayLike, bound: ArrayLike) -> None:
         """Demand |got - expected| <= bound entry by entry, and remember the largest ratio."""
@@ -246,7 +250,7 @@ class Probe:
             where = tuple(int(i) for i in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
             at = f" at {list(where)}" if where else ""
             raise Mismatch(
-                f"{what}{at} is off by {error[where]:.3g}, bound {bound[where]:.3g}{self.changed}",
+                f"{what}{at} is off by {error[where]:.3g}, bound {bound[where]:.3g}{self._aside}",
                 error if expected is None else expected,
                 error if got is None else got,
                 worst,
@@ -266,7 +270,7 @@ class Probe:
         at = f" in row {where[0]}" if len(where) == 1 else f" at {list(where)}" if where else ""
         seen, wanted = _entry(got, where, holds.shape), _entry(expected, where, holds.shape)
         count = f" ({np.sum(~holds)} of {holds.size} fail)" if where else ""
-        message = f"{what}{at} is {seen}, not {wanted}{count}{self.changed}"
+        message = f"{what}{at} is {seen}, not {wanted}{count}{self._aside}"
         raise Mismatch(message, expected, got, row=where[0] if where else None)
 
 

@@ -172,7 +172,9 @@ def snippet(result: Result, adapter: Adapter) -> str:
     module, name, call = _source(adapter)
     code = ["import numpy as np", "from numpy import array, inf, nan"]
     code += [f"from {module} import {name}", "from refimpl.conformance import Probe, replay"]
-    code += [*_remark(adapter), ""]
+    if call != name and type(adapter).__init__ is not object.__init__:
+        code.append(f"# {call} stands for the adapter as you made it")
+    code.append("")
     if failure.case.recipe:
         made = f"case = cases.{failure.case.recipe}"
         code[-1:] = ["from refimpl.conformance import cases", "", made]
@@ -194,14 +196,6 @@ def _source(adapter: Adapter) -> tuple[str, str, str]:
                 return module, name, name
     kind = type(adapter)
     return kind.__module__, kind.__name__, f"{kind.__name__}()"
-
-
-def _remark(adapter: Adapter) -> list[str]:
-    """Line about a call without arguments that need not make this adapter."""
-    own = type(adapter).__init__
-    if own is object.__init__ or not _source(adapter)[2].endswith("()"):
-        return []
-    return [f"# {type(adapter).__name__}() stands for the adapter as you made it"]
 
 
 def _assignments(failure: Failure) -> list[str]:

@@ -271,7 +271,7 @@ def run_claim(
     changed = ""
     for case in draw(claim, seed, examples):
         failure = attempt(case)
-        changed = changed or probe.changed.removeprefix("; ")
+        changed = changed or probe.changed
         refusals += [failure] if isinstance(failure, NotImplementedError) else []
         if isinstance(failure, Failure):
             if shrink:

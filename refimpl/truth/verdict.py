@@ -155,7 +155,9 @@ def _verdict(attack: Attack, each: Problem, *, budget: bool, rng: int) -> Verdic
         record.complaints[i] = (
             f"nearer, {record.norm[i]:.9g}, than the proven radius {lower[i]:.9g}: refimpl is wrong"
         )
-    excess, at = _excess(each, record.norm, budgets(each) if budget else None)
+    upper = each.radii.upper
+    grid = budgets(each) if budget else np.unique(upper[np.isfinite(upper)])
+    most, at = excess(record.norm, upper, grid)
     return Verdict(
         problem=each,
         complaint=record.complaint,
@@ -164,16 +166,17 @@ def _verdict(attack: Attack, each: Problem, *, budget: bool, rng: int) -> Verdic
         flips=np.isfinite(record.norm),
         norm=record.norm,
         ratio=ratio,
-        excess=excess,
+        excess=most,
         at=at,
         seconds=record.seconds / len(each.x),
     )
 
 
-def _excess(each: Problem, norm: Array, epsilons: Array | None) -> tuple[float, float]:
-    """Points of robust accuracy above the truth where they are most, and that radius."""
-    upper = each.radii.upper
-    grid = np.unique(upper[np.isfinite(upper)]) if epsilons is None else epsilons
+def excess(norm: Array, upper: Array, grid: Array) -> tuple[float, float]:
+    """Points of 100 by which robust accuracy is above the truth, where they are most, and where.
+
+    norm, upper (n,): norms of points, inf where there is none, and exact radii. grid (e,): radii.
+    """
     reach = grid[:, None] * (1 + SLACK)
     above = (norm > reach).sum(axis=1) - (upper > reach).sum(axis=1)
     points = 100 * above / len(norm)
