@@ -160,14 +160,14 @@ def broken(n: int, seed: int) -> int:
         ball = floats._ball(net, region, 1)
         N, height = np.arange(net.n_hidden), -net.A[0]
         kappa, lam = np.asarray(proof.kappa)[0], float(np.asarray(proof.ball)[0])
-        zero = np.zeros(net.n_hidden)
+        l0, l1 = float(net.c[0]), np.zeros(net.dim)
         Q = floats._Quadratic(
-            net.W, ball, N, height, kappa, zero, float(net.c[0]), lam, 1.0, height, zero
+            *(net.W, ball, N, net.W, height, kappa, lam, l0, l1, height, 1.0, 0.0, 0.0)
         )
-        bowl = floats._Bowl(Q, floats._Hessian(net, ball, N, height * kappa, lam))
+        bowl = floats._Bowl(Q, floats._Hessian(Q, net))
         h = lam * bowl.hessian.stiffness
         a, b = ball.region.a, ball.region.b
-        slope, none = Q.at(np.zeros((1, len(a))))[3][0], np.zeros((1, len(a)))
+        slope, none = Q.start(), np.zeros((1, len(a)))
         around = net.W, height * kappa, lam, slope, none
         near = [sides.least_points(*around, part * a, part * b) for part in (0.5, 1.0)]
         points = np.vstack([corners(np.random.default_rng([seed, 1]), a, b, 12), *near])
@@ -175,9 +175,11 @@ def broken(n: int, seed: int) -> int:
         leaf = Cuts(*(np.full(k, v) for v in (0, 0, 0, 0.0, 1.0)))._replace(
             neuron=np.zeros(k, np.int64)
         )
-        _, _, value, slope = bowl.around(points, leaf)
-        t, f, *_ = Q.at(points)
-        truth = Q.values(points, t, f, np.zeros(k), np.zeros((k, net.n_hidden)))
+        rays = bowl.rays(leaf)._replace(U=np.vstack([none, points]))
+        products = bowl.products(rays)
+        _, value, slope = bowl.around(leaf, rays.s, products.take(0), products.take(rays.row))
+        move, square = points @ net.W.T, (points**2).sum(axis=1)
+        truth = Q.values(move, points @ l1, square, np.zeros(k))
         slack = 1e-9 * (1 + np.abs(truth))  # far above rounding
         wrong += int((truth[:, None] + slack[:, None] < (value - slope**2 / (4 * h))).sum())
     return wrong

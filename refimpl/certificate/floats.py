@@ -61,17 +61,37 @@ floats choose near the minimiser,
     Q(delta) = Q(delta_0) + <g, e> + <e, H e>,  e = delta - delta_0,  g the gradient at delta_0,
 
 and if no eigenvalue of H is below h > 0, Q >= Q(delta_0) - ||g||^2 / (4 h). Near the
-minimiser g is made of rounding errors, and the loss is of their squares. With
+minimiser g is made of rounding errors, and the loss is of their squares.
 
-    eps' = eps + 2 d u,  size'_r = size_r + ||delta_0|| ||w_r||,  f_r = kappa_r t_r + 1/4,
+A cut by Q with mu > 0 holds if mu Q + side (bound - z_r) >= 0. That is a quadratic with mu H for H,
+and all this holds for it around a point delta_0 of its own, with mu g - side w_r for the gradient.
+In a ball the best point for w_r lies on the line U_0 + s U_j, s = -side / mu, where U_0 is about
+the minimiser of Q and 2 H U_j + w_r about 0: so delta_0 is the point with this float s, and what is
+affine or quadratic along the line is put together from its values at U_0 and U_j. The gradient is
+mu (G_0 + s G_j), G_0 = g(0) + 2 H U_0 and G_j = w_r + 2 H U_j. In a box each cut has a U_j of its
+own, with G_j = g(0) - side / mu w_r + 2 H U_j, U_0 = 0 = G_0 and s = 1. With
 
-7. t = z + W delta_0 is off by less than eps' size'. With a parabola's value |gamma_r| f_r^2 /
-   kappa_r and derivative 2 |gamma_r| f_r, this and all roundings of the value stay below eps' times
-   B_r (1 + 2 |f_r| + eps' kappa_r size'_r) (size'_r + s_r), which is S'_r for r in N;
-8. else S'_r = (B_r + nu_r) size'_r, and the ball's term adds lambda (||delta_0||^2 + R^2):
-   with S' = sum_k |v_k c_k| + sum_r S'_r + that, Q(delta_0) is off by less than 4 eps' S'.
-9. g = W^T p + 2 lambda delta_0, p = q off N and p_r = -2 |gamma_r| f_r on N: off by less than 4
-   eps' (sum_r |p_r| ||w_r|| + sum_N 4 B_r ||w_r|| (kappa_r size'_r + 1/4) + 4 lambda ||delta_0||).
+    R_0 = ||U_0|| + |s| ||U_j|| >= ||delta_0||,
+
+    eps' = eps + 2 d u,  size'_r = size_r + R_0 ||w_r||,  f_r = kappa_r t_r + 1/4,
+
+7. t = z + W_N U_0 + s W_N U_j is off by less than eps' size'. With a parabola's value
+   |gamma_r| f_r^2 / kappa_r and derivative 2 |gamma_r| f_r, this and all roundings of the value
+   stay below eps' times B_r (1 + 2 |f_r| + eps' kappa_r size'_r) (size'_r + s_r), which is S'_r for
+   r in N;
+8. off N, S'_r = (B_r + nu_r) size'_r: there Q is l0 + <l1, delta>, and l1, off by M u times
+   sum_r |q_r W_rj|, loses (M + d + 2) u sum_r |q_r| ||w_r|| R_0 with its two products. The ball's
+   term adds lambda (R_0^2 + R^2): with S' = sum_k |v_k c_k| + sum_r S'_r + that, Q(delta_0) is off
+   by less than 4 eps' S';
+9. G_0 + s G_j is off by less than 4 eps' (sum |q_r| ||w_r|| off N + sum_N 6 B_r ||w_r|| (kappa_r
+   size'_r + 1/4) + 4 lambda R_0), in which the parabolas' derivatives at 0 and what U_0 and s U_j
+   add to them count each by itself. This goes into ||G_0|| + |s| ||G_j||;
+10. w_r, t_r and the bound join in: the gradient is off by 4 eps' ||w_r|| more, and level, bound and
+   z_r by 4 eps' (mu |Q(delta_0)| + |bound| + size'_r + the loss).
+
+Of l1, underflow takes less than 4 eps' lambda R_0^2, since lambda > 2^-300, and bounds of norms are
+above 2^-480. At the points that floats choose, the first sum of 9 could be left out: with g about
+0, the others add up to it.
 
 The Hessian
 -----------
@@ -80,29 +100,23 @@ C = (lambda - h) D^-1 - G_NN, G = W W^T, or C = H - h I where d < |N|: one is po
 if and only if the other is, as V^T V and V V^T have the same eigenvalues.
 C as computed is off by at most a matrix E >= 0 componentwise: with eps" = (|N| + d + 8) u,
 
-10. E = 2 eps" (nu nu^T + 4 lambda D^-1), nu_r = ||w_r||, or 2 eps" (|W_N|^T D |W_N| + 4 lambda I).
+11. E = 2 eps" (nu nu^T + 4 lambda D^-1), nu_r = ||w_r||, or 2 eps" (|W_N|^T D |W_N| + 4 lambda I).
 
 Let T be the powers of two that give T C T a diagonal in [1/2, 2). T E T moves no eigenvalue by more
 than its largest row sum, and row by row: T C T - diag(T E T 1) loses at least what E can add.
 
-11. If Cholesky's factorisation of a symmetric matrix of order n runs to its end in floats, the
+12. If Cholesky's factorisation of a symmetric matrix of order n runs to its end in floats, the
     matrix plus (n + 1) u / (1 - 2 (n + 1) u) times its trace is positive semidefinite (S. M. Rump,
     Verification of positive definiteness, BIT 46, 2006): less than 4 (n + 2) n u, as the trace is
     below 2 n, for LAPACK's order of operations too. Twice that is taken off before.
 
-A cut by Q with mu > 0 holds if mu Q + side (bound - z_r) >= 0. That is a quadratic with mu H for H,
-and all this holds for it around a point delta_0 of its own. w_r, t_r and the bound join in:
-
-12. the gradient mu g - side w_r is off by 4 eps' ||w_r|| more, besides mu times 9;
-13. 4 eps' (mu |Q(delta_0)| + |bound| + size'_r + the loss) bounds the other roundings.
-
 In a box
 --------
-Let g be the gradient at delta_0 of what is to be positive, and delta_0 any point of the box with
-its caps as floats. Where delta_0 is at the upper cap and g_j < 0 as computed, g_j (delta_j -
-delta_0,j) >= 0 in all the region, since caps are rounded up; likewise at the lower cap where g_j >
-0. These g_j are left out of ||g|| (E40). What rounding has put them off by is in 9 and 12, and is
-not left out. delta_0 is best where the least value on the box is (`sides`).
+Let g = G_0 + s G_j, and delta_0 any point of the box with its caps as floats. Where delta_0 is at
+the upper cap and g_j < 0 as computed, g_j (delta_j - delta_0,j) >= 0 in all the region, since caps
+are rounded up; likewise at the lower cap where g_j > 0. These g_j are left out of ||g|| (E40). What
+rounding has put them off by is in 9 and 10, and is not left out. delta_0 is best where the least
+value on the box is (`sides`).
 
 Floats leave rows to exact arithmetic where lambda, |gamma_r|, kappa_r, D_r or ||w_r|| lie beyond
 2^300 or its inverse, so that products of them do not underflow, and where kappa_r size'_r > 2^50.
@@ -116,8 +130,9 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from scipy.linalg import cho_factor, cho_solve
 
-from refimpl._arrays import Array
+from refimpl._arrays import Array, IntArray
 from refimpl.certificate.form import Cuts, Numbers, Reading, Rows
 from refimpl.certificate.minorant import Lines, Minorant, intervals, minorant
 from refimpl.certificate.region import (
@@ -185,29 +200,55 @@ def _proved_rows(
     rows: Rows, cuts: Cuts, is_step: Numbers, net: TwoLayerReLU, ball: _Ball
 ) -> Numbers:
     lo, up, empty = intervals(rows, ball.lo, ball.up)
-    lines = _lines(lo, up, empty)
-    m = minorant(rows, net.A, net.c, lines)
-    v = np.abs(rows.weights[:, None] @ rows.D)[:, 0]
-    B = v @ np.abs(net.A) + FLOOR
-    S = v @ np.abs(net.c) + (B + rows.nu) @ ball.size
-    S += FLOOR * (1 + ball.region.width)
-    l0, l1 = m.constant + m.q @ ball.z, m.q @ net.W
-    flat = ~m.parabola.any(axis=1)
+    m = minorant(rows, net.A, net.c, _lines(lo, up, empty))
+    affine = _affine(rows, m, net, ball)
+    curved = m.parabola.any(axis=1) & ~empty
+    leaf = _affine_leaves(affine, is_step | curved, ball)
     holds = np.ones(len(cuts.row), dtype=bool)
-    for start in range(0, len(holds), _ROWS_AT_ONCE):
-        part = slice(start, start + _ROWS_AT_ONCE)
-        holds[part] = _affine_cuts(cuts.take(part), net, ball, l0, l1, S)
-    leaf = np.isfinite(l0) & (l0 - ball.region.rough(-l1) > 4 * ball.eps * S)
-    open_ = np.flatnonzero(~leaf & ~is_step & np.isfinite(l0))
-    leaf[open_] = l0[open_] - ball.region.support(-l1[open_]) > 4 * ball.eps * S[open_]
-    for i in np.flatnonzero(~flat & ~empty):
-        here = cuts.row == i
-        bowl = _bowl_of(net, ball, m, i, rows, (v[i] @ np.abs(net.c), B[i]))
-        leaf[i] = bowl is not None and bowl.is_positive()
-        holds[here] = bowl is not None and bowl.proves(cuts.take(here))
-    every = np.ones(len(l0), dtype=bool)
+    straight = np.flatnonzero(~curved[cuts.row])
+    for start in range(0, len(straight), _ROWS_AT_ONCE):
+        part = straight[start : start + _ROWS_AT_ONCE]
+        holds[part] = _affine_cuts(cuts.take(part), net, ball, affine)
+    for i in np.flatnonzero(curved):
+        bowl = _bowl_of(net, ball, m, i, rows, affine)
+        if is_step[i]:
+            here = cuts.row == i
+            holds[here] = bowl is not None and bowl.proves(cuts.take(here))
+        else:
+            leaf[i] = bowl is not None and bowl.is_positive()
+    every = np.ones(len(leaf), dtype=bool)
     np.logical_and.at(every, cuts.row, holds)
     return empty | np.where(is_step, every, leaf)
+
+
+class _Affine(NamedTuple):
+    """Minorants of n rows off their parabolas, l0 + <l1, delta>, and the sizes in their bounds.
+
+    Those are B (n,M), of v c (`constants`), and S.
+    """
+
+    l0: Array
+    l1: Array
+    B: Array
+    constants: Array
+    S: Array
+
+
+def _affine(rows: Rows, m: Minorant, net: TwoLayerReLU, ball: _Ball) -> _Affine:
+    v = np.abs(rows.weights[:, None] @ rows.D)[:, 0]
+    B, constants = v @ np.abs(net.A) + FLOOR, v @ np.abs(net.c)
+    S = constants + (B + rows.nu) @ ball.size + FLOOR * (1 + ball.region.width)
+    return _Affine(m.constant + m.q @ ball.z, m.q @ net.W, B, constants, S)
+
+
+def _affine_leaves(affine: _Affine, others: Numbers, ball: _Ball) -> Numbers:
+    """Which leaves (n,) an affine minorant proves: l > 0 on the ball."""
+    l0, l1, least = affine.l0, affine.l1, 4 * ball.eps * affine.S
+    leaf = np.zeros(len(l0), dtype=bool)
+    for bound in (ball.region.rough, ball.region.support):
+        left = np.flatnonzero(~(leaf | others) & np.isfinite(l0))
+        leaf[left] = l0[left] - bound(-l1[left]) > least[left]
+    return leaf
 
 
 def _lines(lo: Array, up: Array, empty: Numbers) -> Lines:
@@ -218,14 +259,12 @@ def _lines(lo: Array, up: Array, empty: Numbers) -> Lines:
     return Lines(slope, np.where(bent, -slope * lo, 0.0), np.array(True), bent, empty)
 
 
-def _affine_cuts(
-    cuts: Cuts, net: TwoLayerReLU, ball: _Ball, l0: Array, l1: Array, S: Array
-) -> Numbers:
+def _affine_cuts(cuts: Cuts, net: TwoLayerReLU, ball: _Ball, affine: _Affine) -> Numbers:
     """Which cuts (n,) an affine minorant proves: mu l + side (bound - z_r) >= 0 on the ball."""
     row, r, side = cuts.row, cuts.neuron, cuts.side
-    down = side[:, None] * net.W[r] - cuts.mu[:, None] * l1[row]
-    level = cuts.mu * l0[row] + side * (cuts.bound - ball.z[r])
-    size = cuts.mu * S[row] + ball.size[r] + np.abs(cuts.bound)
+    down = side[:, None] * net.W[r] - cuts.mu[:, None] * affine.l1[row]
+    level = cuts.mu * affine.l0[row] + side * (cuts.bound - ball.z[r])
+    size = cuts.mu * affine.S[row] + ball.size[r] + np.abs(cuts.bound)
     gap = level - ball.region.support(down)
     return np.isfinite(level) & (gap >= 4 * ball.eps * size)  # (E41)
 
@@ -233,74 +272,119 @@ def _affine_cuts(
 class _Quadratic(NamedTuple):
     """Q of one row, and the sizes that its errors follow.
 
-    Q = constant + <q, t> - sum_N height kappa (t + 1 / (4 kappa))^2 + lam (||delta||^2 - R^2), with
-    t = z + W delta and q = 0 on N. `constants` is the size of v c, B (M,) that of gamma.
+    Q = l0 + <l1, delta> - sum_N height kappa (t + 1 / (4 kappa))^2 + lam (||delta||^2 - R^2), with
+    t = z + V delta and V = W_N; height, kappa and B (n,) are those of N. Of the other neurons there
+    are sums: `constant` is the size of what does not depend on delta, `reach` of what grows with
+    ||delta||, and `steep` is sum |q_r| ||w_r||.
     """
 
     W: Array
     ball: _Ball
-    N: Numbers
+    N: IntArray
+    V: Array
     height: Array
     kappa: Array
-    q: Array
-    constant: float
     lam: float
-    constants: float
+    l0: float
+    l1: Array
     B: Array
-    nu: Array
+    constant: float
+    reach: float
+    steep: float
 
     def tame(self) -> bool:
         """Whether no product of a few of the factors leaves the range of floats."""
-        norms = self.ball.norms[self.N]
         factors = np.concatenate([[self.lam], self.height, self.kappa, self.height * self.kappa])
         return bool((factors > 1 / _HUGE).all() and (factors < _HUGE).all() and
-                    (norms < _HUGE).all())  # fmt: skip
+                    (self.ball.norms[self.N] < _HUGE).all())  # fmt: skip
 
-    def at(self, delta: Array) -> tuple[Array, Array, Array, Array]:
-        """z(delta) (k,M), kappa t + 1/4 on N, p, and gradients W^T p + 2 lambda delta (k,d)."""
-        t = self.ball.z + delta @ self.W.T
-        f = self.kappa * t[:, self.N] + 0.25
-        p = np.repeat(self.q[None], len(t), 0)
-        p[:, self.N] = -2 * self.height * f
-        return t, f, p, p @ self.W + 2 * self.lam * delta
+    @property
+    def curvature(self) -> Array:
+        """D (n,)."""
+        return self.height * self.kappa
 
     @property
     def eps(self) -> float:
         """eps'."""
         return self.ball.eps + 2 * self.W.shape[1] * UNIT
 
-    def values(self, delta: Array, t: Array, f: Array, R0: Array, size: Array) -> Array:
-        """Lower bounds (k,) of Q at points of norms R0, with what `at` says of them."""
-        N, ball = self.N, self.ball
-        terms = (self.B + self.nu) * size
-        steep = 1 + 2 * np.abs(f) + self.eps * self.kappa * size[:, N]
-        terms[:, N] = self.B[N] * steep * (size[:, N] + 0.25 / self.kappa)
-        S = self.constants + terms.sum(axis=1) + self.lam * (R0**2 + ball.R**2) + FLOOR
-        parabolas = ((self.height * (f / self.kappa)) * f).sum(axis=1)
-        sphere = self.lam * (np.einsum("ij,ij->i", delta, delta) - ball.R**2)
-        return self.constant + t @ self.q - parabolas + sphere - 4 * self.eps * S  # (E35)
+    def start(self) -> Array:
+        """g(0) (d,)."""
+        return self.l1 - 2 * (self.height * (self.kappa * self.ball.z[self.N] + 0.25)) @ self.V
 
-    def slopes(self, p: Array, R0: Array, size: Array) -> Array:
+    def sizes(self, R0: Array) -> Array:
+        """size' (k,n) at points of norms of at most R0."""
+        return self.ball.size[self.N] + R0[:, None] * self.ball.norms[self.N]
+
+    def values(self, move: Array, linear: Array, square: Array, R0: Array) -> Array:
+        """Lower bounds (k,) of Q at delta of V delta (k,n), <l1, delta>, ||delta||^2 and R_0."""
+        size, f = self.sizes(R0), self.kappa * (self.ball.z[self.N] + move) + 0.25
+        steep = 1 + 2 * np.abs(f) + self.eps * self.kappa * size
+        S = (self.B * steep * (size + 0.25 / self.kappa)).sum(axis=1) + FLOOR
+        S += self.constant + self.reach * R0 + self.lam * (R0**2 + self.ball.R**2)
+        parabolas = ((self.height * (f / self.kappa)) * f).sum(axis=1)
+        sphere = self.lam * (square - self.ball.R**2)
+        value = self.l0 + linear - parabolas + sphere - 4 * self.eps * S  # (E35)
+        return np.where((self.kappa * size < _STEEPEST).all(axis=1), value, -math.inf)
+
+    def slopes(self, R0: Array) -> Array:
         """Return what errors of the gradient (k,) are relative to."""
-        N, norms = self.N, self.ball.norms
-        slopes = np.abs(p) * norms
-        slopes[:, N] += 4 * self.B[N] * norms[N] * (self.kappa * size[:, N] + 0.25)
-        return slopes.sum(axis=1) + 4 * self.lam * R0 + FLOOR
+        each = 6 * self.B * (self.kappa * self.sizes(R0) + 0.25)
+        return each @ self.ball.norms[self.N] + self.steep + 4 * self.lam * R0 + FLOOR
 
 
 def _bowl_of(
-    net: TwoLayerReLU, ball: _Ball, m: Minorant, i: Any, rows: Rows, sizes: tuple[float, Array]
+    net: TwoLayerReLU, ball: _Ball, m: Minorant, i: Any, rows: Rows, affine: _Affine
 ) -> _Bowl | None:
     """Q of row i around its minimiser, or None where H is not shown to be positive definite."""
-    N = np.flatnonzero(m.parabola[i])
-    height, kappa = -m.gamma[i, N], rows.kappa[i, N]
+    N, B, norms = np.flatnonzero(m.parabola[i]), affine.B[i], ball.norms
+    rest = np.where(m.parabola[i], 0.0, B + rows.nu[i])
     Q = _Quadratic(
-        net.W, ball, N, height, kappa, m.q[i], m.constant[i], rows.ball[i], *sizes, rows.nu[i]
+        W=net.W,
+        ball=ball,
+        N=N,
+        V=net.W[N],
+        height=-m.gamma[i, N],
+        kappa=rows.kappa[i, N],
+        lam=rows.ball[i],
+        l0=affine.l0[i],
+        l1=affine.l1[i],
+        B=B[N],
+        constant=affine.constants[i] + rest @ ball.size,
+        reach=float(rest @ norms),
+        steep=float(np.abs(m.q[i]) @ norms),
     )
     if not Q.tame():
         return None
-    hessian = _Hessian(net, ball, N, height * kappa, Q.lam)
+    hessian = _Hessian(Q, net)
     return _Bowl(Q, hessian) if hessian.stiffness else None
+
+
+class _Rays(NamedTuple):
+    """Points U_0 + s U_j of n cuts, j = `row`: U (m,d), X of G = X + 2 H U, and w_r of each."""
+
+    U: Array
+    X: Array
+    w: Array
+    s: Array
+    row: IntArray
+
+
+class _Products(NamedTuple):
+    """What Q at U_0 + s U_j is put together from, for each U_j: products, and bounds of norms."""
+
+    t: Array
+    l1: Array
+    U0: Array
+    U: Array
+    w0: Array
+    w: Array
+    norm: Array
+    slope: Array
+
+    def take(self, rows: IntArray | int) -> _Products:
+        """Those of the given rows."""
+        return _Products(*(array[rows] for array in self))
 
 
 class _Bowl(NamedTuple):
@@ -316,48 +400,70 @@ class _Bowl(NamedTuple):
 
     def proves(self, cuts: Cuts) -> Numbers:
         """Which cuts (n,) Q proves: mu Q + side (bound - z_r) >= 0 on the region."""
-        starts = range(0, len(cuts.row), _ROWS_AT_ONCE)
-        parts = [self.least(cuts.take(slice(start, start + _ROWS_AT_ONCE))) for start in starts]
-        return np.concatenate([np.zeros(0), *parts]) >= 0  # (E42)
+        return self.least(cuts) >= 0  # (E42)
 
     def least(self, cuts: Cuts) -> Array:
         """Lower bounds (n,) of mu Q + side (bound - z_r), around points near the least ones."""
+        rays = self.rays(cuts)
+        products = self.products(rays)
+        bounds = [np.zeros(0)]
+        for start in range(0, len(cuts.row), _ROWS_AT_ONCE):
+            part = slice(start, start + _ROWS_AT_ONCE)
+            own = products.take(rays.row[part])
+            bounds.append(self.bounds(cuts.take(part), rays.s[part], products.take(0), own))
+        return np.concatenate(bounds)
+
+    def bounds(self, cuts: Cuts, s: Array, first: _Products, own: _Products) -> Array:
+        """Do the same for some of the cuts."""
         Q, r, side, mu = self.Q, cuts.neuron, cuts.side, cuts.mu
-        delta = self.points(-(side / mu)[:, None] * Q.W[r])
-        t, size, value, slope = self.around(delta, cuts)
+        R0, value, slope = self.around(cuts, s, first, own)
         loss = slope**2 / (4 * mu * Q.lam * self.hessian.stiffness)
-        each = np.arange(len(r))
-        level = mu * value + side * (cuts.bound - t[each, r])
-        pad = mu * np.abs(value) + np.abs(side) * (np.abs(cuts.bound) + size[each, r]) + loss
-        fine = (Q.kappa * size[:, Q.N] < _STEEPEST).all(axis=1) & np.isfinite(level)
-        return np.where(fine, level - loss - 4 * Q.eps * pad, -math.inf)
+        z, size = Q.ball.z[r] + (own.w0 + s * own.w), Q.ball.size[r] + R0 * Q.ball.norms[r]
+        level = mu * value + side * (cuts.bound - z)
+        pad = mu * np.abs(value) + np.abs(side) * (np.abs(cuts.bound) + size) + loss
+        return np.where(np.isfinite(level), level - loss - 4 * Q.eps * pad, -math.inf)
 
-    def around(self, delta: Array, cuts: Cuts) -> tuple[Array, Array, Array, Array]:
-        """z and its size (n,M) at points (n,d), lower bounds (n,) of Q, and upper ones of slopes.
+    def around(
+        self, cuts: Cuts, s: Array, first: _Products, own: _Products
+    ) -> tuple[Array, Array, Array]:
+        """R_0 (n,), and bounds of Q and of ||mu g - side w_r||, from which sides take a part."""
+        Q, length = self.Q, np.abs(s)
+        R0 = first.norm + length * own.norm
+        square = first.U + 2 * s * own.U0 + s**2 * own.U
+        value = Q.values(first.t + s[:, None] * own.t, first.l1 + s * own.l1, square, R0)
+        errors = cuts.mu * Q.slopes(R0) + np.abs(cuts.side) * Q.ball.norms[cuts.neuron]
+        slope = cuts.mu * (first.slope + length * own.slope)
+        return R0, value, slope * (1 + 4 * Q.eps) + 4 * Q.eps * errors
 
-        Those are ||mu g - side w_r||, less what the sides of a box take.
-        """
-        Q, r, side, mu = self.Q, cuts.neuron, cuts.side, cuts.mu
-        ball, eps = Q.ball, Q.eps
-        t, f, p, g = Q.at(delta)
-        R0 = rounded_norms(delta, eps)
-        size = ball.size + R0[:, None] * ball.norms
-        rest = mu[:, None] * g - side[:, None] * Q.W[r]
-        if not ball.region.plain:
-            rest = rest - outward(delta, rest, ball.region.a, ball.region.b)  # (E40)
-        errors = mu * Q.slopes(p, R0, size) + np.abs(side) * ball.norms[r]
-        slope = rounded_norms(rest, eps) + 4 * eps * errors
-        return t, size, Q.values(delta, t, f, R0, size), slope
-
-    def points(self, moves: Array) -> Array:
-        """About where Q + <move, delta> is least on the region, or R^d if that is a ball."""
+    def rays(self, cuts: Cuts) -> _Rays:
+        """About where mu Q - side z_r is least on the region, or on R^d if that is a ball."""
         Q, region = self.Q, self.Q.ball.region
-        slope = Q.at(np.zeros((1, Q.W.shape[1])))[3]
+        slope, s = Q.start(), -cuts.side / cuts.mu
+        if region.plain:
+            neurons, row = np.unique(cuts.neuron, return_inverse=True)
+            X = np.vstack([slope, Q.W[neurons]])
+            return _Rays(self.hessian.least_points(X, neurons), X, X, s, row + 1)
+        w = Q.W[cuts.neuron]
+        moves = s[:, None] * w
+        around = Q.curvature, Q.lam, slope, moves, region.a, region.b
+        U, X, w = (
+            np.vstack([np.zeros(len(slope)), rows])
+            for rows in (least_points(Q.V, *around), slope + moves, w)
+        )
+        return _Rays(U, X, w, np.ones(len(s)), np.arange(1, len(w)))
+
+    def products(self, rays: _Rays) -> _Products:
+        """Products of all U_j, and upper bounds of ||U_j|| and of ||G_j|| less the sides' part."""
+        Q, region, U = self.Q, self.Q.ball.region, rays.U
+        t = U @ Q.V.T
+        G = (-2 * Q.curvature * t) @ Q.V
+        G += rays.X
+        G += 2 * Q.lam * U
         if not region.plain:
-            around = Q.height * Q.kappa, Q.lam, slope[0], moves, region.a, region.b
-            return least_points(Q.W[Q.N], *around)
-        delta = -self.hessian.solve(slope + moves) / 2
-        return delta - self.hessian.solve(Q.at(delta)[3] + moves) / 2
+            G -= outward(U, G, region.a, region.b)  # (E40)
+        squares, own = (np.einsum("ij,ij->i", U, other) for other in (U, rays.w))
+        norms = (rounded_norms(rows, Q.eps) for rows in (U, G))
+        return _Products(t, U @ Q.l1, U @ U[0], squares, rays.w @ U[0], own, *norms)
 
 
 class _Hessian:
@@ -366,28 +472,17 @@ class _Hessian:
     C = diag(a) - ..., which as computed is off by at most the matrix E of which `error(Y)` is E Y.
     """
 
-    def __init__(self, net: TwoLayerReLU, ball: _Ball, N: Numbers, D: Array, lam: float) -> None:
-        self.W, self.V, self.norms, self.N, self.D, self.lam = (
-            net.W,
-            net.W[N],
-            ball.norms,
-            N,
-            D,
-            lam,
-        )
-        self.small = net.dim < len(N)
-        self.eps = (len(N) + net.dim + 8) * UNIT
-        if self.small:
-            self.a = np.full(net.dim, lam)
-            C = -((self.V.T * D) @ self.V)
-        else:
-            self.a = lam / D
-            self.gram = _gram(net)
-            C = -self.gram[np.ix_(N, N)]
+    def __init__(self, Q: _Quadratic, net: TwoLayerReLU) -> None:
+        self.V, self.norms, self.D, self.lam = Q.V, Q.ball.norms[Q.N], Q.curvature, Q.lam
+        n, d = Q.V.shape
+        self.small = d < n
+        self.eps = (n + d + 8) * UNIT
+        self.a = np.full(d, Q.lam) if self.small else Q.lam / self.D
+        self.gram = Q.V if self.small else _gram(net)[Q.N]
+        C = -((Q.V.T * self.D) @ Q.V if self.small else self.gram[:, Q.N])
         self.C = C + np.diag(self.a)
         shown = (h for h in _STIFFNESS if _is_definite(C + np.diag(self.a * (1 - h)), self.error))
         self.stiffness = next(shown, 0.0)  # part of lambda below every eigenvalue of H
-        self.inverse = np.linalg.inv(self.C) if self.stiffness else self.C
 
     def error(self, Y: Array) -> Array:
         """E Y for columns Y >= 0."""
@@ -395,15 +490,19 @@ class _Hessian:
             V = np.abs(self.V)
             spread = V.T @ (self.D[:, None] * (V @ Y))
         else:
-            norms = self.norms[self.N, None]
-            spread = norms * (norms.T @ Y)
+            spread = self.norms[:, None] * (self.norms @ Y)
         return 2 * self.eps * (spread + 4 * self.a[:, None] * Y)
 
-    def solve(self, g: Array) -> Array:
-        """About H^-1 g for each row (k,d)."""
-        if self.small:
-            return g @ self.inverse
-        return (g + ((g @ self.V.T) @ self.inverse) @ self.V) / self.lam
+    def least_points(self, X: Array, neurons: IntArray) -> Array:
+        """About where <g, delta> + <delta, H delta> is least, for each row g of X = (slope, W_r).
+
+        That is -(g + V^T y) / (2 lambda) with C y = V g.
+        """
+        right = X.T if self.small else np.column_stack([self.V @ X[0], self.gram[:, neurons]])
+        factor = cho_factor(self.C, check_finite=False)
+        y = cho_solve(factor, right, check_finite=False)
+        y += cho_solve(factor, right - self.C @ y, check_finite=False)
+        return -y.T / 2 if self.small else -(X + y.T @ self.V) / (2 * self.lam)
 
 
 def _is_definite(C: Array, error: Callable[[Array], Array]) -> bool:
