@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from effort import examples, least, share
 from exact_radius import constraint_rows, full_certificate, pieces, squared_radius
+from floats_alone import floats_prove
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,14 +51,6 @@ class Case(NamedTuple):
     @property
     def radius(self) -> float:
         return math.inf if self.squared is None else math.sqrt(self.squared)
-
-
-def floats_prove(*args: Any, **options: Any) -> bool:
-    """Whether float64 proves it alone, with no leaf left to exact arithmetic."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rationals, "Sample", lambda *_: None)
-        patch.setattr(rationals, "proved", lambda *_, **__: False)
-        return passes(*args, **options)
 
 
 def case(rng: np.random.Generator, ties: str, M: int | None = None) -> Case:

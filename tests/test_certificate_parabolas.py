@@ -18,7 +18,7 @@ from floats_alone import floats_prove
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refimpl import GroupMax, TwoLayerReLU
+from refimpl import GroupMax, TwoLayerReLU, datasets, robust_radius
 from refimpl.certificate import (
     Certificate,
     CertificateError,
@@ -148,6 +148,18 @@ def test_certificates_with_parabolas_and_cuts_prove_nearly_the_radius_and_nothin
     assert proved >= 10
     assert with_parabolas >= 2
     assert with_cuts >= 1
+
+
+@pytest.mark.parametrize("index", [0, 8, 30])  # the radius of 8 is small, and left `bounded`
+def test_floats_alone_prove_the_radii_of_a_wide_network(data_directory: Path, index: int) -> None:
+    net = TwoLayerReLU.load(data_directory / "networks" / "mv24-mnist-500.npz")
+    _, (x, y) = datasets.load_mnist(data_directory, layout="flat", scale=True)
+    image, digit = x[index], y[index]
+    found = robust_radius(net, image[None], [digit], decision="argmax", certificates=True)
+    proof, lower = (found.certificates or [])[0], float(found.lower[0])
+    options: Any = {"decision": "argmax"}
+    assert floats_prove(net, image, digit, proof, radius=lower, **options)
+    assert not passes(net, image, digit, proof, radius=1.01 * lower, **options)
 
 
 def test_floats_alone_prove_what_was_made_with_slack_and_agree_with_exact_arithmetic() -> None:

@@ -26,6 +26,7 @@ from refimpl.radius.tree import Node, certificate, parts
 _WIDE = 48  # hidden neurons: exact proofs take longer than the search
 _SPLITS = 6  # more of them to prove a leaf empty
 _DOWNS: tuple[float, ...] = (0.0, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2)
+_SPARE = 1e-8  # of a radius: more than float mode loses on most wide networks
 _POINTS = 4  # incumbents tried, the nearest first
 
 
@@ -116,7 +117,7 @@ def _answer(
     lower, proof = min(lower, upper), None
     if options.certificates and lower > 0:
         gap = (upper - lower) / upper if math.isfinite(upper) else 1.0
-        spare = max(0.0, 0.9 * (options.tol - gap))
+        spare = 0.9 * (options.tol - gap) if gap < options.tol else min(_SPARE, 4 * gap)
         lower, proof = _certify(question, space, x, y, lower, spare, trees)
     return Answer(lower, upper, perturbation, search.state.nodes, proof)
 
@@ -188,7 +189,8 @@ def _certify(
 ) -> tuple[float, Certificate | None]:
     """Round `lower` down until its certificate passes; None where floats cannot hold the proof.
 
-    Wide networks: at once by the relative part of it that the tolerance has to spare.
+    Wide networks: at once by `spare`, a relative part of it that the tolerance has to spare, or
+    what a bound that misses the tolerance can do without.
     """
     net, decision, rule = question
     downs = _DOWNS if math.isfinite(lower) else (0.0,)
