@@ -106,13 +106,13 @@ def test_e41_e42_intervals_hold_every_adversarial_point_of_the_ball(forced: str)
         space.incumbent.accept = lambda _: False
         w, zeros, signs = np.ones(1), np.zeros(24), np.zeros(24, np.int64)
         node = Node(
-            *(problem, signs, ball.lo, ball.up, 0.0, Multipliers(w, zeros, zeros), problem.planes)
+            *(problem, signs, *ball.intervals(), 0.0, Multipliers(w, zeros, zeros), problem.planes)
         )
         if forced == "affine":
             found = chords.bound(space.state, problem, *chords.columns([node]))[0].end
         else:
             found = curved.bound(space.state, node, w)
-        narrowed += int((found.lo > ball.lo).any())
+        narrowed += int((found.lo > ball.intervals()[0]).any())
         c = rng.normal(size=(20_000, ball.geometry.U.shape[1]))
         c *= ball.radius * rng.random((len(c), 1)) ** (1 / 6) / np.linalg.norm(c, axis=1)[:, None]
         z = ball.z + c @ ball.geometry.U.T

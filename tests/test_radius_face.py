@@ -152,10 +152,11 @@ def test_e34_to_e42_of_a_network_that_parabolas_bound_in_a_box(
         monkeypatch.setattr(space.incumbent, "accept", lambda _: False)
         w, zeros, signs = np.ones(1), np.zeros(24), np.zeros(24, np.int64)
         start = Subtree(
-            *(problem, signs, ball.lo, ball.up, 0.0, Multipliers(w, zeros, zeros), problem.planes)
+            *(problem, signs, *ball.intervals(), 0.0, Multipliers(w, zeros, zeros), problem.planes)
         )
         found = curved.bound(space.state, start, w)
-        narrowed += int((found.lo > ball.lo).any() or (found.up < ball.up).any())
+        lo, up = ball.intervals()
+        narrowed += int((found.lo > lo).any() or (found.up < up).any())
         c = rng.normal(size=(20_000, 6))
         c *= ball.radius * rng.random((len(c), 1)) ** (1 / 6) / np.linalg.norm(c, axis=1)[:, None]
         c = np.clip(c, -0.5 - x, 1.5 - x)

@@ -46,7 +46,7 @@ class Split(NamedTuple):
 
 
 class Ball:
-    """One sample seen from inside ||c|| <= radius, where lo <= z(c) <= up.
+    """One sample seen from inside ||c|| <= radius.
 
     `size` (M,) is |W| |x| + |b|, the sums of absolute values behind z at the sample. A point c =
     U^T v is given by v (M,).
@@ -67,8 +67,12 @@ class Ball:
         self.radius = radius
         self.reach = self.size + norms * radius
         width = norms * radius + self.geometry.rounding * self.reach
-        self.lo, self.up = self.z - width, self.z + width
-        self.stable = np.where(self.lo >= 0, 1, np.where(self.up <= 0, -1, 0))
+        self.ends = self.z - width, self.z + width
+        self.stable = np.where(self.ends[0] >= 0, 1, np.where(self.ends[1] <= 0, -1, 0))
+
+    def intervals(self) -> tuple[Array, Array]:
+        """Lo and up (M,) with lo <= z(c) <= up in the ball."""
+        return self.ends
 
     def at(self, v: Array) -> Array:
         """Preactivations of points v (..., M)."""
@@ -106,7 +110,8 @@ class Ball:
 
     def nodes(self, signs: IntArray, lo: Array, up: Array) -> Lines:
         """Lines above ReLU(z_r) on nodes of a tree, by their signs and intervals (B,M)."""
-        lo, up = np.maximum(lo, self.lo), np.minimum(up, self.up)
+        own = self.intervals()
+        lo, up = np.maximum(lo, own[0]), np.minimum(up, own[1])
         phase = np.where(signs != 0, signs, np.where(lo >= 0, 1, np.where(up <= 0, -1, 0)))
         free = phase == 0
         slope = np.where(free, up, phase > 0) / np.where(free, up - lo, 1.0)

@@ -176,7 +176,8 @@ def _narrow(
     for row, leaves in zip(signs, excluded, strict=True):
         for r, leaf in leaves.items():
             row[r] = -leaf.signs[r]
-    lo, up = np.maximum(lo, ball.lo), np.minimum(up, ball.up)
+    least, most = ball.intervals()
+    lo, up = np.maximum(lo, least), np.minimum(up, most)
     cut, pays = None, np.zeros(len(nodes), np.bool_)
     if state.incumbent.points:
         lines = ball.nodes(signs, lo, up)

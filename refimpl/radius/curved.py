@@ -201,7 +201,8 @@ def _start(problem: Problem, part: Part, near: Array, warm: Multipliers | None) 
 
 def _at_hand(ball: Ball, node: Node) -> tuple[Array, Array]:
     """Intervals (m,) of a node, its path's signs among them."""
-    lo, up = np.maximum(node.lo, ball.lo), np.minimum(node.up, ball.up)
+    lo, up = ball.intervals()
+    lo, up = np.maximum(node.lo, lo), np.minimum(node.up, up)
     lo = np.where(node.signs > 0, np.maximum(lo, 0.0), lo)
     return lo, np.where(node.signs < 0, np.minimum(up, 0.0), up)
 

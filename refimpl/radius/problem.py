@@ -138,5 +138,6 @@ def reduce(
     )
     small = Problem.of(whole.index, small_target, small_ball, Small(whole, kept, phase, lo, up))
     signs, lo, up = small.take(signs), small.take(lo), small.take(up)
-    lo[len(kept) :], up[len(kept) :] = small_ball.lo[len(kept) :], small_ball.up[len(kept) :]
+    for end, own in zip((lo, up), small_ball.intervals(), strict=True):
+        end[len(kept) :] = own[len(kept) :]
     return small, signs, lo, up

@@ -131,10 +131,7 @@ class Region(Ball):
         self.per_l2 = (1 / root if self.norm == math.inf else 1.0, root if self.norm == 1 else 1.0)
 
     def resize(self, radius: float) -> None:
-        """Take another radius; none reaches farther than the whole box.
-
-        Intervals are as narrow as the region where they decide a sign, or hold a kink.
-        """
+        """Take another radius; none reaches farther than the whole box."""
         if self.radius == min(radius, self.whole):
             return
         self.radius = min(radius, self.whole)
@@ -143,12 +140,20 @@ class Region(Ball):
         self.reach = self.size + far
         error = self.geometry.rounding * self.reach + FLOOR
         away = np.where(self.z > 0, 1.0, -1.0)
-        inward = self.farther(far, -away, np.abs(self.z) <= far + error)
-        outward = self.farther(far, away, np.abs(self.z) <= inward + error)
-        self.lo = self.z - np.where(away > 0, inward, outward) - error
-        self.up = self.z + np.where(away > 0, outward, inward) + error
-        self.stable = np.where(self.lo >= 0, 1, np.where(self.up <= 0, -1, 0))
+        self.far, self.error, self.away = far, error, away
+        self.toward = self.farther(far, -away, np.abs(self.z) <= far + error)
+        settled = np.abs(self.z) - self.toward - error >= 0
+        self.stable = np.where(settled, away, 0.0).astype(np.int64)
+        self.outward: Array | None = None
         self.splits: list[Split] = []
+
+    def intervals(self) -> tuple[Array, Array]:
+        """Lo and up (M,), as narrow as the region where they decide a sign, or hold a kink."""
+        if self.outward is None:
+            self.outward = self.farther(self.far, self.away, self.stable == 0)
+        up = self.away > 0
+        lo = self.z - np.where(up, self.toward, self.outward) - self.error
+        return lo, self.z + np.where(up, self.outward, self.toward) + self.error
 
     def farther(self, far: Array, signs: Array, some: Flags) -> Array:
         """How far neurons go to one side (M,): `some` as the region lets them, the others `far`."""

@@ -155,7 +155,7 @@ class Search:
         signs, nothing = np.zeros(len(ball.z), np.int64), np.zeros(len(ball.z))
         w = np.full(len(problem.target.beta), 1.0)
         multipliers = Multipliers(w, nothing, nothing)
-        node = Node(problem, signs, ball.lo, ball.up, 0.0, multipliers, problem.planes)
+        node = Node(problem, signs, *ball.intervals(), 0.0, multipliers, problem.planes)
         if incumbent.points and len(w) == 1 and curved.free(ball, node) > _FEW:
             return self.bend(node)
         node = self.chords([node])[0]
@@ -209,8 +209,8 @@ class Search:
         if lower is None or lower < self.state.goal:
             return None
         leaf, signs = Multipliers(w, tau, np.zeros_like(nu)), np.zeros(len(ball.z), np.int64)
-        split = tuple(neurons.tolist())
-        return Node(problem, signs, ball.lo, ball.up, lower, leaf, problem.planes, pieces=split)
+        split, any_ = tuple(neurons.tolist()), np.full(len(ball.z), math.inf)
+        return Node(problem, signs, -any_, any_, lower, leaf, problem.planes, pieces=split)
 
     def split(self, nodes: list[Node]) -> list[Node]:
         """Bound both halves of each node."""
