@@ -91,8 +91,8 @@ class Space:
         if self.box is None:
             return end, perturbation
         lo, hi = self.box
-        moved = np.clip(end, lo, hi) != end
-        p = np.where(moved, np.clip(end, lo, hi) - x, perturbation)
+        inside = np.clip(end, lo, hi)
+        p = np.where(inside != end, inside - x, perturbation)
         # A difference of floats may be rounded away from x.
         while (outside := (x + p > hi) | (x + p < lo)).any():
             p = np.where(outside, np.nextafter(p, 0.0), p)

@@ -49,8 +49,9 @@ class Pull(NamedTuple):
         v = np.maximum(v, np.where(a > 0, -math.inf, 0.0))
         v = np.minimum(v, np.where(b > 0, math.inf, 0.0), out=v)
         inside: Flags = np.asarray(((a > 0) & (a < within)) | ((b > 0) & (b < within)))
-        size, cap = facing(v[:, inside], a[inside], b[inside])
-        return cls(v, size, cap, _power(norm, v[:, ~inside]), inside)
+        size, cap = facing(v.compress(inside, axis=1), a[inside], b[inside])
+        outside = (np.square(v) if norm == 2 else np.abs(v)) @ (~inside).astype(np.float64)
+        return cls(v, size, cap, outside, inside)
 
     def kept(self, norm: float, t: Array) -> Array:
         """Return |u| (B,k) of the split at t (B,), where delta_j = min(|v_j| t, cap_j)."""
