@@ -71,23 +71,34 @@ def real_array(name: str, value: Any, shape: tuple[int | str, ...]) -> Array:
     A string in `shape` names a free dimension of at least one entry, an int fixes it.
     """
     array = _numeric(name, value)
-    comma = "," if len(shape) == 1 else ""
-    expected = f"real numbers of shape ({', '.join(map(str, shape))}{comma})"
-    if array.ndim == len(shape) and 0 in array.shape:
-        free = [size for size in shape if isinstance(size, str)]
-        expected += f", {' and '.join(free)} at least 1" if free else ""
     if array.ndim != len(shape) or any(
-        got != want if isinstance(want, int) else got == 0
+        got == 0 if isinstance(want, str) else got != want
         for got, want in zip(array.shape, shape, strict=True)
     ):
-        fail(name, expected, f"shape {array.shape}" + _flattening(name, array.shape, shape))
+        got = f"shape {array.shape}" + _flattening(name, array.shape, shape)
+        fail(name, _shaped(array.shape, shape), got)
+    result = array if array.dtype == np.float64 else _converted(name, array)
+    if not _all_finite(result):
+        bad = tuple(int(i) for i in np.argwhere(~np.isfinite(result))[0])
+        fail(name, "finite numbers", f"{result[bad]} at {bad}" if bad else result)
+    return result
+
+
+def _shaped(got: tuple[int, ...], wanted: tuple[int | str, ...]) -> str:
+    """Name what is expected; of an empty array also that it must not be empty."""
+    comma = "," if len(wanted) == 1 else ""
+    expected = f"real numbers of shape ({', '.join(map(str, wanted))}{comma})"
+    free = [size for size in wanted if isinstance(size, str)]
+    if len(got) == len(wanted) and 0 in got and free:
+        expected += f", {' and '.join(free)} at least 1"
+    return expected
+
+
+def _converted(name: str, array: NDArray[Any]) -> Array:
     with np.errstate(over="ignore"):  # a long double out of range is refused right below
         result = array.astype(np.float64, copy=False)
     if not _same(array, result):
         fail(name, "numbers that float64 holds exactly", f"{array.dtype} that it does not")
-    if not _all_finite(result):
-        bad = tuple(int(i) for i in np.argwhere(~np.isfinite(result))[0])
-        fail(name, "finite numbers", f"{result[bad]} at {bad}" if bad else result)
     return result
 
 
@@ -114,7 +125,7 @@ def extended_array(name: str, value: Any, shape: tuple[int | str, ...]) -> Array
 
 def _same(array: NDArray[Any], result: Array) -> bool:
     """Whether a conversion to float64 changed no entry; only long types can lose any."""
-    if array.dtype.itemsize < 8 or array.dtype == np.float64:
+    if array.dtype.itemsize < 8:
         return True
     if array.dtype.kind == "f":
         return np.array_equal(result.astype(array.dtype), array, equal_nan=True)
@@ -245,10 +256,11 @@ def check_box(box: Any, x: Array) -> tuple[Array, Array] | None:
 
 def _limit(name: str, value: Any, d: int) -> Array:
     """One side of a box, (d,), from a number or an array."""
-    array = _numeric(name, value)
-    infinite = np.isinf(array)
-    finite = real_array(name, np.where(infinite, np.zeros_like(array), array), (d,)[: array.ndim])
-    return np.broadcast_to(np.where(infinite, array, finite), (d,)).astype(np.float64)
+    limits = _numeric(name, value)
+    infinite = np.isinf(limits)
+    finite = np.where(infinite, np.zeros_like(limits), limits) if infinite.any() else limits
+    finite = real_array(name, finite, (d,)[: limits.ndim])
+    return np.where(infinite, limits, np.broadcast_to(finite, (d,))).astype(np.float64)
 
 
 def generator(rng: Any) -> np.random.Generator:
