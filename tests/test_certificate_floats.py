@@ -6,8 +6,10 @@ to rounding. Every mutant of the module, which lacks one term of the bound, brea
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -18,10 +20,13 @@ from exact import dot, matrix, vector
 from mutants import mutant
 
 from refimpl import TwoLayerReLU
-from refimpl.certificate import Cuts, floats
+from refimpl.certificate import Certificate, Cuts, floats
 from refimpl.certificate.form import Rows
 from refimpl.certificate.minorant import Minorant
 from refimpl.certificate.region import Region
+
+sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
+from hostile_certificates import passes
 
 
 class Draw(NamedTuple):
@@ -187,6 +192,42 @@ def solve(rows: list[list[Fraction]], right: list[Fraction]) -> list[Fraction]:
                 factor = rows[i][k]
                 rows[i] = [a - factor * b for a, b in zip(rows[i], rows[k], strict=True)]
     return [row[-1] for row in rows]
+
+
+def test_a_square_that_underflows_proves_no_cut() -> None:
+    # f(0.9 R) < 0: with mu = 1 / s, the square of s is a subnormal, and ||U_j||^2 about 2^1024.
+    U, s, lam = 2.0**511.9, 0.52**0.5 * 2.0**-537, 2.0**-100
+    R, w = s * U, 2 * lam * U
+    height = 2.0**-170 / (w * R)
+    net = TwoLayerReLU([[2.0**-100], [w]], None, [[-(2.0**-150), -height]], [0.8 * height * w * R])
+    none, cut = np.zeros((2, 2)), (0, 1, 1, 0.6 * w * R, 1 / s)
+    proof = Certificate(
+        splits=np.array([-2, -1]),
+        weights=np.ones((2, 1)),
+        tau=none,
+        nu=none,
+        kappa=np.array([[2.0**40, 0], [0, 0]]),
+        ball=np.array([lam, 0]),
+        cuts=Cuts(*(np.array([entry]) for entry in cut)),
+    )
+    assert net.outputs([[0.9 * R]])[0, 0] < 0
+    assert not passes(net, [0.0], 1, proof, radius=R)
+
+
+def test_a_sum_that_overflows_has_no_interval() -> None:
+    # f = z - max is negative in half of the ball, and a sum for z in another order is inf.
+    w = [363135625874451, 3045533934625873, 2326228120468671, 11993482547403790, 286018281109197]
+    net = TwoLayerReLU(np.array([w]) * 2.0**-30, None, [[1.0]], [-sys.float_info.max])
+    one = np.ones((2, 1))
+    cut = 0, 0, 1, sys.float_info.max, 1.0
+    proof = Certificate(
+        splits=np.array([-2, -1]),
+        weights=np.array([[1.0], [0.0]]),
+        tau=one,
+        nu=0 * one,
+        cuts=Cuts(*(np.array([entry]) for entry in cut)),
+    )
+    assert not passes(net, np.full(5, 2.0**1000), 1, proof, radius=1.0)
 
 
 @pytest.mark.thorough

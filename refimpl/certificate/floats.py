@@ -32,16 +32,16 @@ z and ||w_r|| are off by; cuts are floats, and exact. Underflow puts a product o
 2^-1075: 2^-960, which is added to every magnitude and under every root, pays for it. In l1 it is
 multiplied by delta: 2^-960 (1 + width), width a bound of sum_j |delta_j|, is added to every size
 and to S.
-Overflow gives inf or NaN and proves nothing: up / (up - lo), which overflow would turn into 0, is
-computed as 1 / (1 - lo / up), where 0 means that up, by which the line is then off, is below
-2^-1000 size.
+Overflow gives inf or NaN and proves nothing. Where z overflows, as it may though no term of it
+does, there is no interval. up / (up - lo), which overflow would turn into 0, is computed as
+1 / (1 - lo / up), where 0 means that up, by which the line is then off, is below 2^-1000 size.
 
 Some of these precautions could be left out, since the factor of 4 has room for what they prevent.
 
 - Three quantities are rounded to the safe side: the slope up, the norms up, and lo down and up up.
-  Every line then lies above ReLU also as it is computed. Without this l would be off by another
-  3 u S for the slope, (ceil(sqrt(d)) + 3) u S for the norms and (2 ceil(sqrt(d)) + 4) u S for the
-  bounds.
+  Every line then lies above ReLU also as it is computed, but for u |offset|. Without this l would
+  be off by another 3 u S for the slope, (ceil(sqrt(d)) + 3) u S for the norms and
+  (2 ceil(sqrt(d)) + 4) u S for the bounds.
 - n has a term 3 I, which I <= K makes superfluous, and a constant 32.
 
 Nor is the test needed that l0 is finite: where S is finite, l0 is inf only if l > 0.
@@ -79,8 +79,8 @@ own, with G_j = g(0) - side / mu w_r + 2 H U_j, U_0 = 0 = G_0 and s = 1. With
    |gamma_r| f_r^2 / kappa_r and derivative 2 |gamma_r| f_r, this and all roundings of the value
    stay below eps' times B_r (1 + 2 |f_r| + eps' kappa_r size'_r) (size'_r + s_r), which is S'_r for
    r in N;
-8. off N, S'_r = (B_r + nu_r) size'_r: there Q is l0 + <l1, delta>, and l1, off by M u times
-   sum_r |q_r W_rj|, loses (M + d + 2) u sum_r |q_r| ||w_r|| R_0 with its two products. The ball's
+8. off N, S'_r = (B_r + nu_r) size'_r: there Q is l0 + <l1, delta>, where l0 has the error 4, and
+   l1, off by M u sum_r |q_r W_rj|, makes one of (M + d + 2) u sum_r |q_r| ||w_r|| R_0. The ball's
    term adds lambda (R_0^2 + R^2): with S' = sum_k |v_k c_k| + sum_r S'_r + that, Q(delta_0) is off
    by less than 4 eps' S';
 9. G_0 + s G_j is off by less than 4 eps' (sum |q_r| ||w_r|| off N + sum_N 6 B_r ||w_r|| (kappa_r
@@ -90,8 +90,9 @@ own, with G_j = g(0) - side / mu w_r + 2 H U_j, U_0 = 0 = G_0 and s = 1. With
    z_r by 4 eps' (mu |Q(delta_0)| + |bound| + size'_r + the loss).
 
 Of l1, underflow takes less than 4 eps' lambda R_0^2, since lambda > 2^-300, and bounds of norms are
-above 2^-480. At the points that floats choose, the first sum of 9 could be left out: with g about
-0, the others add up to it.
+above 2^-480. 2^-480 is added to the bound of the gradient, so that its square does not underflow.
+At the points that floats choose, the first sum of 9 could be left out: with g about 0, the others
+add up to it.
 
 The Hessian
 -----------
@@ -118,8 +119,9 @@ are rounded up; likewise at the lower cap where g_j > 0. These g_j are left out 
 rounding has put them off by is in 9 and 10, and is not left out. delta_0 is best where the least
 value on the box is (`sides`).
 
-Floats leave rows to exact arithmetic where lambda, |gamma_r|, kappa_r, D_r or ||w_r|| lie beyond
-2^300 or its inverse, so that products of them do not underflow, and where kappa_r size'_r > 2^50.
+Floats leave rows to exact arithmetic where lambda, |gamma_r|, kappa_r, D_r or mu lie beyond 2^300
+or its inverse, or ||w_r|| beyond 2^300, so that products of them do not underflow, and where
+kappa_r size'_r > 2^50.
 """
 
 from __future__ import annotations
@@ -130,7 +132,7 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.lapack import dpotrf, dpotrs
 
 from refimpl._arrays import Array, IntArray
 from refimpl.certificate.form import Cuts, Numbers, Reading, Rows
@@ -193,6 +195,8 @@ def _ball(net: TwoLayerReLU, region: Region, n_constraints: int) -> _Ball:
         bent = np.flatnonzero((lo < 0) & (up > 0))
         lo[bent] = z[bent] - (omega.support(-W[bent]) + 2 * eps * size[bent])
         up[bent] = z[bent] + (omega.support(W[bent]) + 2 * eps * size[bent])
+    lost = ~np.isfinite(z)
+    lo[lost], up[lost] = -math.inf, math.inf
     return _Ball(omega, region.R, eps, z, size, norms, lo, up)
 
 
@@ -421,7 +425,8 @@ class _Bowl(NamedTuple):
         z, size = Q.ball.z[r] + (own.w0 + s * own.w), Q.ball.size[r] + R0 * Q.ball.norms[r]
         level = mu * value + side * (cuts.bound - z)
         pad = mu * np.abs(value) + np.abs(side) * (np.abs(cuts.bound) + size) + loss
-        return np.where(np.isfinite(level), level - loss - 4 * Q.eps * pad, -math.inf)
+        tame = np.isfinite(level) & (mu > 1 / _HUGE) & (mu < _HUGE)
+        return np.where(tame, level - loss - 4 * Q.eps * pad, -math.inf)
 
     def around(
         self, cuts: Cuts, s: Array, first: _Products, own: _Products
@@ -432,7 +437,7 @@ class _Bowl(NamedTuple):
         square = first.U + 2 * s * own.U0 + s**2 * own.U
         value = Q.values(first.t + s[:, None] * own.t, first.l1 + s * own.l1, square, R0)
         errors = cuts.mu * Q.slopes(R0) + np.abs(cuts.side) * Q.ball.norms[cuts.neuron]
-        slope = cuts.mu * (first.slope + length * own.slope)
+        slope = math.sqrt(FLOOR) + cuts.mu * (first.slope + length * own.slope)
         return R0, value, slope * (1 + 4 * Q.eps) + 4 * Q.eps * errors
 
     def rays(self, cuts: Cuts) -> _Rays:
@@ -473,13 +478,16 @@ class _Hessian:
     """
 
     def __init__(self, Q: _Quadratic, net: TwoLayerReLU) -> None:
-        self.V, self.norms, self.D, self.lam = Q.V, Q.ball.norms[Q.N], Q.curvature, Q.lam
+        self.N, self.V, self.norms = Q.N, Q.V, Q.ball.norms[Q.N]
+        self.D, self.lam = Q.curvature, Q.lam
         n, d = Q.V.shape
         self.small = d < n
         self.eps = (n + d + 8) * UNIT
-        self.a = np.full(d, Q.lam) if self.small else Q.lam / self.D
-        self.gram = Q.V if self.small else _gram(net)[Q.N]
-        C = -((Q.V.T * self.D) @ Q.V if self.small else self.gram[:, Q.N])
+        if self.small:
+            self.a, C = np.full(d, Q.lam), -((Q.V.T * self.D) @ Q.V)
+        else:
+            self.a, self.gram = Q.lam / self.D, _gram(net)
+            C = -self.gram[np.ix_(Q.N, Q.N)]
         self.C = C + np.diag(self.a)
         shown = (h for h in _STIFFNESS if _is_definite(C + np.diag(self.a * (1 - h)), self.error))
         self.stiffness = next(shown, 0.0)  # part of lambda below every eigenvalue of H
@@ -496,13 +504,15 @@ class _Hessian:
     def least_points(self, X: Array, neurons: IntArray) -> Array:
         """About where <g, delta> + <delta, H delta> is least, for each row g of X = (slope, W_r).
 
-        That is -(g + V^T y) / (2 lambda) with C y = V g.
+        That is -(g + V^T y) / (2 lambda) with C y = V g. Rows are LAPACK's columns.
         """
-        right = X.T if self.small else np.column_stack([self.V @ X[0], self.gram[:, neurons]])
-        factor = cho_factor(self.C, check_finite=False)
-        y = cho_solve(factor, right, check_finite=False)
-        y += cho_solve(factor, right - self.C @ y, check_finite=False)
-        return -y.T / 2 if self.small else -(X + y.T @ self.V) / (2 * self.lam)
+        right = X
+        if not self.small:
+            right = np.vstack([self.V @ X[0], self.gram[np.ix_(neurons, self.N)]])
+        factor = dpotrf(self.C.T)[0]
+        y = dpotrs(factor, right.T)[0].T
+        y += dpotrs(factor, (right - y @ self.C).T)[0].T
+        return -y / 2 if self.small else -(X + y @ self.V) / (2 * self.lam)
 
 
 def _is_definite(C: Array, error: Callable[[Array], Array]) -> bool:
