@@ -451,6 +451,7 @@ def test_snippets_give_norms_and_boxes_by_name(defect: type[Plain], claim: str) 
     assert len(printed) == (not claim.startswith("PGD-linear"))
 
 
+@pytest.mark.slow
 def test_what_a_call_was_given_in_place_of_the_case_is_shown() -> None:
     result = status(BoxIgnored, "E37-unreachable-in-box")
     failure = result.failure
@@ -483,6 +484,7 @@ def test_what_is_infinite_is_said_to_be(claim: str) -> None:
     assert np.isposinf(info.value.expected).all()
 
 
+@pytest.mark.slow
 def test_a_bound_that_is_infinite_is_shown_as_it_came() -> None:
     class Certain(Plain):
         def radius_bounds(self, *arguments: Any, **named: Any) -> Any:

@@ -11,7 +11,7 @@ from refimpl.conformance.power import missed, power
 EXAMPLES = 4
 
 
-RARE = ("SecondOfTwo", "SmallWeightsDropped")  # need more examples than the others
+RARE = ("BoxIgnored", "SecondOfTwo", "SmallWeightsDropped")  # need more examples than the others
 
 
 @pytest.mark.parametrize(

@@ -250,6 +250,7 @@ def test_over_seeds_by_hand():
     }
 
 
+@pytest.mark.slow
 def test_with_one_seed_every_number_is_printed_once(folder, tmp_path, capsys):
     words = ["reproduce", "mnist", "--data", str(folder), "--no-verify", "--out", str(tmp_path)]
     words += [*SMALL, "--train", "100", "--seeds", "1", "--radii", "2", "--other-radii", "1"]
