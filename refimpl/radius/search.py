@@ -209,8 +209,8 @@ class Search:
         if lower is None or lower < self.state.goal:
             return None
         leaf, signs = Multipliers(w, tau, np.zeros_like(nu)), np.zeros(len(ball.z), np.int64)
-        split, any_ = tuple(neurons.tolist()), np.full(len(ball.z), math.inf)
-        return Node(problem, signs, -any_, any_, lower, leaf, problem.planes, pieces=split)
+        split, endless = tuple(neurons.tolist()), np.full(len(ball.z), math.inf)
+        return Node(problem, signs, -endless, endless, lower, leaf, problem.planes, pieces=split)
 
     def split(self, nodes: list[Node]) -> list[Node]:
         """Bound both halves of each node."""
