@@ -319,7 +319,7 @@ def load_certificates(path: str | os.PathLike[str]) -> CertificateFile:
     arrays = read_npz(path, stored=True)
     try:
         version = arrays.get("format_version", np.array(1))
-        if version.tolist() not in tuple(_FORMS):
+        if version.dtype.kind not in "iu" or version.tolist() not in tuple(_FORMS):
             check.fail("format_version", " or ".join(map(str, _FORMS)), version)
         region = _REGION if version > 1 and _REGION.keys() & arrays.keys() else {}
         names = {*_FORMS[int(version)], *region, "digest"}

@@ -84,6 +84,10 @@ class TwoLayerReLU:
         for name, value in (("W", W), ("b", b), ("A", A), ("c", c)):
             object.__setattr__(self, name, None if value is None else check.frozen(value))
 
+    def __reduce__(self) -> tuple[type, tuple[Array | None, ...]]:
+        """Copy and unpickle by the constructor: copies are read-only, too."""
+        return type(self), (self.W, self.b, self.A, self.c)
+
     def __repr__(self) -> str:
         return _repr.sizes(self, dim=self.dim, n_hidden=self.n_hidden, n_outputs=self.n_outputs)
 

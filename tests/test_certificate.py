@@ -281,6 +281,51 @@ def test_floats_take_leaves_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @MODES
+def test_weights_that_lie_about_their_length_prove_nothing(exact: bool) -> None:
+    class Short(np.ndarray):  # type: ignore[type-arg]
+        def __len__(self) -> int:
+            return 1
+
+    net = TwoLayerReLU([[1.0]], None, [[1.0]], [-5.0])  # f(2) = -3
+    proof = Certificate(
+        splits=np.array([-2, -1]),
+        weights=np.ones((2, 1)).view(Short),
+        tau=np.ones((2, 1)),
+        nu=np.zeros((2, 1)),
+        kappa=np.array([[0.0], [1.0]]),
+        ball=np.ones(2),
+    )
+    assert not passes(net, [2.0], 1, proof, radius=100.0, exact=exact)
+
+
+ONE, NONE = np.ones((1, 1)), np.zeros((1, 1))
+LEAF = Certificate(np.array([-1]), ONE, NONE, NONE)
+BOWL = replace(LEAF, kappa=ONE, ball=np.array([3.0]))
+TWO_ROWS = np.ones((2, 1)), 0 * np.ones((2, 1)), 0 * np.ones((2, 1))
+STEP = Certificate(np.array([-2, -1]), *TWO_ROWS, np.ones((2, 1)), np.array([3.0, 3.0]))
+
+
+@MODES
+@pytest.mark.parametrize(
+    ("a", "c", "proof", "region", "proved"),
+    [
+        (-1.0, 3.0, LEAF, {"radius": 1e140, "box": (0, 1)}, True),
+        (1.0, 1e300, replace(LEAF, weights=1e300 * ONE, tau=ONE),
+         {"radius": math.inf, "box": (-math.inf, 1)}, False),
+        (-1e200, 1e300, replace(BOWL, weights=1e100 * ONE, kappa=1e100 * ONE),
+         {"radius": 0.5, "box": (-1, 1)}, False),
+        (-1.0, 1e300, BOWL, {"radius": 1e160}, False),
+        (-1.0, 3.0, STEP, {"radius": 0.5, "box": (-1, 1)}, True),
+    ],
+)  # fmt: skip
+def test_the_ends_of_the_range_are_proved_or_refused(
+    a: float, c: float, proof: Certificate, region: dict[str, Any], proved: bool, exact: bool
+) -> None:
+    net = TwoLayerReLU([[1.0]], None, [[a]], [c])  # f(x) = a ReLU(x) + c
+    assert passes(net, [0.0], 1, proof, exact=exact, **region) == proved
+
+
+@MODES
 def test_hostile_scales_neither_overflow_nor_prove_too_much(exact: bool) -> None:
     # f = s x with s from the ends of float64's range, or x there: r = |x| all the same.
     for scale in (2.0**-1074, 2.0**-600, 2.0**600, 2.0**1023):

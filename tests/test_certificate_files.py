@@ -173,6 +173,7 @@ def test_a_truncated_file_raises(path: Path) -> None:
     [
         ({"radius": np.array([1.5, 2.5, 0.0])}, "digest: expected .* altered"),
         ({"format_version": np.array(3)}, "format_version: expected 1 or 2, got 3"),
+        ({"format_version": np.array(1 + 0j)}, "format_version: expected 1 or 2, got "),
         ({"extra": np.zeros(1)}, "arrays: expected constraints, decision, digest"),
         ({"nu": None}, "arrays: expected"),
         ({"digest": None}, "arrays: expected"),

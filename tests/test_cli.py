@@ -267,11 +267,13 @@ def test_certificates_of_radius_pass_verify_and_broken_ones_fail(files, capsys):
     saved = folder / "certificates"
     status, *_ = call(capsys, "radius", *inputs, "--out", folder / "o", "--certificates", saved)
     assert status == 0
+    radii = np.delete(load_certificates(saved).radius, 4)
     for words, arithmetic in (([], FLOATS), (["--exact"], "rational arithmetic throughout")):
         status, out, _ = call(capsys, "verify", *inputs, saved, *words)
         assert status == 0
         assert out.splitlines() == [
             f"19 of 19 certificates proved (decision sign, ties adversarial; {arithmetic})",
+            f"radii proved: {radii.min():.6g} to {radii.max():.6g}",
             "no certificate, since misclassified (radius 0, nothing to prove): 1 of 20 samples (4)",
         ]
     file = load_certificates(saved)
@@ -292,7 +294,8 @@ def test_verify_where_every_sample_has_a_certificate(files, capsys):
     status, out, _ = call(capsys, "verify", folder / "net.npz", folder / "two.npz", saved)
     assert (status, out) == (
         0,
-        f"2 of 2 certificates proved (decision sign, ties adversarial; {FLOATS})\n",
+        f"2 of 2 certificates proved (decision sign, ties adversarial; {FLOATS})\n"
+        f"radii proved: {result.lower.min():.6g} to {result.lower.max():.6g}\n",
     )
 
 
@@ -310,6 +313,7 @@ def test_verify_takes_norm_and_box_from_the_file(tmp_path, capsys):
         (np.inf, box, 1.7, ", linf in a box"),
         (2, box, 1.7, ", l2 in a box"),
         (1, (0, 1), 1.9, ", l1 in [0, 1]"),
+        (1, (0, 1.0000001), 1.9, ", l1 in [0, 1.0000001]"),
         (1, None, 1.9, ", l1"),
         (np.inf, None, 0.9, ", linf"),
     ):
@@ -318,7 +322,8 @@ def test_verify_takes_norm_and_box_from_the_file(tmp_path, capsys):
         status, out, _ = call(capsys, "verify", *inputs)
         assert (status, out) == (
             0,
-            f"1 of 1 certificates proved (decision sign, ties adversarial{where}; {FLOATS})\n",
+            f"1 of 1 certificates proved (decision sign, ties adversarial{where}; {FLOATS})\n"
+            f"radii proved: {radius} to {radius}\n",
         )
     save_certificates(inputs[2], [leaf], radius=[1.8], **options | {"box": box})
     status, out, _ = call(capsys, "verify", *inputs)

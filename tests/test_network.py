@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import exact
 import numpy as np
 import pytest
@@ -384,3 +387,15 @@ def test_fold_input_names_what_overflows(mean, std, name):
 def test_fold_input_refuses_ragged_lists():
     with pytest.raises(ValueError, match="mean: expected an array"):
         TwoLayerReLU([[1.0]], None, [[1.0]]).fold_input([1.0, [2.0]], 1.0)
+
+
+def pickled(net):
+    return pickle.loads(pickle.dumps(net))
+
+
+@pytest.mark.parametrize("twin", [copy.copy, copy.deepcopy, pickled])
+def test_copies_are_read_only_too(twin):
+    net = TwoLayerReLU([[1.0]], [0.5], [[2.0]], [3.0])
+    again = twin(net)
+    assert again.outputs([[1.0]]) == net.outputs([[1.0]])
+    assert not any(array.flags.writeable for array in (again.W, again.b, again.A, again.c))

@@ -237,7 +237,9 @@ class _Omega:
         a, b = region.caps()
         unit = math.frexp(max(a.max(), b.max()))[1] - self.bits
         self.unit = unit
-        self.a, self.b = (np.ceil(np.ldexp(cap, -unit)).astype(np.int64) for cap in (a, b))
+        self.a, self.b = (  # at least 1, lest a cap underflow
+            np.maximum(np.ceil(np.ldexp(cap, -unit)), cap > 0).astype(np.int64) for cap in (a, b)
+        )
         self.low, self.high = directions(a, b)
         most = {1.0: 1, 2.0: root(d), math.inf: d}[self.norm] * self.R
         self.width = min(most, _scaled(int(np.maximum(self.a, self.b).sum()), unit))

@@ -197,7 +197,7 @@ def _ball(net: TwoLayerReLU, region: Region, n_constraints: int) -> _Ball:
         up[bent] = z[bent] + (omega.support(W[bent]) + 2 * eps * size[bent])
     lost = ~np.isfinite(z)
     lo[lost], up[lost] = -math.inf, math.inf
-    return _Ball(omega, region.R, eps, z, size, norms, lo, up)
+    return _Ball(omega, np.float64(region.R), eps, z, size, norms, lo, up)
 
 
 def _proved_rows(

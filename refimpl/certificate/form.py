@@ -172,11 +172,11 @@ def read(certificate: Certificate, D: Numbers, M: int) -> Reading:
     splits = form("splits", certificate.splits, ("nodes",))
     cuts = _cuts(certificate.cuts, M)
     rows = int(((splits == LEAF) | (splits == STEP)).sum())
-    # The walk needs M bytes for each row: it stops where the certificate has no more rows.
-    given = len(certificate.weights) if np.ndim(certificate.weights) else 0
-    walk = _walk(splits, len(D), M, cuts, limit=given)
+    # The walk needs M bytes for each row: the certificate has to have as many rows as it.
+    weights = form("weights", certificate.weights, ("rows", D.shape[1]))
+    walk = _walk(splits, len(D), M, cuts, limit=len(weights))
     arrays = {
-        "weights": form("weights", certificate.weights, (rows, D.shape[1])),
+        "weights": form("weights", weights, (rows, D.shape[1])),
         "tau": form("tau", certificate.tau, (rows, M)),
         "nu": form("nu", certificate.nu, (rows, M)),
         "kappa": _optional("kappa", certificate.kappa, (rows, M)),

@@ -265,7 +265,7 @@ def water_level(size: Array, cap: Array, R: float) -> Array:
                 far.ravel()[near] = 0.0
                 outside = np.einsum("ij,ij->i", far, far)
             capped = sizes > level[row] * caps
-            rest = R**2 - np.bincount(row, caps**2 * capped, n)
+            rest = R * R - np.bincount(row, caps**2 * capped, n)
             new = np.sqrt((outside + np.bincount(row, sizes**2 * ~capped, n)) / rest)
             if not (new < level).any():
                 break

@@ -35,7 +35,7 @@ def least_points(
         np.clip(row + _solution(V, D, row, start, a, b) @ V, -a, b)
         for row in near - moves / (2 * lam)
     ]
-    return np.array(rows)
+    return np.reshape(rows, (len(moves), len(near)))
 
 
 def _solution(V: Array, D: Array, near: Array, v: Array, a: Array, b: Array) -> Array:

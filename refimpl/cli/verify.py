@@ -52,16 +52,19 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"{file_of.get(name, args.data)}: {message}") from None
     claimed = {i: each for i, each in enumerate(file.certificates) if each is not None}
     about = {name: getattr(file, name) for name in ("decision", "ties", "norm", "box")}
-    failures = 0
+    failures, proved = 0, []
     for i, certificate in track(claimed.items(), "verify", len(claimed)):
         try:
             asked = about | {"radius": float(file.radius[i]), "exact": args.exact}
             verify_certificate(net, x[i], y[i], certificate, **asked)
+            proved.append(float(file.radius[i]))
         except CertificateError as error:
             failures += 1
             print(f"sample {i}: radius {file.radius[i]:.6g} not proved: {error}")
     how = _how(file, args.exact)
-    print(f"{len(claimed) - failures} of {len(claimed)} certificates proved ({how})")
+    print(f"{len(proved)} of {len(claimed)} certificates proved ({how})")
+    if proved:
+        print(f"radii proved: {min(proved):.6g} to {max(proved):.6g}")
     wrong = options.misclassified(net, x, y, file.decision, file.ties)
     _explain({*range(len(x))} - claimed.keys(), wrong, len(x))
     return 1 if failures else 0
@@ -85,7 +88,8 @@ def _where(file: CertificateFile) -> str:
     if file.box is None:
         return norm
     (lo, *other), (hi, *another) = (sorted({*side.tolist()}) for side in file.box)
-    return f"{norm} in {'a box' if other or another else f'[{lo:g}, {hi:g}]'}"
+    ends = ", ".join(repr(end).removesuffix(".0") for end in (lo, hi))
+    return f"{norm} in {'a box' if other or another else f'[{ends}]'}"
 
 
 def _explain(silent: set[int], misclassified: list[int], n: int) -> None:
