@@ -71,7 +71,7 @@ def scip(
     from pyscipopt import Model, quicksum
 
     ball = Ball.of(net, x, y, norm, box)
-    z, weights, U, lo, up = net.W @ x + net.bias, y * net.A[0], net.W, *ball.intervals()
+    z, weights, U, lo, up = net.W @ x + net.bias, y * net.A[0], net.W, ball.lo, ball.up
     if norm == 2 and box == EVERYWHERE:
         U = np.linalg.qr(net.W.T, mode="r").T
         up = np.full(U.shape[1], ball.radius)
@@ -132,8 +132,8 @@ def highs(
         row(nothing((1, d + 1)), nothing((1, 0)), weights[None], nothing((1, n))),
     ]
     limits = [nothing(2 * d), -z, z[branching] - slope, nothing(n), [-y * net.c[0]]]
-    lower = np.concatenate((ball.intervals()[0], [0.0], nothing(M), on * 1.0))
-    upper = np.concatenate((ball.intervals()[1], [ball.radius], top, np.ones(n)))
+    lower = np.concatenate((ball.lo, [0.0], nothing(M), on * 1.0))
+    upper = np.concatenate((ball.up, [ball.radius], top, np.ones(n)))
     found = milp(
         np.eye(d + 1 + M + n)[d],
         constraints=LinearConstraint(vstack(rows), -np.inf, np.concatenate(limits)),
