@@ -61,14 +61,14 @@ def _float(number: Fraction) -> float:
         return math.inf if number > 0 else -math.inf
 
 
-def _past(number: Fraction, reach: Fraction | float) -> Fraction | float:
-    """Their sum; a fraction may be too large to be added to a float's inf."""
-    return math.inf if reach == math.inf else number + reach
+def _less(number: Fraction, drop: Fraction | float) -> Fraction | float:
+    """Return number - drop; a float's inf can't be taken from a fraction that is too large."""
+    return -math.inf if drop == math.inf else number - drop
 
 
 _exactly: Callable[[Numbers], Numbers] = np.frompyfunc(_exact, 1, 1)
 _about: Callable[[Numbers], Numbers] = np.frompyfunc(_float, 1, 1)
-_beyond: Callable[[Numbers, Numbers], Numbers] = np.frompyfunc(_past, 2, 1)
+_lessened: Callable[[Numbers, Numbers], Numbers] = np.frompyfunc(_less, 2, 1)
 
 
 _LEAF = [(0, 0, Fraction(0), Fraction(1))]  # Q itself, as a cut of no side
@@ -88,7 +88,7 @@ class Sample:
         x_integers, x_shift = exact.of_floats(region.x)
         self.z = _over(self.W @ x_integers, self.shift + x_shift) + _fractions(net.bias)
         down, up = self._reach()
-        self.lo, self.up = -_beyond(-self.z, down), _beyond(self.z, up)
+        self.lo, self.up = _lessened(self.z, down), -_lessened(-self.z, up)
         self.A, self.c = _fractions(net.A), _fractions(net.c)
         self.slope, self.offset = _lines(self.lo, self.up)
 
@@ -149,7 +149,7 @@ def proved(
 def _leaf_proved(l0: Fraction, q: Numbers, sample: Sample, *, strict: bool) -> bool:
     scaled, scale = _integers(q)
     drop, square = sample.region.support(-scaled @ sample.W, scale << sample.shift)
-    level = -_past(-l0, drop)
+    level = _less(l0, drop)
     if level > 0 and level**2 > square:  # (E33, E38)
         return True
     return bool(strict and level >= 0 and level**2 >= square)  # (E33, E38)
@@ -164,7 +164,7 @@ def _cuts_proved(cuts: Cuts, l0: Fraction, q: Numbers, sample: Sample) -> bool:
     )
     for r, side, bound, mu in _each(cuts):
         drop, square = support(r, side, mu)
-        level = -_past(-mu * l0 - side * (bound - sample.z[r]), drop)
+        level = _less(mu * l0 + side * (bound - sample.z[r]), drop)
         if level < 0 or level**2 < square:  # (E41)
             return False
     return True
