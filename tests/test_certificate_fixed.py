@@ -23,6 +23,7 @@ from mutants import mutant
 from refimpl import Certificate, TwoLayerReLU, robust_radius
 from refimpl.certificate import Cuts, fixed, rationals
 from refimpl.certificate.form import Reading, read, targets
+from refimpl.certificate.integers import UNLIMITED
 from refimpl.certificate.region import FloatRegion, Region, water_level
 
 NORMS = (1.0, 2.0, math.inf)
@@ -184,7 +185,7 @@ def by_rationals(reading: Reading, i: int, net: TwoLayerReLU, region: Region) ->
     """Whether rational arithmetic proves row i, in place of `fixed`."""
     step = (reading.rows([i]), reading.cuts_of([i]) if reading.is_step[i] else None)
     sample = rationals.Sample(net, region)
-    return rationals.proved(*step, sample, strict=False, largest_order=math.inf)
+    return rationals.proved(*step, sample, strict=False, limits=UNLIMITED)
 
 
 def questions(n: int) -> Iterator[tuple[Reading, TwoLayerReLU, Region]]:

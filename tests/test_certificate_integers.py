@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refimpl.certificate import integers
-from refimpl.certificate.integers import Bordered
+from refimpl.certificate.integers import Bordered, LimitError, Limits
 
 
 @examples(50)
@@ -104,3 +104,13 @@ def test_e35_matrices_that_are_nearly_singular_are_decided_exactly(gap: Fraction
     block[1, 1] += int(gap * 2**100)
     matrices = Bordered(block, 100, np.array([[0, 0]], dtype=object), 0, [Fraction(1)])
     assert integers.schur_signs(matrices) == ([1] if gap > 0 else None)
+
+
+def test_elimination_is_refused_where_its_integers_would_be_too_long() -> None:
+    # As above: entries of 101 bits, and det C = 2^-100 at 2^-200.
+    block = np.array([[1, 1], [1, 1]], dtype=object) * 2**100
+    block[1, 1] += 1
+    matrices = Bordered(block, 100, np.array([[0, 0]], dtype=object), 0, [Fraction(1)])
+    assert integers.schur_signs(matrices, Limits(bits=303)) == [1]
+    with pytest.raises(LimitError):
+        integers.schur_signs(matrices, Limits(bits=302))

@@ -29,6 +29,7 @@ from refimpl.certificate import (
     rationals,
     verify_certificate,
 )
+from refimpl.certificate.integers import UNLIMITED, Limits
 from refimpl.certificate.region import Region
 
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
@@ -283,7 +284,7 @@ def cut_holds(one: Case, proof: Certificate, R: float, cut: tuple[Any, ...]) -> 
     by_floats = floats.proved(reading, one.net, ball)[0]
     sample = rationals.Sample(one.net, ball)
     step = reading.rows([0]), reading.cuts_of([0])
-    exactly = rationals.proved(*step, sample, strict=False, largest_order=math.inf)
+    exactly = rationals.proved(*step, sample, strict=False, limits=UNLIMITED)
     assert exactly or not by_floats
     return exactly
 
@@ -418,10 +419,12 @@ def test_nothing_of_the_ball_proves_an_infinite_radius(
         verify_certificate(STEP, [0.0], 1, proof, radius=math.inf, exact=exact)
 
 
-def test_floats_refuse_what_they_cannot_decide_of_a_large_order_and_say_so(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("limits", [Limits(order=1), Limits(bits=100)])
+def test_floats_refuse_what_they_cannot_decide_within_limits_and_say_so(
+    monkeypatch: pytest.MonkeyPatch, limits: Limits
 ) -> None:
-    monkeypatch.setattr("refimpl.certificate.verify._LARGEST_ORDER", 1)
+    monkeypatch.setattr("refimpl.certificate.verify._LIMITS", limits)
+    monkeypatch.setattr("refimpl.certificate.integers._dominance", lambda *args: None)
     with pytest.raises(CertificateError, match=r"not proved for radius 1.5 in floats: pass exact"):
         verify_certificate(PAIR, [0.0, 0.0], 1, pair_leaf(), radius=1.5)
     with pytest.raises(CertificateError, match=r"not proved for radius 1.5$"):

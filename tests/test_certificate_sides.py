@@ -20,6 +20,7 @@ from mutants import mutant
 
 from refimpl import Certificate, CertificateError, TwoLayerReLU, verify_certificate
 from refimpl.certificate import Cuts, floats, form, rationals, sides
+from refimpl.certificate.integers import UNLIMITED
 from refimpl.certificate.region import Region
 
 GAP = 1e-6  # of a least value from 0; quadprog errs by some 1e-12, floats by less
@@ -89,7 +90,7 @@ def verdicts(draw: Draw, *, exact: bool, checker: ModuleType = rationals) -> tup
         if exact:
             rows, cuts = reading.rows([0]), None if each is leaf else reading.cuts_of([0])
             sample = checker.Sample(net, region)
-            options: Any = {"strict": False, "largest_order": math.inf}
+            options: Any = {"strict": False, "limits": UNLIMITED}
             found.append(checker.proved(rows, cuts, sample, **options))
         else:
             found.append(bool(floats.proved(reading, net, region)[0]))

@@ -68,7 +68,7 @@ def product(X: Integers, Y: Integers) -> Integers:
     """X Y exactly."""
     inner = X.shape[1]
     bits = (53 - max(inner - 1, 1).bit_length()) // 2
-    longest = max(int(np.abs(matrix).max(initial=0)).bit_length() for matrix in (X, Y))
+    longest = max(_bits(X), _bits(Y))
     if longest > _MOST_DIGITS * bits or X.size * Y.shape[1] < _SMALL:
         return X @ Y
     x, y = (_digits(matrix, bits) for matrix in (X, Y))
@@ -78,6 +78,11 @@ def product(X: Integers, Y: Integers) -> Integers:
         total = sum((x[i] @ y[place - i]).astype(np.int64) for i in pairs)
         result = result + (np.asarray(total).astype(object) << (bits * place))
     return result
+
+
+def _bits(matrix: Integers) -> int:
+    """Bits of the largest entry."""
+    return int(np.abs(matrix).max(initial=0)).bit_length()
 
 
 def _digits(matrix: Integers, bits: int) -> list[Array]:
@@ -90,6 +95,20 @@ def _digits(matrix: Integers, bits: int) -> list[Array]:
     return found or [np.zeros(matrix.shape)]
 
 
+class Limits(NamedTuple):
+    """Of what is worth doing: a matrix's order, and the bits of an elimination's integers."""
+
+    order: float = math.inf
+    bits: float = math.inf
+
+
+UNLIMITED = Limits()
+
+
+class LimitError(Exception):
+    """A row needs more than the limits allow."""
+
+
 class Bordered(NamedTuple):
     """Matrices [[beta_i, h_i^T], [h_i, C]], C = block / 2^scale (n,n), h = sides / 2^shift."""
 
@@ -100,12 +119,14 @@ class Bordered(NamedTuple):
     betas: list[Fraction]
 
 
-def schur_signs(matrices: Bordered) -> list[int] | None:
+def schur_signs(matrices: Bordered, limits: Limits = UNLIMITED) -> list[int] | None:
     """Signs of beta_i - h_i^T C^-1 h_i, or None if C is not positive definite.
 
     The signs are those of exact arithmetic. With y near C^-1 h and e = h - C y,
     beta - h^T C^-1 h = beta - <y, h + e> - e^T C^-1 e, and the last term lies between 0 and a bound
     that comes with the proof that C is definite. Elimination is for what this leaves open.
+
+    Raises `LimitError` where its integers would have more bits than the limits allow.
     """
     scaled = _unit_diagonal(matrices)
     if scaled is None:
@@ -115,14 +136,14 @@ def schur_signs(matrices: Bordered) -> list[int] | None:
     if margin is None:
         if _has_negative_direction(approximate, integers):
             return None
-        return eliminate(matrices)
+        return eliminate(matrices, limits)
     signs = _signs_by_residuals(matrices, approximate, integers, place, exponents, margin)
     open_ = [i for i, sign in enumerate(signs) if sign is None]
     if open_:
         rest = matrices._replace(
             sides=matrices.sides[open_], betas=[matrices.betas[i] for i in open_]
         )
-        for i, sign in zip(open_, eliminate(rest) or (), strict=True):
+        for i, sign in zip(open_, eliminate(rest, limits) or (), strict=True):
             signs[i] = sign
     return [sign for sign in signs if sign is not None]
 
@@ -212,8 +233,11 @@ def _solutions(approximate: Array, sides: Integers, shift: int) -> tuple[Integer
     return mantissas.astype(object) << (fraction - places)[:, None], fraction
 
 
-def eliminate(matrices: Bordered) -> list[int] | None:
-    """Find the signs by elimination without fractions (Bareiss): n^3 products of long integers."""
+def eliminate(matrices: Bordered, limits: Limits = UNLIMITED) -> list[int] | None:
+    """Find the signs by elimination without fractions (Bareiss): n^3 products of long integers.
+
+    Its last integers are determinants, about as long as n entries of the block and one other.
+    """
     block, scale, sides, shift, betas = matrices
     n = len(block)
     deepest = max((beta.denominator.bit_length() - 1 for beta in betas), default=0)
@@ -221,6 +245,8 @@ def eliminate(matrices: Bordered) -> list[int] | None:
     corner = [int(beta * 2 ** (scale + 2 * up)) for beta in betas]
     right = sides << (scale - shift + up)
     matrix = np.block([[block, right.T], [right, np.diag(np.array(corner, dtype=object))]])
+    if n * _bits(block) + _bits(matrix) > limits.bits:
+        raise LimitError
     previous = 1
     for _ in range(n):
         pivot = matrix[0, 0]

@@ -38,7 +38,7 @@ import numpy as np
 
 from refimpl.certificate import integers as exact
 from refimpl.certificate.form import Cuts, Numbers, Rows
-from refimpl.certificate.integers import Integers
+from refimpl.certificate.integers import Integers, LimitError, Limits
 from refimpl.certificate.minorant import Lines, Minorant, intervals, minorant
 from refimpl.certificate.region import ExactRegion, Region, root_up
 from refimpl.certificate.sides import multipliers
@@ -72,10 +72,6 @@ _lessened: Callable[[Numbers, Numbers], Numbers] = np.frompyfunc(_less, 2, 1)
 
 
 _LEAF = [(0, 0, Fraction(0), Fraction(1))]  # Q itself, as a cut of no side
-
-
-class LargeOrderError(Exception):
-    """A row needs a matrix of a larger order than the caller allows."""
 
 
 class Sample:
@@ -126,9 +122,7 @@ class Sample:
         return gram
 
 
-def proved(
-    rows: Rows, cuts: Cuts | None, sample: Sample, *, strict: bool, largest_order: float
-) -> bool:
+def proved(rows: Rows, cuts: Cuts | None, sample: Sample, *, strict: bool, limits: Limits) -> bool:
     """Whether exact arithmetic proves the one row that `rows` holds: a leaf, or a step's cuts."""
     lines = sample.lines(rows)
     if lines.empty.any() or (cuts is not None and len(cuts.row) == 0):
@@ -139,7 +133,7 @@ def proved(
     if not m.usable.all():
         return False
     if m.parabola.any():
-        return _bowl_proved(rows, cuts, m, sample, strict=strict, largest_order=largest_order)
+        return _bowl_proved(rows, cuts, m, sample, strict=strict, limits=limits)
     l0, q = m.constant[0] + m.q[0] @ sample.z, m.q[0]
     if cuts is None:
         return _leaf_proved(l0, q, sample, strict=strict and bool(rows.weights.any()))
@@ -203,16 +197,17 @@ def _bowl_proved(
     sample: Sample,
     *,
     strict: bool,
-    largest_order: float,
+    limits: Limits,
 ) -> bool:
     """Whether Q > 0 on R^d, or mu Q + side (bound - z_r) >= 0 for all cuts (E35, E42)."""
     N = np.flatnonzero(m.parabola[0])
-    if min(len(N), sample.net.dim) > largest_order:
-        raise LargeOrderError
+    if min(len(N), sample.net.dim) > limits.order:
+        raise LimitError
     if rows.ball[0] == 0 or (cuts is not None and not cuts.mu.all()):
         return False  # no quadratic, or none of which a multiple is at hand
     bowl = _Bowl.of(rows, m, N, sample)
-    signs = exact.schur_signs(bowl.matrices(_LEAF if cuts is None else list(_each(cuts))))
+    matrices = bowl.matrices(_LEAF if cuts is None else list(_each(cuts)))
+    signs = exact.schur_signs(matrices, limits)
     least = 1 if cuts is None and not strict else 0
     return signs is not None and min(signs) >= least  # (E35, E42)
 

@@ -10,11 +10,12 @@ import numpy as np
 from refimpl import _validation as check
 from refimpl.certificate import fixed, floats, rationals
 from refimpl.certificate.form import Certificate, CertificateError, Reading, form, read, targets
+from refimpl.certificate.integers import UNLIMITED, LimitError, Limits
 from refimpl.certificate.region import Region
 from refimpl.decisions import TIES, Decision, check_decision, check_labels
 from refimpl.network import TwoLayerReLU
 
-_LARGEST_ORDER = 60  # of a matrix that float mode hands on to exact arithmetic
+_LIMITS = Limits(order=60, bits=2**14)  # of what float mode hands on: seconds for a row
 
 
 def verify_certificate(
@@ -56,8 +57,8 @@ def verify_certificate(
         True: rational arithmetic, after integers that are rounded to the safe side. False: float64
         with a proven error bound, and rational arithmetic only for the rows that this cannot
         decide. Both prove; without parabolas their verdicts are the same. A row with parabolas that
-        needs a matrix of an order above 60 is refused where floats cannot decide it: the message
-        says to pass ``exact=True``.
+        needs a matrix of an order above 60, or an elimination with integers of more than 2^14 bits,
+        is refused where floats cannot decide it: the message says to pass ``exact=True``.
 
     Raises
     ------
@@ -110,9 +111,9 @@ def verify_certificate(
     if proved.all():
         return
     sample = rationals.Sample(net, region)
-    largest = math.inf if exact else _LARGEST_ORDER
+    limits = UNLIMITED if exact else _LIMITS
     for i in np.flatnonzero(~proved):
-        if not _proved_exactly(reading, i, sample, ties == "robust", largest):
+        if not _proved_exactly(reading, i, sample, ties == "robust", limits):
             raise CertificateError(f"{reading.name(i)}: not proved for {region}")
 
 
@@ -134,13 +135,11 @@ def _refuse(reading: Reading, region: Region) -> None:
 
 
 def _proved_exactly(
-    reading: Reading, i: Any, sample: rationals.Sample, strict: bool, largest_order: float
+    reading: Reading, i: Any, sample: rationals.Sample, strict: bool, limits: Limits
 ) -> bool:
     cuts = reading.cuts_of([i]) if reading.is_step[i] else None
     try:
-        return rationals.proved(
-            reading.rows([i]), cuts, sample, strict=strict, largest_order=largest_order
-        )
-    except rationals.LargeOrderError:
+        return rationals.proved(reading.rows([i]), cuts, sample, strict=strict, limits=limits)
+    except LimitError:
         what = f"not proved for {sample.region.region} in floats"
         raise CertificateError(f"{reading.name(i)}: {what}: pass exact=True") from None
