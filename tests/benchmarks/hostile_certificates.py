@@ -10,7 +10,7 @@ pass (strict ties: no R > r).
     python tests/benchmarks/hostile_certificates.py [--networks 100000] [--jobs 2]
 
 prints how many trials were proved and how many of those wrongly; the exit status is 1 if any was.
-It takes some three hours of one core; the result does not depend on the number of jobs. Ctrl-C
+It takes one to three hours of one core; the result does not depend on the number of jobs. Ctrl-C
 ends it, and what was tried until then is printed.
 """
 
