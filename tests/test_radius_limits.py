@@ -10,7 +10,7 @@ import pytest
 from effort import share
 from exact_radius import pieces, squared_radius
 
-from refimpl import TwoLayerReLU, _rational, robust_radius, verify_certificate
+from refimpl import GroupMax, TwoLayerReLU, _rational, robust_radius, verify_certificate
 
 
 def truth(net: TwoLayerReLU, x: Any, y: int = 1, **options: Any) -> float:
@@ -151,3 +151,42 @@ def test_what_rounds_to_a_tie_and_is_beside_none_is_not_taken(
     """f is 0 as computed at 0.551 and so on, and in truth no nearer than at 1.221 and so on."""
     W = np.array([w, factor * np.array(w)])
     sound(TwoLayerReLU(W, [b, factor * b], [A]), x)
+
+
+# Integer weights and three ways to call an end early: each once gave a bound that was false, or
+# none. The radii come from all activation patterns in rational arithmetic.
+
+
+def test_halves_that_roots_leave_out_count_in_smaller_balls() -> None:
+    net = TwoLayerReLU(
+        [[-2, 2, 1], [2, 1, 0], [-2, 0, -2], [1, 2, -2], [-1, 1, -2]],
+        [1, 0, -2, -1, -1],
+        [[2, 1, -2, 2, -2], [2, 0, -1, 2, 0], [2, -1, 0, 0, -2]],
+        [0.2, -0.2, 0],
+    )
+    found = robust_radius(
+        net, [[2.0, 0, 2]], [-1], decision=GroupMax([-1, 1, -1]), tol=0.5, stop_at=3.2
+    )
+    assert found.lower[0] <= 3.2030288695848003 <= found.upper[0]
+
+
+@pytest.mark.parametrize("limit", [{"stop_at": 1.5}, {"max_nodes": 1}])
+def test_trees_of_an_ended_search_prove_nothing_of_the_halves_that_they_left_out(
+    limit: dict[str, Any],
+) -> None:
+    net = TwoLayerReLU([[1.0], [-1.0], [1.0]], [0, 0, -1.5], [[1, 1, -1.5]], [1e-13])
+    assert net.outputs([[4.6]])[0] < 0
+    found = robust_radius(net, [[1.0]], [1], tol=0, **limit)
+    assert found.status[0] != "unreachable"
+    assert found.lower[0] <= 3.5000000000003
+
+
+def test_a_batch_of_several_targets_ends_at_the_limit_of_nodes() -> None:
+    net = TwoLayerReLU(
+        [[1.0], [2.0], [0.0], [-1.0], [-1.0]],
+        [-1, -1, -2, -1, -2],
+        [[-1, 2, 2, -2, 1], [-1, 2, -1, -2, 0], [2, 1, -2, 2, -1], [1, 0, -2, 2, 0]],
+        [-2, -1, 1, 0],
+    )
+    found = robust_radius(net, [[0.0]], [2], decision="argmax", max_nodes=4, time_limit=60)
+    assert found.nodes[0] <= 5  # one more, of another target

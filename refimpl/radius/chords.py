@@ -60,8 +60,7 @@ def bound(
         for (node, rest), end in zip(rests.items(), found, strict=True):
             end.lower = max(end.lower, node.lower)
             node.rest = end
-            if state.keeps_trees:
-                node.excluded, node.narrowing = rest.excluded, rest.narrowing
+            node.excluded, node.narrowing = rest.excluded, rest.narrowing
         rests = more
     return nodes
 

@@ -168,8 +168,7 @@ class _Ascent:
             node.warm = problem.multipliers(node.multipliers)
         if node.lower >= self.state.goal or not self.steps:
             return None
-        if self.state.keeps_trees:
-            node.narrowing = tuple(self.steps)
+        node.narrowing = tuple(self.steps)
         rest = replace(node, lo=self.lo, up=self.up, narrowing=())
         rest.proved = math.inf if contradictory(self.lo, self.up) else 0.0
         rest.lower = max(rest.lower, rest.proved)

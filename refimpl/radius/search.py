@@ -106,10 +106,11 @@ class Search:
             known = len(self.incumbent.points)
             self.ball.resize(least if attempt == 0 and lower < least else (low + high) / 2)
             size = self.ball.radius
+            self.state.least = math.inf  # of the halves that the roots leave out
             roots = [self.root(problem) for problem in self.incumbent.problems]
             if len(self.incumbent.points) > known:  # a nearer point: the ball has shrunk to it
                 radius = high = self.ball.radius
-            bound = min(self.ball.radius, *(root.end.lower for root in roots))
+            bound = min(self.ball.radius, self.state.least, *(root.end.lower for root in roots))
             if bound > lower:
                 lower, trees = bound, roots
             low = max(low, bound)
@@ -130,7 +131,7 @@ class Search:
         made = held = 0  # neurons of nodes
         while heap and heap[0][0] < state.goal and not state.decided():
             room = min(_BATCH, state.room(held) // 2)
-            if room == 0:
+            if room <= 0:  # problems of one batch may have spent more
                 break
             batch: list[Node] = []
             while heap and len(batch) < room and heap[0][0] < state.goal:
