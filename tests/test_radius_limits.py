@@ -153,8 +153,8 @@ def test_what_rounds_to_a_tie_and_is_beside_none_is_not_taken(
     sound(TwoLayerReLU(W, [b, factor * b], [A]), x)
 
 
-# Integer weights and three ways to call an end early: each once gave a bound that was false, or
-# none. The radii come from all activation patterns in rational arithmetic.
+# Small networks and three ways to call an end early. The radii come from all activation patterns in
+# rational arithmetic.
 
 
 def test_halves_that_roots_leave_out_count_in_smaller_balls() -> None:

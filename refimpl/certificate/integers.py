@@ -236,7 +236,8 @@ def _solutions(approximate: Array, sides: Integers, shift: int) -> tuple[Integer
 def eliminate(matrices: Bordered, limits: Limits = UNLIMITED) -> list[int] | None:
     """Find the signs by elimination without fractions (Bareiss): n^3 products of long integers.
 
-    Its last integers are determinants, about as long as n entries of the block and one other.
+    Its last integers are determinants, about as long as n entries of the block and one other:
+    `LimitError` where the limits do not allow so many bits.
     """
     block, scale, sides, shift, betas = matrices
     n = len(block)

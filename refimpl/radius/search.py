@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -106,8 +106,7 @@ class Search:
             known = len(self.incumbent.points)
             self.ball.resize(least if attempt == 0 and lower < least else (low + high) / 2)
             size = self.ball.radius
-            self.state.least = math.inf  # of the halves that the roots leave out
-            roots = [self.root(problem) for problem in self.incumbent.problems]
+            roots = list(self.roots())
             if len(self.incumbent.points) > known:  # a nearer point: the ball has shrunk to it
                 radius = high = self.ball.radius
             bound = min(self.ball.radius, self.state.least, *(root.end.lower for root in roots))
@@ -121,17 +120,16 @@ class Search:
     def explore(self) -> tuple[float, list[Node]]:
         """Branch and bound from scratch within the present ball."""
         state, order = self.state, itertools.count()
-        state.least = math.inf
-        trees = []
-        for problem in self.incumbent.problems:
-            trees.append(self.root(problem))
+        trees: list[Node] = []
+        for root in self.roots():
+            trees.append(root)
             state.report(min(tree.end.lower for tree in trees))
         heap = [(tree.end.lower, next(order), tree.end) for tree in trees]
         heapq.heapify(heap)
         made = held = 0  # neurons of nodes
         while heap and heap[0][0] < state.goal and not state.decided():
             room = min(_BATCH, state.room(held) // 2)
-            if room <= 0:  # problems of one batch may have spent more
+            if room == 0:
                 break
             batch: list[Node] = []
             while heap and len(batch) < room and heap[0][0] < state.goal:
@@ -146,6 +144,12 @@ class Search:
             held = made if state.keeps_trees else sum(len(entry[2].signs) for entry in heap)
             state.report(heap[0][0] if heap else state.goal)
         return min(state.least, self.ball.radius, heap[0][0] if heap else math.inf), trees
+
+    def roots(self) -> Iterator[Node]:
+        """Bound all targets anew; the halves that roots leave out are bounded by `state.least`."""
+        self.state.least = math.inf
+        for problem in self.incumbent.problems:
+            yield self.root(problem)
 
     def root(self, problem: Problem) -> Node:
         """Bound a whole target, by all of its pieces where they are few."""

@@ -49,7 +49,10 @@ class State:
 
     @property
     def keeps_trees(self) -> bool:
-        """Trees are wanted as proofs, or may be needed for the proof that nothing is reachable."""
+        """Whether halves stay below their nodes: as proofs, or to prove that nothing is reachable.
+
+        What a node excludes and cuts always stays, for its `rest` alone would prove too much.
+        """
         return self.options.certificates or not self.incumbent.points
 
     @property
@@ -72,7 +75,7 @@ class State:
         """How many more nodes may be made where those kept have so many neurons in all."""
         if self.late() or _ARRAYS * neurons > _MEMORY:
             return 0
-        return self.options.max_nodes - self.nodes
+        return max(0, self.options.max_nodes - self.nodes)  # one batch can overrun it
 
     def decided(self) -> bool:
         """Tell whether an adversarial point well within `stop_at` is known."""
